@@ -1,0 +1,26 @@
+export {
+  type AssignmentRecord,
+  type BucketName,
+  type Buckets,
+  type BucketValue,
+  bucketNames,
+  type MemberRecord,
+  type MembershipRecord,
+  type NodeRecord,
+  type SecretRecord,
+  type WantedWorker,
+} from "./buckets.ts";
+export type {
+  Appended,
+  AppendOptions,
+  Bucket,
+  Bus,
+  ConnectOptions,
+  ConsumeOptions,
+  Entry,
+  Followed,
+  FollowOptions,
+  Lease,
+  LogLine,
+  Verdict,
+} from "./bus.ts";

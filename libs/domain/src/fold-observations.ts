@@ -1,0 +1,116 @@
+/** The observing half of the fold: what workers, training and the store report. Never illegal. */
+import { assertNever } from "./assert.ts";
+import { isEnded, type Job, type JobState } from "./job.ts";
+import type { FactOf } from "./job-facts.ts";
+
+export function foldWorkerEnded(job: Job, ended: Job["ended"][number]): Job {
+  const stays = (worker: { readonly workerId: string }) => worker.workerId !== ended.workerId;
+  return {
+    ...job,
+    placement: job.placement.filter(stays),
+    members: job.members.filter(stays),
+    ended: [...job.ended.filter(stays), ended].slice(-100),
+  };
+}
+
+export function foldTraining(
+  job: Job,
+  fact: FactOf<
+    | "training.generation-formed"
+    | "training.progressed"
+    | "training.epoch-finished"
+    | "training.finished"
+    | "training.failed"
+  >,
+): Job {
+  switch (fact.name) {
+    case "training.generation-formed": {
+      if (fact.payload.generation < job.generation || isEnded(job)) return job;
+      const state: JobState = job.state.kind === "placed" ? { kind: "running" } : job.state;
+      return {
+        ...job,
+        state,
+        generation: fact.payload.generation,
+        members: fact.payload.members,
+        startedAtMs: job.startedAtMs ?? fact.timeMs,
+      };
+    }
+    case "training.progressed": {
+      const { stepTo, steps, epoch, samplesPerSecond, stepMs, metrics } = fact.payload;
+      return {
+        ...job,
+        lossesInARow: 0,
+        progress: {
+          step: stepTo,
+          steps,
+          epoch,
+          samplesPerSecond,
+          stepMs,
+          metrics,
+          atMs: fact.timeMs,
+        },
+      };
+    }
+    case "training.epoch-finished":
+      return {
+        ...job,
+        evaluation: {
+          epoch: fact.payload.epoch,
+          step: fact.payload.step,
+          metrics: fact.payload.metrics,
+        },
+      };
+    case "training.finished": {
+      if (isEnded(job)) return job;
+      return {
+        ...job,
+        finished: {
+          step: fact.payload.step,
+          weightsSha256: fact.payload.weightsSha256,
+          metrics: fact.payload.metrics,
+        },
+        state: { kind: "finishing" },
+      };
+    }
+    case "training.failed":
+      return { ...job, firstError: job.firstError ?? fact.payload.error };
+    default:
+      return assertNever(fact);
+  }
+}
+
+export function foldStored(
+  job: Job,
+  fact: FactOf<
+    | "checkpoint.written"
+    | "checkpoint.committed"
+    | "checkpoint.rejected"
+    | "checkpoint.pruned"
+    | "model.exported"
+    | "model.export-failed"
+  >,
+): Job {
+  switch (fact.name) {
+    case "checkpoint.written":
+    case "checkpoint.rejected":
+      return job;
+    case "checkpoint.committed": {
+      const others = job.checkpoints.filter(({ step }) => step !== fact.payload.step);
+      const checkpoints = [...others, { ...fact.payload, committedAtMs: fact.timeMs }].sort(
+        (a, b) => a.step - b.step,
+      );
+      return { ...job, checkpoints };
+    }
+    case "checkpoint.pruned":
+      return {
+        ...job,
+        checkpoints: job.checkpoints.filter(({ step }) => !fact.payload.steps.includes(step)),
+      };
+    case "model.exported":
+      return { ...job, model: fact.payload };
+    case "model.export-failed":
+      return { ...job, modelExportError: fact.payload.reason };
+    default:
+      return assertNever(fact);
+  }
+}

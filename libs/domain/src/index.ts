@@ -1,0 +1,35 @@
+export { assert, assertNever } from "./assert.ts";
+export { AppError, type AppErrorOptions, type ErrorCode, errorCodes } from "./errors.ts";
+export {
+  idPattern,
+  type JobId,
+  type NodeId,
+  parseJobId,
+  parseNodeId,
+  parseWorkerId,
+  type WorkerId,
+} from "./ids.ts";
+export {
+  isEnded,
+  type Job,
+  type JobCheckpoint,
+  type JobFailure,
+  type JobMember,
+  type JobProgress,
+  type JobState,
+  type JobStateKind,
+} from "./job.ts";
+export type { JobFact } from "./job-facts.ts";
+export { next, whyIllegal } from "./job-fold.ts";
+export {
+  defaultShards,
+  engineNames,
+  jobLimits,
+  type Resources,
+  stepsOf,
+  type TrainingJob,
+  TrainingJobSchema,
+  type TrainingJobSpec,
+  TrainingJobSpecSchema,
+  type WorkerRange,
+} from "./training-job.ts";

