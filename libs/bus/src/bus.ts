@@ -22,6 +22,8 @@ export interface AppendOptions {
    * nothing may be there yet. Taken from `Job.lastJobSequence` of the fold.
    */
   readonly expectLastSequence?: number;
+  /** Retries while the server is away end after so long; default 5000. */
+  readonly timeoutMs?: number;
 }
 
 /** What a handler says of a delivery. */

@@ -1,3 +1,4 @@
+export { activeTraceparent } from "./append.ts";
 export {
   type AssignmentRecord,
   type BucketName,
@@ -24,3 +25,5 @@ export type {
   LogLine,
   Verdict,
 } from "./bus.ts";
+export { checkVersion, connectBus } from "./connect.ts";
+export { verdictOf } from "./consume.ts";

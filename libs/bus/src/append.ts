@@ -1,0 +1,94 @@
+/**
+ * Appending one fact: validated, stored and synced once, or refused.
+ *
+ * A publish that times out may or may not have been stored. It is sent again with the same id: the
+ * server answers "duplicate" when the first one made it. When the retry meets a wrong last
+ * sequence instead, the last message on the subject says whether it is our own.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { AppError } from "@coxswain/domain";
+import { encodeEvent, type NewEvent, subjectOf } from "@coxswain/events";
+import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
+import { headers as natsHeaders } from "@nats-io/nats-core";
+import { context, isSpanContextValid, trace } from "@opentelemetry/api";
+import type { Appended, AppendOptions } from "./bus.ts";
+import { busError, isConflict, isFull } from "./errors.ts";
+import { eventStream } from "./streams.ts";
+
+/** Publishes that wait for their answer at once; one more is refused with `overloaded`. */
+const inFlightMax = 512;
+const attemptTimeoutMs = 2000;
+const appendTimeoutMs = 5000;
+
+export function activeTraceparent(): string | undefined {
+  const span = trace.getSpanContext(context.active());
+  if (span === undefined || !isSpanContextValid(span)) return undefined;
+  return `00-${span.traceId}-${span.spanId}-${String(span.traceFlags).padStart(2, "0")}`;
+}
+
+export function buildAppend(client: JetStreamClient, manager: JetStreamManager) {
+  let inFlight = 0;
+  return async (event: NewEvent, options: AppendOptions = {}): Promise<Appended> => {
+    if (inFlight >= inFlightMax)
+      throw new AppError("overloaded", `${inFlightMax} events wait to be stored`);
+    inFlight += 1;
+    try {
+      return await appendWithRetries(client, manager, event, options);
+    } finally {
+      inFlight -= 1;
+    }
+  };
+}
+
+async function appendWithRetries(
+  client: JetStreamClient,
+  manager: JetStreamManager,
+  event: NewEvent,
+  options: AppendOptions,
+): Promise<Appended> {
+  const deadlineMs = performance.now() + (options.timeoutMs ?? appendTimeoutMs);
+  const traceparent = event.traceparent ?? activeTraceparent();
+  const message = encodeEvent(
+    traceparent === undefined ? event : { ...event, traceparent },
+    Date.now(),
+  );
+  const subject = subjectOf(event.name, event.jobId);
+  const headers = natsHeaders();
+  for (const [name, value] of Object.entries(message.headers)) headers.set(name, value);
+  const expect =
+    options.expectLastSequence === undefined
+      ? {}
+      : { expect: { lastSubjectSequence: options.expectLastSequence } };
+
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const ack = await client.publish(subject, message.body, {
+        msgID: event.id,
+        headers,
+        timeout: attemptTimeoutMs,
+        retries: 1,
+        ...expect,
+      });
+      return { sequence: ack.seq, duplicate: ack.duplicate };
+    } catch (error) {
+      if (isConflict(error)) {
+        const own = attempt > 0 ? await ownSequence(manager, subject, event.id) : undefined;
+        if (own !== undefined) return { sequence: own, duplicate: true };
+        throw busError(error, `${event.name} of "${event.jobId}"`);
+      }
+      if (isFull(error) || performance.now() >= deadlineMs)
+        throw busError(error, `${event.name} of "${event.jobId}"`);
+      await delay(Math.min(50 * 2 ** attempt, 500));
+    }
+  }
+}
+
+/** The sequence of the subject's last message when it is the event with this id. */
+async function ownSequence(
+  manager: JetStreamManager,
+  subject: string,
+  id: string,
+): Promise<number | undefined> {
+  const last = await manager.streams.getMessage(eventStream, { last_by_subj: subject });
+  return last?.header.get("ce-id") === id ? last.seq : undefined;
+}

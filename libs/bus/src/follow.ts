@@ -1,0 +1,99 @@
+/**
+ * Reading the log in order, for ever.
+ *
+ * An ordered consumer notices gaps and starts again behind the last message. It lives in the
+ * server's memory, so after every reconnect it is made anew from the last sequence that was
+ * handed out; what comes twice is dropped. The caller sees neither gap nor repeat.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { decodeEvent, filterSubjects, type StoredEvent } from "@coxswain/events";
+import { DeliverPolicy, type JetStreamClient, type JsMsg } from "@nats-io/jetstream";
+import type { Followed, FollowOptions } from "./bus.ts";
+import { eventStream } from "./streams.ts";
+
+const retryDelayMs = 250;
+
+export interface FollowPorts {
+  readonly client: JetStreamClient;
+  /** Calls back after each reconnect; returns how to stop that. */
+  readonly onReconnect: (listener: () => void) => () => void;
+  /** A message of the log that is not one of our events. */
+  readonly onForeign: (reason: string, sequence: number) => void;
+}
+
+export function storedEventOf(message: JsMsg): ReturnType<typeof decodeEvent> {
+  return decodeEvent({
+    subject: message.subject,
+    sequence: message.seq,
+    timeMs: Math.floor(Number(BigInt(message.info.timestampNanos) / 1_000_000n)),
+    header: (name) => message.headers?.get(name) || undefined,
+    body: message.data,
+  });
+}
+
+export async function* follow(
+  ports: FollowPorts,
+  options: FollowOptions = {},
+): AsyncGenerator<Followed> {
+  const wanted = options.names === undefined ? undefined : new Set<string>(options.names);
+  let next = options.fromSequence ?? 1;
+  let isCaughtUp = false;
+  while (!options.signal?.aborted) {
+    const source = await openSource(ports, options, next).catch(() => undefined); // The server is away: try again.
+    if (source === undefined) {
+      await delay(retryDelayMs, undefined, options.signal ? { signal: options.signal } : {}).catch(
+        () => undefined,
+      );
+      continue;
+    }
+    try {
+      if (!isCaughtUp && source.pending === 0) {
+        isCaughtUp = true;
+        yield { kind: "caught-up", sequence: next - 1 };
+      }
+      for await (const message of source.messages) {
+        if (message.seq < next) continue;
+        next = message.seq + 1;
+        const event = eventOf(ports, message);
+        if (event !== undefined && (wanted === undefined || wanted.has(event.name)))
+          yield { kind: "event", event };
+        if (!isCaughtUp && message.info.pending === 0) {
+          isCaughtUp = true;
+          yield { kind: "caught-up", sequence: message.seq };
+        }
+      }
+    } finally {
+      source.close();
+    }
+    if (!options.signal?.aborted) await delay(10);
+  }
+}
+
+function eventOf(ports: FollowPorts, message: JsMsg): StoredEvent | undefined {
+  const decoded = storedEventOf(message);
+  if (decoded.kind === "event") return decoded.event;
+  ports.onForeign(decoded.reason, message.seq);
+  return undefined;
+}
+
+async function openSource(ports: FollowPorts, options: FollowOptions, next: number) {
+  const consumer = await ports.client.consumers.get(eventStream, {
+    filter_subjects: filterSubjects(options.names, options.jobId),
+    deliver_policy: DeliverPolicy.StartSequence,
+    opt_start_seq: next,
+  });
+  const info = await consumer.info();
+  const messages = await consumer.consume({ max_messages: 512, idle_heartbeat: 5000 });
+  const stop = () => messages.stop();
+  const stopListening = ports.onReconnect(stop);
+  options.signal?.addEventListener("abort", stop, { once: true });
+  return {
+    messages,
+    pending: info.num_pending,
+    close: () => {
+      stopListening();
+      options.signal?.removeEventListener("abort", stop);
+      messages.stop();
+    },
+  };
+}

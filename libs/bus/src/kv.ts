@@ -1,0 +1,114 @@
+/** Buckets: JSON values under keys, compare-and-set by revision, reads through the stream's leader. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { KV, Kvm } from "@nats-io/kv";
+import type { BucketName, BucketValue } from "./buckets.ts";
+import type { Bucket, Entry } from "./bus.ts";
+import { busError } from "./errors.ts";
+
+const retryDelayMs = 250;
+const valueBytesMax = 256 * 1024;
+const bucketBytesMax = 64 * 1024 * 1024;
+
+export interface KvPorts {
+  readonly kvm: Kvm;
+  readonly replicas: number;
+  readonly onReconnect: (listener: () => void) => () => void;
+}
+
+export function buildBucket<Name extends BucketName>(
+  ports: KvPorts,
+  name: Name,
+): Bucket<BucketValue<Name>> {
+  type Value = BucketValue<Name>;
+  let opening: Promise<KV> | undefined;
+  const open = (): Promise<KV> => {
+    opening ??= ports.kvm
+      .create(name, {
+        history: 1,
+        replicas: ports.replicas,
+        maxValueSize: valueBytesMax,
+        max_bytes: bucketBytesMax,
+        allow_direct: false,
+      })
+      .catch((error: unknown) => {
+        opening = undefined; // The next call tries again.
+        throw error;
+      });
+    return opening;
+  };
+  const attempt = async <Result>(
+    what: string,
+    act: (kv: KV) => Promise<Result>,
+  ): Promise<Result> => {
+    try {
+      return await act(await open());
+    } catch (error) {
+      throw busError(error, `bucket ${name}, ${what}`);
+    }
+  };
+
+  return {
+    get: (key) =>
+      attempt(`get ${key}`, async (kv) => {
+        const entry = await kv.get(key);
+        if (entry === null || entry.operation !== "PUT") return undefined;
+        return { key, value: entry.json<Value>(), revision: entry.revision };
+      }),
+    create: (key, value) => attempt(`create ${key}`, (kv) => kv.create(key, JSON.stringify(value))),
+    update: (key, value, revision) =>
+      attempt(`update ${key}`, (kv) => kv.update(key, JSON.stringify(value), revision)),
+    put: (key, value) => attempt(`put ${key}`, (kv) => kv.put(key, JSON.stringify(value))),
+    delete: (key) => attempt(`delete ${key}`, (kv) => kv.delete(key)),
+    entries: () =>
+      attempt("entries", async (kv) => {
+        const entries: Entry<Value>[] = [];
+        for await (const key of await kv.keys()) {
+          const entry = await kv.get(key);
+          if (entry?.operation === "PUT")
+            entries.push({ key, value: entry.json<Value>(), revision: entry.revision });
+        }
+        return entries;
+      }),
+    watch: (options) => watch<Value>(ports, open, options),
+  };
+}
+
+/** After each reconnect the watch starts again; what was seen already is dropped by its revision. */
+async function* watch<Value>(
+  ports: KvPorts,
+  open: () => Promise<KV>,
+  options: { readonly key?: string; readonly signal: AbortSignal },
+): AsyncGenerator<{
+  readonly key: string;
+  readonly value: Value | undefined;
+  readonly revision: number;
+}> {
+  const seen = new Map<string, number>();
+  while (!options.signal.aborted) {
+    const entries = await open()
+      .then((kv) => kv.watch(options.key === undefined ? {} : { key: options.key }))
+      .catch(() => undefined); // The server is away: try again.
+    if (entries === undefined) {
+      await delay(retryDelayMs, undefined, { signal: options.signal }).catch(() => undefined);
+      continue;
+    }
+    const stop = () => entries.stop();
+    const stopListening = ports.onReconnect(stop);
+    options.signal.addEventListener("abort", stop, { once: true });
+    try {
+      for await (const { key, operation, revision, ...entry } of entries) {
+        if (revision <= (seen.get(key) ?? 0)) continue;
+        seen.set(key, revision);
+        const value =
+          operation === "PUT"
+            ? (JSON.parse(new TextDecoder().decode(entry.value)) as Value)
+            : undefined;
+        yield { key, value, revision };
+      }
+    } finally {
+      stopListening();
+      options.signal.removeEventListener("abort", stop);
+      entries.stop();
+    }
+  }
+}

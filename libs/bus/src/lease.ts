@@ -1,0 +1,102 @@
+/**
+ * A role held by one process at a time, with a fencing epoch.
+ *
+ * The key's value names the holder. Others may take over once they have seen the same revision for
+ * a whole TTL by their own monotonic clock; the holder renews every third of it, and lays the role
+ * down before others may take it, by its own clock, whatever the server last answered. Only a
+ * compare-and-set that succeeded makes a holder: a read may be stale. The epoch is the revision of
+ * that compare-and-set, so it grows with each holder.
+ */
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { LeaseRecord } from "./buckets.ts";
+import type { Bucket, Lease } from "./bus.ts";
+
+interface LeaseOptions {
+  readonly ttlMs: number;
+  readonly signal: AbortSignal;
+}
+
+interface Held {
+  readonly revision: number;
+  /** When the winning write was sent, monotonic: the lease counts from here. */
+  readonly sentMs: number;
+}
+
+export async function acquireLease(
+  bucket: Bucket<LeaseRecord>,
+  role: string,
+  options: LeaseOptions,
+): Promise<Lease> {
+  const holder = randomUUID();
+  let observed = { revision: -1, sinceMs: performance.now() };
+  for (;;) {
+    options.signal.throwIfAborted();
+    const entry = await bucket.get(role).catch(() => "away" as const); // The server is away: wait.
+    if (entry === undefined) {
+      const held = await tryWrite(() => bucket.create(role, record(holder, 0)));
+      if (held !== undefined) return keep(bucket, role, holder, held, options);
+    } else if (entry !== "away") {
+      if (entry.revision !== observed.revision)
+        observed = { revision: entry.revision, sinceMs: performance.now() };
+      const isFree =
+        entry.value.holder === "" || performance.now() - observed.sinceMs > options.ttlMs;
+      if (isFree) {
+        const held = await tryWrite(() =>
+          bucket.update(role, record(holder, entry.revision), entry.revision),
+        );
+        if (held !== undefined) return keep(bucket, role, holder, held, options);
+      }
+    }
+    await delay(Math.min(200, options.ttlMs / 6), undefined, { signal: options.signal });
+  }
+}
+
+async function tryWrite(write: () => Promise<number>): Promise<Held | undefined> {
+  const sentMs = performance.now();
+  try {
+    return { revision: await write(), sentMs };
+  } catch {
+    return undefined; // Lost the race, or unknown: only a success counts.
+  }
+}
+
+function record(holder: string, epoch: number): LeaseRecord {
+  return { holder, epoch, expiresAtMs: 0 };
+}
+
+function keep(
+  bucket: Bucket<LeaseRecord>,
+  role: string,
+  holder: string,
+  first: Held,
+  options: LeaseOptions,
+): Lease {
+  const lost = new AbortController();
+  const done = new AbortController();
+  let held = first;
+  const renewing = (async () => {
+    // The margin keeps this holder's end before the others' beginning.
+    while (!done.signal.aborted && !lost.signal.aborted) {
+      await delay(options.ttlMs / 3, undefined, { signal: done.signal }).catch(() => undefined);
+      if (done.signal.aborted) return;
+      const renewed = await Promise.race([
+        tryWrite(() => bucket.update(role, record(holder, first.revision), held.revision)),
+        delay(options.ttlMs / 4, undefined, { ref: false }),
+      ]);
+      if (renewed !== undefined) held = renewed;
+      if (performance.now() - held.sentMs > options.ttlMs * 0.75)
+        lost.abort(new Error(`lease "${role}" ran out`));
+    }
+  })();
+  return {
+    epoch: first.revision,
+    lost: lost.signal,
+    release: async () => {
+      done.abort();
+      await renewing;
+      if (!lost.signal.aborted)
+        await tryWrite(() => bucket.update(role, record("", first.revision), held.revision));
+    },
+  };
+}
