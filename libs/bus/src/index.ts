@@ -27,3 +27,4 @@ export type {
 } from "./bus.ts";
 export { checkVersion, connectBus } from "./connect.ts";
 export { verdictOf } from "./consume.ts";
+export { type FollowJobsOptions, followJobs, type JobsView } from "./follow-jobs.ts";

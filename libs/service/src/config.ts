@@ -1,0 +1,59 @@
+/** A service's configuration: the environment, read once, as one schema with units and defaults. */
+import { AppError } from "@coxswain/domain";
+import { type Static, type TObject, Type } from "typebox";
+import { Value } from "typebox/value";
+
+/** What every service reads. */
+export const commonConfig = {
+  NATS_URL: Type.String({ default: "nats://127.0.0.1:4222", description: "nats-server" }),
+  NATS_REPLICAS: Type.Integer({
+    default: 1,
+    minimum: 1,
+    maximum: 5,
+    description: "Replicas of streams and buckets",
+  }),
+  LOG_LEVEL: Type.String({
+    default: "info",
+    pattern: "^(trace|debug|info|warn|error|fatal|silent)$",
+  }),
+  HEALTH_PORT: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 65_535,
+    description: "/healthz and /readyz; 0 takes a free port",
+  }),
+  HEALTH_HOST: Type.String({ default: "127.0.0.1" }),
+  STOP_TIMEOUT_MS: Type.Integer({
+    default: 10_000,
+    minimum: 100,
+    description: "A graceful stop takes no longer",
+  }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+    Type.String({ description: "Collector; absent: no telemetry" }),
+  ),
+};
+
+/**
+ * Parses the environment. Unknown variables are ignored, absent ones get their default.
+ *
+ * @throws AppError `invalid-config` that names every violation at once.
+ */
+export function parseConfig<Schema extends TObject>(
+  schema: Schema,
+  environment: Readonly<Record<string, string | undefined>>,
+): Static<Schema> {
+  const given = Object.fromEntries(
+    Object.keys(schema.properties).flatMap((key) => {
+      const value = environment[key];
+      return value === undefined || value === "" ? [] : [[key, value]];
+    }),
+  );
+  const config = Value.Convert(schema, Value.Default(schema, given));
+  const violations = [...Value.Errors(schema, config)].map(
+    (error) => `${error.instancePath.slice(1) || "environment"}: ${error.message}`,
+  );
+  if (violations.length > 0) {
+    throw new AppError("invalid-config", `${violations.join("; ")}`, { details: { violations } });
+  }
+  return config as Static<Schema>;
+}

@@ -1,0 +1,44 @@
+/** `/healthz` (the process lives) and `/readyz` (it can do its work), on a port of their own. */
+import { createServer, type Server } from "node:http";
+
+export interface Readiness {
+  readonly isReady: boolean;
+  /** Why not, or what it is doing. */
+  readonly reason: string;
+}
+
+export async function startHealth(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly readiness: () => Readiness;
+}): Promise<{ readonly port: number; close(): void }> {
+  const server = createServer((request, response) => {
+    const readiness = options.readiness();
+    const isKnown = request.url === "/healthz" || request.url === "/readyz";
+    const status = !isKnown ? 404 : request.url === "/readyz" && !readiness.isReady ? 503 : 200;
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(
+      JSON.stringify(isKnown ? readiness : { reason: "only /healthz and /readyz are here" }),
+    );
+  });
+  server.requestTimeout = 5000;
+  await listen(server, options);
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : options.port,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+function listen(
+  server: Server,
+  options: { readonly host: string; readonly port: number },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ port: options.port, host: options.host }, () => resolve());
+  });
+}
