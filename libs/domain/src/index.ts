@@ -21,6 +21,8 @@ export {
 } from "./job.ts";
 export type { JobFact } from "./job-facts.ts";
 export { next, whyIllegal } from "./job-fold.ts";
+export { type Counter, fillNormal, fillUniform, type Place, philox } from "./random.ts";
+export { type Permutation, permutation, type ShardPlace, shardSamples } from "./sample-order.ts";
 export {
   defaultShards,
   engineNames,
