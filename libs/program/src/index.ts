@@ -1,0 +1,24 @@
+export type { Batch, Dataset, Split } from "./dataset.ts";
+export { accuracy, crossEntropy, squaredError } from "./losses.ts";
+export { mnist } from "./mnist.ts";
+export {
+  adam,
+  momentum,
+  type Optimizer,
+  type Schedule,
+  sgd,
+  type UpdateState,
+} from "./optimizer.ts";
+export {
+  defineProgram,
+  type ForwardContext,
+  type FunctionModel,
+  type Initializers,
+  isProgram,
+  type PerSample,
+  type Program,
+  type ProgramContext,
+  type ProgramParameters,
+  type Weights,
+} from "./program.ts";
+export { type LayersModel, type Tensor, type TensorFlow, tf } from "./tf.ts";
