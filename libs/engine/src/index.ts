@@ -1,3 +1,4 @@
+export { availableEngines, type EngineOptions, openEngine } from "./open-engine.ts";
 export type {
   CompiledProgram,
   CompileOptions,

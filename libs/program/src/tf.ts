@@ -23,6 +23,6 @@ export type TensorFlow = typeof Core &
 const core = require("@tensorflow/tfjs-core") as typeof Core;
 const layers = require("@tensorflow/tfjs-layers") as typeof Layers;
 
-export const tf: TensorFlow = { ...core, ...layers } as TensorFlow;
+export const tf: TensorFlow = { ...core, ...layers } as unknown as TensorFlow;
 export type Tensor = Core.Tensor;
 export type LayersModel = Layers.LayersModel;
