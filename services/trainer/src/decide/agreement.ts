@@ -1,0 +1,158 @@
+/**
+ * How the members of generation g agree on generation g + 1.
+ *
+ * One instance of Paxos (Lamport, "Paxos Made Simple", 2001) for each generation number. Acceptors
+ * are the members of g and, as one more that breaks ties, the job's membership record. A quorum is a
+ * strict majority of the members; or exactly half and the record; or fewer, the record, and every
+ * other member known to be dead. Any two quorums share an acceptor or the rest is dead, so one
+ * generation at most comes out of each.
+ *
+ * A promise freezes its giver: it commits nothing more in g, so the step that it reports is final.
+ */
+import { assert } from "@coxswain/domain";
+import { assignShards } from "./shards.ts";
+
+export interface Member {
+  readonly workerId: string;
+  readonly nodeId: string;
+  readonly address: string;
+  readonly shardFrom: number;
+  readonly shardTo: number;
+}
+
+/** Somebody who may become a member. */
+export type Candidate = Pick<Member, "workerId" | "nodeId" | "address">;
+
+export type Cause = "start" | "restore" | "loss" | "join" | "leave";
+
+/** What is agreed on. Members stand in order of seniority: the rank is the index. */
+export interface Proposal {
+  readonly generation: number;
+  readonly fromStep: number;
+  readonly members: readonly Member[];
+  readonly cause: Cause;
+  readonly joined: readonly string[];
+  readonly left: readonly string[];
+  readonly lost: readonly string[];
+  /** Members whose next step is fromStep already; the others need the vector of fromStep - 1. */
+  readonly level: readonly string[];
+}
+
+export interface Vote {
+  readonly promised: number;
+  readonly accepted?: { readonly ballot: number; readonly proposal: Proposal };
+}
+
+export interface PromiseOf {
+  readonly workerId: string;
+  /** The next step that the member would commit. */
+  readonly step: number;
+  readonly accepted?: Vote["accepted"];
+}
+
+/** Higher rounds win; within a round the rank makes ballots different. */
+export function ballotOf(round: number, rank: number): number {
+  assert(rank < 1024, "a generation has fewer than 1024 members");
+  return round * 1024 + rank;
+}
+
+/** The first ballot of this rank above another. */
+export function ballotAbove(ballot: number, rank: number): number {
+  return ballotOf(Math.floor(ballot / 1024) + 1, rank);
+}
+
+/** An acceptor's answer to a proposer's first message. */
+export function promise(
+  vote: Vote,
+  ballot: number,
+): { readonly vote: Vote; readonly isPromised: boolean } {
+  if (ballot <= vote.promised) return { vote, isPromised: false };
+  return { vote: { ...vote, promised: ballot }, isPromised: true };
+}
+
+/** An acceptor's answer to a proposer's second message. */
+export function accept(
+  vote: Vote,
+  ballot: number,
+  proposal: Proposal,
+): { readonly vote: Vote; readonly isAccepted: boolean } {
+  if (ballot < vote.promised) return { vote, isAccepted: false };
+  return { vote: { promised: ballot, accepted: { ballot, proposal } }, isAccepted: true };
+}
+
+export type Quorum =
+  | { readonly kind: "majority" }
+  /** The record must agree too, in both phases. */
+  | { readonly kind: "with-record"; readonly reason: "half" | "others-dead" }
+  | { readonly kind: "none"; readonly reason: string };
+
+/** Says whether those who answered may decide, and whether they need the record. */
+export function quorumOf(
+  members: readonly Pick<Member, "workerId">[],
+  answered: ReadonlySet<string>,
+  knownDead: ReadonlySet<string>,
+): Quorum {
+  const yes = members.filter(({ workerId }) => answered.has(workerId)).length;
+  if (yes * 2 > members.length) return { kind: "majority" };
+  if (yes * 2 === members.length) return { kind: "with-record", reason: "half" };
+  const silent = members.filter(
+    ({ workerId }) => !answered.has(workerId) && !knownDead.has(workerId),
+  );
+  if (yes > 0 && silent.length === 0) return { kind: "with-record", reason: "others-dead" };
+  return {
+    kind: "none",
+    reason: `${yes} of ${members.length} members agree; nothing is known of ${silent.map(({ workerId }) => workerId).join(", ")}`,
+  };
+}
+
+export interface ProposalInput {
+  readonly generation: number;
+  readonly members: readonly Member[];
+  readonly shards: number;
+  readonly promises: readonly PromiseOf[];
+  readonly leaving: ReadonlySet<string>;
+  readonly joining: readonly Candidate[];
+}
+
+/**
+ * What a proposer asks for, given the promises of a quorum: the proposal accepted under the highest
+ * ballot if there is one, else those who promised, less the leaving, plus the joining.
+ */
+export function proposalOf(input: ProposalInput): Proposal {
+  const accepted = input.promises.flatMap((given) =>
+    given.accepted === undefined ? [] : [given.accepted],
+  );
+  const highest = accepted.sort((a, b) => b.ballot - a.ballot)[0];
+  if (highest !== undefined) return highest.proposal;
+
+  const promised = new Map(input.promises.map((given) => [given.workerId, given.step]));
+  const fromStep = Math.max(...promised.values());
+  const staying: Candidate[] = input.members.filter(
+    ({ workerId }) => promised.has(workerId) && !input.leaving.has(workerId),
+  );
+  const joining = input.joining.slice(0, Math.max(0, input.shards - staying.length));
+  const lost = input.members
+    .filter(({ workerId }) => !promised.has(workerId))
+    .map(({ workerId }) => workerId);
+  const left = input.members
+    .filter(({ workerId }) => promised.has(workerId) && input.leaving.has(workerId))
+    .map(({ workerId }) => workerId);
+  const everybody = [...staying, ...joining];
+  const ranges = everybody.length === 0 ? [] : assignShards(input.shards, everybody.length);
+  return {
+    generation: input.generation + 1,
+    fromStep,
+    members: everybody.map(({ workerId, nodeId, address }, rank) => ({
+      workerId,
+      nodeId,
+      address,
+      shardFrom: ranges[rank]!.from,
+      shardTo: ranges[rank]!.to,
+    })),
+    cause: lost.length > 0 ? "loss" : left.length > 0 ? "leave" : "join",
+    joined: joining.map(({ workerId }) => workerId),
+    left,
+    lost,
+    level: [...promised].filter(([, step]) => step === fromStep).map(([workerId]) => workerId),
+  };
+}
