@@ -1,0 +1,79 @@
+/** What the control thread and the compute thread of a worker say to each other. */
+import type { CompileOptions, Layout } from "@coxswain/engine";
+import type { Piece } from "../decide/shards.ts";
+import type { Areas } from "../exchange/memory.ts";
+
+export interface ComputeOptions {
+  readonly engine: string;
+  readonly cacheDir: string;
+  readonly compile: CompileOptions;
+}
+
+export interface Compiled {
+  readonly kind: "compiled";
+  readonly identity: string;
+  readonly hash: string;
+  readonly layout: Layout;
+  readonly samplesTrain: number;
+  readonly samplesTest: number;
+  readonly modelTopology: Readonly<Record<string, unknown>> | undefined;
+}
+
+export type ComputeRequest =
+  | { readonly kind: "attach"; readonly areas: Areas }
+  /** Fills the parameters from the seed and the slots with zeros. */
+  | { readonly kind: "initialize"; readonly id: number }
+  /** The pieces to compute for this step; replaces the order before. What is finished is kept. */
+  | {
+      readonly kind: "order";
+      readonly order: number;
+      readonly step: number;
+      readonly pieces: readonly Piece[];
+    }
+  /** The reduced vector of this step is whole: update the parameters. */
+  | { readonly kind: "apply"; readonly step: number }
+  /** A copy of floats `from <= i < to` of parameters and slots, as after what was asked before. */
+  | {
+      readonly kind: "copy";
+      readonly id: number;
+      readonly from: number;
+      readonly to: number;
+      readonly hash: boolean;
+    }
+  /** Replaces parameters and slots. */
+  | {
+      readonly kind: "load";
+      readonly id: number;
+      readonly from: number;
+      readonly floats: Float32Array;
+    }
+  | { readonly kind: "evaluate"; readonly id: number };
+
+export type ComputeReply =
+  | Compiled
+  | {
+      readonly kind: "piece";
+      readonly order: number;
+      readonly step: number;
+      readonly piece: Piece;
+      readonly buffer: number;
+    }
+  | { readonly kind: "applied"; readonly step: number }
+  | { readonly kind: "done"; readonly id: number }
+  | {
+      readonly kind: "copied";
+      readonly id: number;
+      readonly floats: Float32Array;
+      readonly weightsSha256: string | undefined;
+    }
+  | {
+      readonly kind: "evaluated";
+      readonly id: number;
+      readonly metrics: Readonly<Record<string, number>>;
+    }
+  | {
+      readonly kind: "failed";
+      readonly code: string;
+      readonly message: string;
+      readonly step: number;
+    };

@@ -1,0 +1,239 @@
+/**
+ * The compute thread of a worker: gradients of the own shards, added up the tree, and the optimizer.
+ * It blocks while it computes; between two shards it looks for newer orders.
+ */
+import { setImmediate as breathe } from "node:timers/promises";
+import { parentPort, workerData } from "node:worker_threads";
+import { AppError, assert } from "@coxswain/domain";
+import { type CompiledProgram, openEngine } from "@coxswain/engine";
+import { sha256Of } from "@coxswain/store";
+import { type Piece, pieceKey } from "../decide/shards.ts";
+import { type Add, buildAdd, type Vectors, vectorsOf } from "../exchange/memory.ts";
+import type { ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
+
+const port = parentPort!;
+const options = workerData as ComputeOptions;
+const reply = (message: ComputeReply, transfer: ArrayBuffer[] = []) =>
+  port.postMessage(message, transfer);
+
+/** Finished subtrees of one step, by piece: the index of the buffer that holds the sum. */
+class Subtrees {
+  step = -1;
+  readonly #finished = new Map<string, number>();
+  #free: number[];
+  readonly #buffers: number;
+
+  constructor(buffers: number) {
+    this.#buffers = buffers;
+    this.#free = Array.from({ length: buffers }, (_, index) => index);
+  }
+
+  startStep(step: number): void {
+    this.step = step;
+    this.#finished.clear();
+    this.#free = Array.from({ length: this.#buffers }, (_, index) => index);
+  }
+
+  get(piece: Piece): number | undefined {
+    return this.#finished.get(pieceKey(piece));
+  }
+
+  /** A buffer for a new sum; when none is left, one whose piece nobody wants any more. */
+  take(wanted: readonly Piece[]): number {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    for (const [key, buffer] of this.#finished) {
+      const [lo, size] = key.split("+").map(Number) as [number, number];
+      const isWanted = wanted.some((piece) => piece.lo <= lo && lo + size <= piece.lo + piece.size);
+      if (isWanted) continue;
+      this.#finished.delete(key);
+      return buffer;
+    }
+    throw new AppError("out-of-memory", "no buffer is left for a subtree");
+  }
+
+  finish(piece: Piece, buffer: number): void {
+    this.#finished.set(pieceKey(piece), buffer);
+  }
+
+  /** The piece has become part of a greater one. */
+  drop(piece: Piece, isBufferFree: boolean): void {
+    const buffer = this.#finished.get(pieceKey(piece));
+    this.#finished.delete(pieceKey(piece));
+    if (isBufferFree && buffer !== undefined) this.#free.push(buffer);
+  }
+}
+
+class Compute {
+  readonly #program: CompiledProgram;
+  #vectors: Vectors | undefined;
+  #add: Add | undefined;
+  #subtrees = new Subtrees(0);
+  #order: Extract<ComputeRequest, { kind: "order" }> | undefined;
+  #isRunning = false;
+
+  constructor(program: CompiledProgram) {
+    this.#program = program;
+  }
+
+  receive(request: ComputeRequest): void {
+    if (request.kind === "attach") {
+      this.#vectors = vectorsOf(request.areas);
+      this.#add = buildAdd(request.areas.memory);
+      this.#subtrees = new Subtrees(this.#vectors.pool.length);
+    } else if (request.kind === "order") {
+      this.#order = request;
+      void this.#run();
+    } else {
+      this.#serve(request, this.#vectors!);
+    }
+  }
+
+  #serve(request: Exclude<ComputeRequest, { kind: "attach" | "order" }>, vectors: Vectors): void {
+    switch (request.kind) {
+      case "initialize":
+        this.#program.initialize(vectors.parameters);
+        for (const slot of vectors.slots) slot.fill(0);
+        return reply({ kind: "done", id: request.id });
+      case "apply":
+        this.#apply(request.step, vectors);
+        return reply({ kind: "applied", step: request.step });
+      case "copy":
+        return this.#copy(request, vectors);
+      case "load":
+        this.#load(request, vectors);
+        return reply({ kind: "done", id: request.id });
+      case "evaluate": {
+        const samples = this.#program.samplesTest;
+        const sums = this.#program.evaluate(vectors.parameters, 0, samples);
+        const metrics = Object.fromEntries(
+          Object.entries(sums).map(([name, sum]) => [name, sum / samples]),
+        );
+        return reply({ kind: "evaluated", id: request.id, metrics });
+      }
+    }
+  }
+
+  #apply(step: number, vectors: Vectors): void {
+    const { parameters, slots, reduced } = vectors;
+    const gradient = reduced[(step % 2) as 0 | 1];
+    this.#program.update({ step, parameters, slots, gradient, from: 0, to: parameters.length });
+  }
+
+  #copy(request: Extract<ComputeRequest, { kind: "copy" }>, { parameters, slots }: Vectors): void {
+    const floats = new Float32Array(request.to - request.from);
+    for (const [index, vector] of [parameters, ...slots].entries()) {
+      const first = index * parameters.length;
+      const from = Math.max(request.from, first);
+      const to = Math.min(request.to, first + parameters.length);
+      if (from < to) floats.set(vector.subarray(from - first, to - first), from - request.from);
+    }
+    const weights = request.hash ? sha256Of(new Uint8Array(parameters.slice().buffer)) : undefined;
+    reply({ kind: "copied", id: request.id, floats, weightsSha256: weights }, [floats.buffer]);
+  }
+
+  #load(request: Extract<ComputeRequest, { kind: "load" }>, { parameters, slots }: Vectors): void {
+    for (const [index, vector] of [parameters, ...slots].entries()) {
+      const first = index * parameters.length;
+      const from = Math.max(request.from, first);
+      const to = Math.min(request.from + request.floats.length, first + parameters.length);
+      if (from < to)
+        vector.set(request.floats.subarray(from - request.from, to - request.from), from - first);
+    }
+  }
+
+  /** Works on the newest order until it is done; an order that comes meanwhile takes over. */
+  async #run(): Promise<void> {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    try {
+      while (this.#order !== undefined) {
+        const order = this.#order;
+        if (order.step !== this.#subtrees.step) this.#subtrees.startStep(order.step);
+        for (const piece of order.pieces) {
+          if (!(await this.#finish(order, piece))) break;
+          reply({
+            kind: "piece",
+            order: order.order,
+            step: order.step,
+            piece,
+            buffer: this.#subtrees.get(piece)!,
+          });
+        }
+        if (this.#order === order) this.#order = undefined;
+      }
+    } catch (error) {
+      fail(error, this.#subtrees.step);
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  /** Sums up one subtree; false when a newer order came in between. */
+  async #finish(
+    order: { readonly step: number; readonly pieces: readonly Piece[] },
+    piece: Piece,
+  ): Promise<boolean> {
+    if (this.#subtrees.get(piece) !== undefined) return true;
+    if (piece.size === 1) {
+      const buffer = this.#subtrees.take(order.pieces);
+      this.#program.gradient(
+        { step: order.step, shard: piece.lo, parameters: this.#vectors!.parameters },
+        this.#vectors!.pool[buffer]!,
+      );
+      this.#subtrees.finish(piece, buffer);
+      await breathe();
+      return this.#order === order;
+    }
+    const half = piece.size / 2;
+    const left = { lo: piece.lo, size: half };
+    const right = { lo: piece.lo + half, size: half };
+    if (!(await this.#finish(order, left)) || !(await this.#finish(order, right))) return false;
+    const into = this.#subtrees.get(left)!;
+    const pool = this.#vectors!.pool;
+    this.#add!(pool[into]!, pool[into]!, pool[this.#subtrees.get(right)!]!);
+    this.#subtrees.drop(left, false);
+    this.#subtrees.drop(right, true);
+    this.#subtrees.finish(piece, into);
+    return true;
+  }
+}
+
+function fail(error: unknown, step: number): void {
+  const code = error instanceof AppError ? error.code : "program-threw";
+  reply({
+    kind: "failed",
+    code,
+    message: error instanceof Error ? error.message : String(error),
+    step,
+  });
+}
+
+try {
+  const engine = await openEngine(options.engine, { cacheDir: options.cacheDir });
+  const program = await engine.compile(options.compile);
+  const { hash, layout, samplesTrain, samplesTest, modelTopology } = program;
+  assert(
+    layout.vectorFloats >= layout.parameterFloats + layout.metricNames.length,
+    "the vector holds gradient and metrics",
+  );
+  const compute = new Compute(program);
+  port.on("message", (request: ComputeRequest) => {
+    try {
+      compute.receive(request);
+    } catch (error) {
+      fail(error, -1);
+    }
+  });
+  reply({
+    kind: "compiled",
+    identity: engine.identity.text,
+    hash,
+    layout,
+    samplesTrain,
+    samplesTest,
+    modelTopology,
+  });
+} catch (error) {
+  fail(error, -1);
+}

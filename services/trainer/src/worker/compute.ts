@@ -1,0 +1,138 @@
+/** The compute thread as the control thread sees it. */
+import { Worker } from "node:worker_threads";
+import { AppError, type ErrorCode, errorCodes } from "@coxswain/domain";
+import type { Piece } from "../decide/shards.ts";
+import type { Areas } from "../exchange/memory.ts";
+import type { Compiled, ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
+
+export interface ComputeEvents {
+  /** A subtree of the newest order is in pool buffer `buffer`. */
+  onPiece(step: number, piece: Piece, buffer: number): void;
+  onFailed(error: AppError, step: number): void;
+}
+
+type Answer = Extract<ComputeReply, { kind: "done" | "copied" | "evaluated" }>;
+
+export class Compute {
+  readonly compiled: Promise<Compiled>;
+  readonly #thread: Worker;
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
+  readonly #applied = new Map<number, () => void>();
+  readonly #events: ComputeEvents;
+  #nextId = 1;
+  #newestOrder = 0;
+
+  constructor(options: ComputeOptions, events: ComputeEvents) {
+    this.#events = events;
+    this.#thread = new Worker(new URL("./compute-thread.ts", import.meta.url), {
+      workerData: options,
+    });
+    const compiled = Promise.withResolvers<Compiled>();
+    this.compiled = compiled.promise;
+    this.#thread.on("message", (message: ComputeReply) => {
+      if (message.kind === "compiled") compiled.resolve(message);
+      else this.#receive(message);
+    });
+    this.#thread.on("error", (cause: NodeJS.ErrnoException) => {
+      const isMemory = cause.code === "ERR_WORKER_OUT_OF_MEMORY";
+      events.onFailed(
+        new AppError(isMemory ? "out-of-memory" : "program-threw", cause.message, { cause }),
+        -1,
+      );
+    });
+  }
+
+  #receive(message: Exclude<ComputeReply, Compiled>): void {
+    switch (message.kind) {
+      case "piece":
+        // Pieces of an older order are in buffers that may be in use again.
+        if (message.order === this.#newestOrder)
+          this.#events.onPiece(message.step, message.piece, message.buffer);
+        return;
+      case "applied":
+        this.#applied.get(message.step)?.();
+        this.#applied.delete(message.step);
+        return;
+      case "failed":
+        this.#events.onFailed(
+          new AppError(codeOf(message.code), message.message.replace(/^\[[a-z-]+\] /, "")),
+          message.step,
+        );
+        return;
+      default:
+        this.#waiting.get(message.id)?.(message);
+        this.#waiting.delete(message.id);
+    }
+  }
+
+  #send(request: ComputeRequest, transfer: ArrayBuffer[] = []): void {
+    this.#thread.postMessage(request, transfer);
+  }
+
+  #ask(build: (id: number) => ComputeRequest): Promise<Answer> {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    return new Promise((resolve) => {
+      this.#waiting.set(id, resolve);
+      this.#send(build(id));
+    });
+  }
+
+  attach(areas: Areas): void {
+    this.#send({ kind: "attach", areas });
+  }
+
+  order(step: number, pieces: readonly Piece[]): void {
+    this.#newestOrder += 1;
+    this.#send({ kind: "order", order: this.#newestOrder, step, pieces });
+  }
+
+  /** Pieces that are still on their way are of no use any more. */
+  forgetOrders(): void {
+    this.#newestOrder += 1;
+  }
+
+  /** Resolves when the parameters are those after this step. */
+  apply(step: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#applied.set(step, resolve);
+      this.#send({ kind: "apply", step });
+    });
+  }
+
+  async initialize(): Promise<void> {
+    await this.#ask((id) => ({ kind: "initialize", id }));
+  }
+
+  async load(from: number, floats: Float32Array): Promise<void> {
+    await this.#ask((id) => ({ kind: "load", id, from, floats }));
+  }
+
+  async copy(
+    from: number,
+    to: number,
+    hash: boolean,
+  ): Promise<Extract<ComputeReply, { kind: "copied" }>> {
+    return (await this.#ask((id) => ({ kind: "copy", id, from, to, hash }))) as Extract<
+      ComputeReply,
+      { kind: "copied" }
+    >;
+  }
+
+  async evaluate(): Promise<Readonly<Record<string, number>>> {
+    return (
+      (await this.#ask((id) => ({ kind: "evaluate", id }))) as Extract<
+        ComputeReply,
+        { kind: "evaluated" }
+      >
+    ).metrics;
+  }
+
+  async stop(): Promise<void> {
+    await this.#thread.terminate();
+  }
+}
+
+function codeOf(code: string): ErrorCode {
+  return code in errorCodes ? (code as ErrorCode) : "program-threw";
+}
