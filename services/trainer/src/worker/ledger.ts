@@ -1,0 +1,214 @@
+/**
+ * What the job's first member tells the log: generations, committed steps, epochs, the end.
+ *
+ * The log is the audit's only source, so its ranges of steps must meet without gap or overlap,
+ * whoever tells them and whenever the bus was away. So every `training.*` fact is appended with the
+ * last sequence of its subject: a first member that has been replaced cannot say anything late, and
+ * its successor goes on where the log ends. Nothing is queued: what to say next follows from what
+ * this member knows and what the log already holds.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Bus } from "@coxswain/bus";
+import { AppError, type JobId } from "@coxswain/domain";
+import type { NewEvent, PayloadOf, StoredEvent } from "@coxswain/events";
+import type { Proposal } from "../decide/agreement.ts";
+
+export interface Generation {
+  readonly generation: number;
+  readonly fromStep: number;
+  readonly cause: Proposal["cause"];
+  readonly members: readonly { readonly workerId: string; readonly nodeId: string; readonly shardFrom: number; readonly shardTo: number }[];
+  readonly joined: readonly string[];
+  readonly checkpointStep?: number | undefined;
+  readonly agreedMs?: number | undefined;
+}
+
+/** How training goes at this moment, for the progress events. */
+export interface Pace {
+  readonly epoch: number;
+  readonly samplesPerSecond: number;
+  readonly stepMs: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export interface LedgerPorts {
+  readonly bus: Bus;
+  readonly jobId: JobId;
+  readonly steps: number;
+  readonly pace: () => Pace;
+  readonly onError: (error: unknown) => void;
+}
+
+const intervalMs = 500;
+const retryMs = 200;
+/** Generations that are remembered; older ones have long been told. */
+const generationsMax = 200;
+
+type TrainingName = "training.generation-formed" | "training.progressed" | "training.epoch-finished" | "training.finished";
+
+export class Ledger {
+  readonly #ports: LedgerPorts;
+  #generations: Generation[] = [];
+  /** Steps below are committed, as far as this member knows. */
+  #step = 0;
+  #isTeller = false;
+  #toldSequence = 0;
+  #toldStep = 0;
+  #toldGeneration = 0;
+  #epochs: PayloadOf<"training.epoch-finished">[] = [];
+  #finished: PayloadOf<"training.finished"> | undefined;
+  #wake = Promise.withResolvers<void>();
+  #isStopped = false;
+  #isUrgent = false;
+
+  constructor(ports: LedgerPorts) {
+    this.#ports = ports;
+  }
+
+  get generations(): readonly Generation[] {
+    return this.#generations;
+  }
+
+  /** Generations that a donor lived through. */
+  inherit(generations: readonly Generation[]): void {
+    this.#generations = [...generations];
+  }
+
+  /** The log's own words, in order. */
+  observe(event: StoredEvent): void {
+    if (!event.name.startsWith("training.") || event.sequence <= this.#toldSequence) return;
+    this.#toldSequence = event.sequence;
+    if (event.name === "training.progressed") this.#toldStep = event.payload.stepTo;
+    if (event.name === "training.generation-formed") {
+      this.#toldGeneration = event.payload.generation;
+      if (event.payload.cause === "restore") this.#toldStep = event.payload.fromStep;
+    }
+    if (event.name === "training.epoch-finished") {
+      const { epoch } = event.payload;
+      this.#epochs = this.#epochs.filter((finished) => finished.epoch > epoch);
+    }
+    if (event.name === "training.finished") this.#finished = undefined;
+    this.#rouse();
+  }
+
+  formed(generation: Generation, isTeller: boolean): void {
+    this.#generations = [...this.#generations, generation].slice(-generationsMax);
+    this.#isTeller = isTeller;
+    this.#urge();
+  }
+
+  committed(step: number): void {
+    this.#step = step + 1;
+  }
+
+  /** The state was restored or received: steps below are committed. */
+  startsAt(step: number): void {
+    this.#step = step;
+  }
+
+  epochFinished(payload: PayloadOf<"training.epoch-finished">): void {
+    this.#epochs = [...this.#epochs, payload].slice(-100);
+    this.#urge();
+  }
+
+  finished(payload: PayloadOf<"training.finished">): void {
+    this.#finished = payload;
+    this.#urge();
+  }
+
+  /** Resolves when the log holds every step below `step`. */
+  async toldUpTo(step: number): Promise<void> {
+    this.#urge();
+    while (this.#toldStep < step && !this.#isStopped) await Promise.race([this.#wake.promise, delay(retryMs)]);
+  }
+
+  #urge(): void {
+    this.#isUrgent = true;
+    this.#rouse();
+  }
+
+  #rouse(): void {
+    this.#wake.resolve();
+    this.#wake = Promise.withResolvers();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#rouse();
+  }
+
+  /** Tells until stopped. */
+  async run(): Promise<void> {
+    let lastMs = -Infinity;
+    while (!this.#isStopped) {
+      const waitMs = this.#isUrgent ? 0 : Math.max(0, lastMs + intervalMs - performance.now());
+      if (waitMs > 0) await Promise.race([this.#wake.promise, delay(waitMs)]);
+      const isDue = this.#isUrgent || performance.now() - lastMs >= intervalMs;
+      this.#isUrgent = false;
+      if (!isDue || !this.#isTeller) {
+        if (!this.#isTeller) await Promise.race([this.#wake.promise, delay(intervalMs)]);
+        continue;
+      }
+      lastMs = performance.now();
+      await this.#tellAll();
+    }
+  }
+
+  async #tellAll(): Promise<void> {
+    for (;;) {
+      const event = this.#next();
+      if (event === undefined || !this.#isTeller || this.#isStopped) return;
+      const before = this.#toldSequence;
+      try {
+        const { sequence } = await this.#ports.bus.append(event, { expectLastSequence: before });
+        this.observe({ ...event, sequence, timeMs: Date.now() } as StoredEvent);
+      } catch (error) {
+        if (!(error instanceof AppError) || !error.retryable) this.#ports.onError(error);
+        // Somebody else told something first, or the bus is away: look at the log again.
+        await Promise.race([this.#wake.promise, delay(retryMs)]);
+        if (error instanceof AppError && error.code !== "conflict") return;
+      }
+    }
+  }
+
+  /** The next fact that the log lacks. */
+  #next(): NewEvent | undefined {
+    const untold = this.#generations.find(({ generation }) => generation > this.#toldGeneration);
+    if (untold !== undefined) {
+      const isBehind = untold.cause !== "restore" && this.#toldStep < untold.fromStep && this.#toldGeneration > 0;
+      return isBehind ? this.#progress(untold.fromStep) : this.#formedEvent(untold);
+    }
+    if (this.#toldStep < this.#step) return this.#progress(this.#step);
+    const epoch = this.#epochs[0];
+    if (epoch !== undefined) return this.#event("training.epoch-finished", `epoch.${epoch.epoch}.g${epoch.generation}`, epoch);
+    if (this.#finished !== undefined) return this.#event("training.finished", `finished.g${this.#finished.generation}`, this.#finished);
+    return undefined;
+  }
+
+  #formedEvent({ generation, fromStep, cause, members, checkpointStep, agreedMs }: Generation): NewEvent {
+    const optional = { ...(checkpointStep === undefined ? {} : { checkpointStep }), ...(agreedMs === undefined ? {} : { agreedMs }) };
+    return this.#event("training.generation-formed", `formed.${generation}`, { generation, fromStep, cause, members: [...members], ...optional });
+  }
+
+  #progress(stepTo: number): NewEvent {
+    const generation = this.#toldGeneration;
+    const { epoch, samplesPerSecond, stepMs, metrics } = this.#ports.pace();
+    const workers = this.#generations.find((formed) => formed.generation === generation)?.members.length ?? 1;
+    return this.#event("training.progressed", `progressed.${this.#toldStep}-${stepTo}.g${generation}`, {
+      generation,
+      stepFrom: this.#toldStep,
+      stepTo,
+      steps: this.#ports.steps,
+      epoch,
+      workers,
+      samplesPerSecond,
+      stepMs,
+      metrics,
+    });
+  }
+
+  #event<Name extends TrainingName>(name: Name, id: string, payload: PayloadOf<Name>): NewEvent {
+    const { jobId } = this.#ports;
+    return { name, jobId, id: `${jobId}.training.${id}`, source: "trainer", payload } as NewEvent;
+  }
+}
