@@ -130,10 +130,7 @@ export const TrainingJobSpecSchema = Type.Object(
       default: 300,
       description: "Seconds that one step may take before the worker counts as stuck.",
     }),
-    engine: Type.Union(
-      engineNames.map((name) => Type.Literal(name)),
-      { default: "auto" },
-    ),
+    engine: Type.Enum([...engineNames], { default: "auto" }),
     parameters: Type.Record(
       Type.String({ pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$" }),
       Type.Union([Type.Number(), Type.String({ maxLength: 1024 }), Type.Boolean()]),

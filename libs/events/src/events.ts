@@ -61,7 +61,7 @@ export const events = {
 
   /** scheduler: the job waits, and why. Said again only when the reason changes. */
   "job.queued": object({
-    reason: Type.Union(waitReasons.map((reason) => Type.Literal(reason))),
+    reason: Type.Enum([...waitReasons]),
     message: text,
     position: Type.Optional(count),
   }),
@@ -116,9 +116,7 @@ export const events = {
     generation: positive,
     fromStep: count,
     members: Type.Array(member, { minItems: 1 }),
-    cause: Type.Union(
-      ["start", "restore", "loss", "join", "leave"].map((cause) => Type.Literal(cause)),
-    ),
+    cause: Type.Enum(["start", "restore", "loss", "join", "leave"]),
     checkpointStep: Type.Optional(count),
     /** Milliseconds from noticing the change to its being agreed. */
     agreedMs: Type.Optional(Type.Number()),

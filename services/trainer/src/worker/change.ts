@@ -9,9 +9,9 @@ import {
   ballotAbove,
   type Candidate,
   type Member,
+  type PromiseOf,
   type Proposal,
   promise,
-  type PromiseOf,
   proposalOf,
   quorumOf,
   type Vote,
@@ -136,10 +136,13 @@ export class Change {
 
   /** Tells the proposer what this member has noticed. */
   #passOn(): void {
-    const proposer = this.#ports.members().find(({ workerId }) => !this.suspects.has(workerId))!.workerId;
+    const proposer = this.#ports
+      .members()
+      .find(({ workerId }) => !this.suspects.has(workerId))!.workerId;
     for (const workerId of this.suspects) this.#ports.tell(proposer, { kind: "suspect", workerId });
     for (const workerId of this.leaving) this.#ports.tell(proposer, { kind: "leave", workerId });
-    for (const candidate of this.ready.values()) this.#ports.tell(proposer, { kind: "ready", candidate });
+    for (const candidate of this.ready.values())
+      this.#ports.tell(proposer, { kind: "ready", candidate });
   }
 
   async #propose(startedMs: number): Promise<boolean> {
@@ -147,23 +150,49 @@ export class Change {
     const generation = this.#ports.generation();
     const instance = generation + 1;
     const ballot = ballotAbove(Math.max(this.#highestBallot, this.#vote.promised), this.#rank());
-    const others = members.filter(({ workerId }) => workerId !== this.#ports.workerId && !this.suspects.has(workerId) && this.#ports.isConnected(workerId));
-    const round: Round = { instance, ballot, promises: new Map(), accepted: new Set(), silent: new Set(), refusedBy: 0, changed: Promise.withResolvers() };
+    const others = members.filter(
+      ({ workerId }) =>
+        workerId !== this.#ports.workerId &&
+        !this.suspects.has(workerId) &&
+        this.#ports.isConnected(workerId),
+    );
+    const round: Round = {
+      instance,
+      ballot,
+      promises: new Map(),
+      accepted: new Set(),
+      silent: new Set(),
+      refusedBy: 0,
+      changed: Promise.withResolvers(),
+    };
     this.#round = round;
     try {
       this.#vote = promise(this.#vote, ballot).vote;
       this.#ports.freeze();
       const own = this.#vote.accepted === undefined ? {} : { accepted: this.#vote.accepted };
-      round.promises.set(this.#ports.workerId, { workerId: this.#ports.workerId, step: this.#ports.step(), ...own });
-      for (const { workerId } of others) this.#ports.tell(workerId, { kind: "prepare", instance, ballot });
-      await this.#until(round, () => others.every(({ workerId }) => round.promises.has(workerId) || round.silent.has(workerId)));
-      if (round.refusedBy > 0 || this.#ports.generation() !== generation) return this.#ports.generation() !== generation;
+      round.promises.set(this.#ports.workerId, {
+        workerId: this.#ports.workerId,
+        step: this.#ports.step(),
+        ...own,
+      });
+      for (const { workerId } of others)
+        this.#ports.tell(workerId, { kind: "prepare", instance, ballot });
+      await this.#until(round, () =>
+        others.every(({ workerId }) => round.promises.has(workerId) || round.silent.has(workerId)),
+      );
+      if (round.refusedBy > 0 || this.#ports.generation() !== generation)
+        return this.#ports.generation() !== generation;
 
       const first = await this.#mayDecide(members, new Set(round.promises.keys()));
       if (first === undefined) return false;
-      const recordVote = first.needsRecord ? await this.#prepareRecord(generation, ballot) : undefined;
+      const recordVote = first.needsRecord
+        ? await this.#prepareRecord(generation, ballot)
+        : undefined;
       if (recordVote === "refused") return false;
-      const promises = [...round.promises.values(), ...(recordVote?.accepted === undefined ? [] : [recordPromise(recordVote)])];
+      const promises = [
+        ...round.promises.values(),
+        ...(recordVote?.accepted === undefined ? [] : [recordPromise(recordVote)]),
+      ];
       const proposal = this.#proposal(generation, members, promises, round);
       return await this.#decide(round, proposal, startedMs);
     } finally {
@@ -171,13 +200,27 @@ export class Change {
     }
   }
 
-  #proposal(generation: number, members: readonly Member[], promises: readonly PromiseOf[], round: Round): Proposal {
+  #proposal(
+    generation: number,
+    members: readonly Member[],
+    promises: readonly PromiseOf[],
+    round: Round,
+  ): Proposal {
     // Somebody always stays: the last one leaves by itself, after a checkpoint.
     const staying = [...round.promises.keys()].filter((workerId) => !this.leaving.has(workerId));
     const leaving = new Set(this.leaving);
-    const joining = [...this.ready.values()].filter(({ workerId }) => this.#ports.isConnected(workerId)).slice(0, 1);
+    const joining = [...this.ready.values()]
+      .filter(({ workerId }) => this.#ports.isConnected(workerId))
+      .slice(0, 1);
     if (staying.length === 0) leaving.delete(this.#ports.workerId);
-    return proposalOf({ generation, members, shards: this.#ports.shards, promises, leaving, joining });
+    return proposalOf({
+      generation,
+      members,
+      shards: this.#ports.shards,
+      promises,
+      leaving,
+      joining,
+    });
   }
 
   async #decide(round: Round, proposal: Proposal, startedMs: number): Promise<boolean> {
@@ -186,36 +229,62 @@ export class Change {
     this.#vote = accept(this.#vote, round.ballot, proposal).vote;
     if (this.#vote.accepted?.ballot !== round.ballot) return false;
     round.accepted.add(this.#ports.workerId);
-    const others = [...round.promises.keys()].filter((workerId) => workerId !== this.#ports.workerId && members.some((member) => member.workerId === workerId));
-    for (const workerId of others) this.#ports.tell(workerId, { kind: "accept", instance: round.instance, ballot: round.ballot, proposal });
-    await this.#until(round, () => others.every((workerId) => round.accepted.has(workerId) || round.silent.has(workerId)));
-    if (round.refusedBy > 0 || this.#ports.generation() !== generation) return this.#ports.generation() !== generation;
+    const others = [...round.promises.keys()].filter(
+      (workerId) =>
+        workerId !== this.#ports.workerId && members.some((member) => member.workerId === workerId),
+    );
+    for (const workerId of others)
+      this.#ports.tell(workerId, {
+        kind: "accept",
+        instance: round.instance,
+        ballot: round.ballot,
+        proposal,
+      });
+    await this.#until(round, () =>
+      others.every((workerId) => round.accepted.has(workerId) || round.silent.has(workerId)),
+    );
+    if (round.refusedBy > 0 || this.#ports.generation() !== generation)
+      return this.#ports.generation() !== generation;
     const second = await this.#mayDecide(members, round.accepted);
     if (second === undefined) return false;
-    if (second.needsRecord && !(await this.#writeRecord(generation, round.ballot, proposal))) return false;
+    if (second.needsRecord && !(await this.#writeRecord(generation, round.ballot, proposal)))
+      return false;
     for (const { workerId } of [...members, ...proposal.members]) {
-      if (workerId !== this.#ports.workerId) this.#ports.tell(workerId, { kind: "decided", proposal });
+      if (workerId !== this.#ports.workerId)
+        this.#ports.tell(workerId, { kind: "decided", proposal });
     }
     this.#ports.adopt(proposal, performance.now() - startedMs);
     if (!second.needsRecord) void this.#publishRecord(proposal);
     return true;
   }
 
-  async #mayDecide(members: readonly Member[], answered: ReadonlySet<string>): Promise<{ readonly needsRecord: boolean } | undefined> {
+  async #mayDecide(
+    members: readonly Member[],
+    answered: ReadonlySet<string>,
+  ): Promise<{ readonly needsRecord: boolean } | undefined> {
     const quorum = quorumOf(members, answered, this.#ports.knownDead());
     if (quorum.kind !== "none") return { needsRecord: quorum.kind === "with-record" };
-    if (quorum.reason !== this.#lastReason) this.#ports.log("waiting for a quorum", { reason: quorum.reason });
+    if (quorum.reason !== this.#lastReason)
+      this.#ports.log("waiting for a quorum", { reason: quorum.reason });
     this.#lastReason = quorum.reason;
     return undefined;
   }
 
   async #until(round: Round, isDone: () => boolean): Promise<void> {
     const deadlineMs = performance.now() + answerTimeoutMs;
-    while (!isDone() && round.refusedBy === 0 && this.#ports.generation() < round.instance && !this.#isStopped) {
+    while (
+      !isDone() &&
+      round.refusedBy === 0 &&
+      this.#ports.generation() < round.instance &&
+      !this.#isStopped
+    ) {
       const leftMs = deadlineMs - performance.now();
       if (leftMs <= 0) return;
       const timer = new AbortController();
-      await Promise.race([round.changed.promise, delay(leftMs, undefined, { signal: timer.signal }).catch(() => undefined)]);
+      await Promise.race([
+        round.changed.promise,
+        delay(leftMs, undefined, { signal: timer.signal }).catch(() => undefined),
+      ]);
       timer.abort();
     }
   }
@@ -237,13 +306,16 @@ export class Change {
       this.#seeRecord(entry.value);
       return "refused";
     }
-    const base = entry.value.generation === generation ? entry.value : this.#recordOf(this.#ports.decided()!);
+    const base =
+      entry.value.generation === generation ? entry.value : this.#recordOf(this.#ports.decided()!);
     const { vote, isPromised } = promise(voteOf(base), ballot);
     if (!isPromised) {
       this.#highestBallot = Math.max(this.#highestBallot, voteOf(base).promised);
       return "refused";
     }
-    const written = await this.#record.update(this.#jobId, { ...base, vote }, entry.revision).catch(() => undefined);
+    const written = await this.#record
+      .update(this.#jobId, { ...base, vote }, entry.revision)
+      .catch(() => undefined);
     return written === undefined ? "refused" : vote;
   }
 
@@ -254,15 +326,23 @@ export class Change {
       if (entry.value.generation > generation) this.#seeRecord(entry.value);
       return false;
     }
-    const written = await this.#record.update(this.#jobId, this.#recordOf(proposal), entry.revision).catch(() => undefined);
+    const written = await this.#record
+      .update(this.#jobId, this.#recordOf(proposal), entry.revision)
+      .catch(() => undefined);
     if (written !== undefined) return true;
     // Unknown whether it was written: the record itself says.
     const now = await this.#record.get(this.#jobId).catch(() => undefined);
-    return now !== undefined && JSON.stringify(now.value) === JSON.stringify(this.#recordOf(proposal));
+    return (
+      now !== undefined && JSON.stringify(now.value) === JSON.stringify(this.#recordOf(proposal))
+    );
   }
 
   #recordOf(proposal: Proposal): MembershipRecord {
-    return { generation: proposal.generation, fromStep: proposal.fromStep, members: proposal.members };
+    return {
+      generation: proposal.generation,
+      fromStep: proposal.fromStep,
+      members: proposal.members,
+    };
   }
 
   /** Brings the record up to a generation that was decided without it; retried while the bus is away. */
@@ -271,7 +351,9 @@ export class Change {
       const entry = await this.#record.get(this.#jobId).catch(() => undefined);
       if (entry !== undefined) {
         if (entry.value.generation >= proposal.generation) return;
-        const written = await this.#record.update(this.#jobId, this.#recordOf(proposal), entry.revision).catch(() => undefined);
+        const written = await this.#record
+          .update(this.#jobId, this.#recordOf(proposal), entry.revision)
+          .catch(() => undefined);
         if (written !== undefined) return;
       }
       await delay(retryMs * 5);
@@ -281,7 +363,15 @@ export class Change {
   /** The record is ahead of this member: it belongs to the new generation, or it is out. */
   #seeRecord(record: MembershipRecord): void {
     const members = record.members as readonly Member[];
-    const proposal = { ...record, members, cause: "loss", joined: [], left: [], lost: [], level: [] } as Proposal;
+    const proposal = {
+      ...record,
+      members,
+      cause: "loss",
+      joined: [],
+      left: [],
+      lost: [],
+      level: [],
+    } as Proposal;
     this.#ports.adopt(proposal, 0);
   }
 
@@ -292,30 +382,54 @@ export class Change {
     const generation = this.#ports.generation();
     if (instance > 0 && instance <= generation) {
       const proposal = this.#ports.decided();
-      if (proposal !== undefined && message.kind === "prepare") this.#ports.tell(from, { kind: "decided", proposal });
+      if (proposal !== undefined && message.kind === "prepare")
+        this.#ports.tell(from, { kind: "decided", proposal });
       return;
     }
     if (instance > generation + 1) return;
     const ballot = Number(message["ballot"] ?? 0);
     if (message.kind === "prepare") this.#onPrepare(from, instance, ballot);
-    else if (message.kind === "accept") this.#onAccept(from, instance, ballot, message["proposal"] as Proposal);
-    else if (this.#round !== undefined && this.#round.instance === instance && this.#round.ballot === ballot) this.#onAnswer(from, message, this.#round);
+    else if (message.kind === "accept")
+      this.#onAccept(from, instance, ballot, message["proposal"] as Proposal);
+    else if (
+      this.#round !== undefined &&
+      this.#round.instance === instance &&
+      this.#round.ballot === ballot
+    )
+      this.#onAnswer(from, message, this.#round);
   }
 
   #onPrepare(from: string, instance: number, ballot: number): void {
     const { vote, isPromised } = promise(this.#vote, ballot);
     this.#vote = vote;
-    if (!isPromised) return this.#ports.tell(from, { kind: "refused", instance, ballot, promised: this.#vote.promised });
+    if (!isPromised)
+      return this.#ports.tell(from, {
+        kind: "refused",
+        instance,
+        ballot,
+        promised: this.#vote.promised,
+      });
     this.#ports.freeze();
     const accepted = vote.accepted === undefined ? {} : { accepted: vote.accepted };
-    this.#ports.tell(from, { kind: "promised", instance, ballot, step: this.#ports.step(), ...accepted });
+    this.#ports.tell(from, {
+      kind: "promised",
+      instance,
+      ballot,
+      step: this.#ports.step(),
+      ...accepted,
+    });
     void this.run();
   }
 
   #onAccept(from: string, instance: number, ballot: number, proposal: Proposal): void {
     const { vote, isAccepted } = accept(this.#vote, ballot, proposal);
     this.#vote = vote;
-    this.#ports.tell(from, isAccepted ? { kind: "accepted", instance, ballot } : { kind: "refused", instance, ballot, promised: vote.promised });
+    this.#ports.tell(
+      from,
+      isAccepted
+        ? { kind: "accepted", instance, ballot }
+        : { kind: "refused", instance, ballot, promised: vote.promised },
+    );
   }
 
   #onAnswer(from: string, message: ControlMessage, round: Round): void {
@@ -326,7 +440,11 @@ export class Change {
       });
     } else if (message.kind === "promised") {
       const accepted = message["accepted"] as Vote["accepted"];
-      const given = { workerId: from, step: Number(message["step"]), ...(accepted === undefined ? {} : { accepted }) };
+      const given = {
+        workerId: from,
+        step: Number(message["step"]),
+        ...(accepted === undefined ? {} : { accepted }),
+      };
       this.#answered(() => round.promises.set(from, given));
     } else if (message.kind === "accepted") {
       this.#answered(() => round.accepted.add(from));
@@ -340,5 +458,9 @@ function voteOf(record: MembershipRecord): Vote {
 
 /** What the record has accepted counts like a member's; it commits no steps. */
 function recordPromise(vote: Vote): PromiseOf {
-  return { workerId: "", step: -1, ...(vote.accepted === undefined ? {} : { accepted: vote.accepted }) };
+  return {
+    workerId: "",
+    step: -1,
+    ...(vote.accepted === undefined ? {} : { accepted: vote.accepted }),
+  };
 }

@@ -17,7 +17,12 @@ export interface Generation {
   readonly generation: number;
   readonly fromStep: number;
   readonly cause: Proposal["cause"];
-  readonly members: readonly { readonly workerId: string; readonly nodeId: string; readonly shardFrom: number; readonly shardTo: number }[];
+  readonly members: readonly {
+    readonly workerId: string;
+    readonly nodeId: string;
+    readonly shardFrom: number;
+    readonly shardTo: number;
+  }[];
   readonly joined: readonly string[];
   readonly checkpointStep?: number | undefined;
   readonly agreedMs?: number | undefined;
@@ -44,7 +49,11 @@ const retryMs = 200;
 /** Generations that are remembered; older ones have long been told. */
 const generationsMax = 200;
 
-type TrainingName = "training.generation-formed" | "training.progressed" | "training.epoch-finished" | "training.finished";
+type TrainingName =
+  | "training.generation-formed"
+  | "training.progressed"
+  | "training.epoch-finished"
+  | "training.finished";
 
 export class Ledger {
   readonly #ports: LedgerPorts;
@@ -119,7 +128,8 @@ export class Ledger {
   /** Resolves when the log holds every step below `step`. */
   async toldUpTo(step: number): Promise<void> {
     this.#urge();
-    while (this.#toldStep < step && !this.#isStopped) await Promise.race([this.#wake.promise, delay(retryMs)]);
+    while (this.#toldStep < step && !this.#isStopped)
+      await Promise.race([this.#wake.promise, delay(retryMs)]);
   }
 
   #urge(): void {
@@ -175,36 +185,68 @@ export class Ledger {
   #next(): NewEvent | undefined {
     const untold = this.#generations.find(({ generation }) => generation > this.#toldGeneration);
     if (untold !== undefined) {
-      const isBehind = untold.cause !== "restore" && this.#toldStep < untold.fromStep && this.#toldGeneration > 0;
+      const isBehind =
+        untold.cause !== "restore" && this.#toldStep < untold.fromStep && this.#toldGeneration > 0;
       return isBehind ? this.#progress(untold.fromStep) : this.#formedEvent(untold);
     }
     if (this.#toldStep < this.#step) return this.#progress(this.#step);
     const epoch = this.#epochs[0];
-    if (epoch !== undefined) return this.#event("training.epoch-finished", `epoch.${epoch.epoch}.g${epoch.generation}`, epoch);
-    if (this.#finished !== undefined) return this.#event("training.finished", `finished.g${this.#finished.generation}`, this.#finished);
+    if (epoch !== undefined)
+      return this.#event(
+        "training.epoch-finished",
+        `epoch.${epoch.epoch}.g${epoch.generation}`,
+        epoch,
+      );
+    if (this.#finished !== undefined)
+      return this.#event(
+        "training.finished",
+        `finished.g${this.#finished.generation}`,
+        this.#finished,
+      );
     return undefined;
   }
 
-  #formedEvent({ generation, fromStep, cause, members, checkpointStep, agreedMs }: Generation): NewEvent {
-    const optional = { ...(checkpointStep === undefined ? {} : { checkpointStep }), ...(agreedMs === undefined ? {} : { agreedMs }) };
-    return this.#event("training.generation-formed", `formed.${generation}`, { generation, fromStep, cause, members: [...members], ...optional });
+  #formedEvent({
+    generation,
+    fromStep,
+    cause,
+    members,
+    checkpointStep,
+    agreedMs,
+  }: Generation): NewEvent {
+    const optional = {
+      ...(checkpointStep === undefined ? {} : { checkpointStep }),
+      ...(agreedMs === undefined ? {} : { agreedMs }),
+    };
+    return this.#event("training.generation-formed", `formed.${generation}`, {
+      generation,
+      fromStep,
+      cause,
+      members: [...members],
+      ...optional,
+    });
   }
 
   #progress(stepTo: number): NewEvent {
     const generation = this.#toldGeneration;
     const { epoch, samplesPerSecond, stepMs, metrics } = this.#ports.pace();
-    const workers = this.#generations.find((formed) => formed.generation === generation)?.members.length ?? 1;
-    return this.#event("training.progressed", `progressed.${this.#toldStep}-${stepTo}.g${generation}`, {
-      generation,
-      stepFrom: this.#toldStep,
-      stepTo,
-      steps: this.#ports.steps,
-      epoch,
-      workers,
-      samplesPerSecond,
-      stepMs,
-      metrics,
-    });
+    const workers =
+      this.#generations.find((formed) => formed.generation === generation)?.members.length ?? 1;
+    return this.#event(
+      "training.progressed",
+      `progressed.${this.#toldStep}-${stepTo}.g${generation}`,
+      {
+        generation,
+        stepFrom: this.#toldStep,
+        stepTo,
+        steps: this.#ports.steps,
+        epoch,
+        workers,
+        samplesPerSecond,
+        stepMs,
+        metrics,
+      },
+    );
   }
 
   #event<Name extends TrainingName>(name: Name, id: string, payload: PayloadOf<Name>): NewEvent {

@@ -1,0 +1,78 @@
+/** The worker's part of checkpoints: every member writes 1/N of the state, in the background. */
+import type { Bus } from "@coxswain/bus";
+import type { Job, JobId } from "@coxswain/domain";
+import { type CheckpointFacts, partRange, type Store, storePaths } from "@coxswain/store";
+import type { Compute } from "./compute.ts";
+import type { Compiled } from "./compute-messages.ts";
+
+export interface CheckpointPorts {
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly compute: Compute;
+  readonly compiled: Compiled;
+  readonly job: Job;
+  readonly workerId: string;
+  readonly steps: number;
+  /** Resolves when the log tells of every step below. */
+  readonly toldUpTo: (step: number) => Promise<void>;
+}
+
+export interface PartPlace {
+  readonly step: number;
+  readonly generation: number;
+  readonly part: number;
+  readonly parts: number;
+}
+
+/**
+ * Writes one part of the state as of `step`. Call it at the step's boundary: the copy is asked for
+ * at once, the rest runs in the background. The first part is announced only when the log tells of
+ * all steps below, so that a restored job never lies ahead of its own ledger.
+ *
+ * @returns the weights' SHA-256
+ */
+export async function writePart(ports: CheckpointPorts, place: PartPlace): Promise<string> {
+  const { job, compiled } = ports;
+  const { layout } = compiled;
+  const total = layout.parameterFloats * (1 + layout.slotCount);
+  const range = partRange(total, place.part, place.parts);
+  const { floats, weightsSha256 } = await ports.compute.copy(range.from, range.to, true);
+  const path = storePaths.part(job.id, place.step, place.generation, place.part, place.parts);
+  const { bytes, sha256 } = await ports.store.write(path, chunksOf(floats));
+  const facts: CheckpointFacts = {
+    step: place.step,
+    steps: ports.steps,
+    generation: place.generation,
+    seed: job.spec.seed,
+    engine: compiled.identity,
+    programHash: compiled.hash,
+    shards: job.spec.shards,
+    batchSize: job.spec.batchSize,
+    parameterFloats: layout.parameterFloats,
+    slotCount: layout.slotCount,
+    segments: layout.segments,
+    ...(compiled.modelTopology === undefined ? {} : { modelTopology: compiled.modelTopology }),
+    weightsSha256: weightsSha256!,
+    final: place.step === ports.steps,
+  };
+  if (place.part === 0) await ports.toldUpTo(place.step);
+  await ports.bus.append(
+    {
+      name: "checkpoint.written",
+      jobId: job.id as JobId,
+      id: `${job.id}.checkpoint.${place.step}.g${place.generation}.${place.part}-of-${place.parts}`,
+      source: "trainer",
+      payload: { ...place, path, bytes, sha256, workerId: ports.workerId, manifest: { ...facts } },
+    },
+    { timeoutMs: 60_000 },
+  );
+  return weightsSha256!;
+}
+
+const chunkBytes = 1024 * 1024;
+
+function* chunksOf(floats: Float32Array): Generator<Uint8Array> {
+  const bytes = new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+  for (let offset = 0; offset < bytes.length; offset += chunkBytes)
+    yield bytes.subarray(offset, offset + chunkBytes);
+}
