@@ -1,0 +1,34 @@
+/** A worker's configuration: its agent sets these variables. */
+
+import { idPattern } from "@coxswain/domain";
+import { commonConfig } from "@coxswain/service";
+import { type Static, Type } from "typebox";
+
+export const WorkerConfigSchema = Type.Object({
+  ...commonConfig,
+  COXSWAIN_JOB_ID: Type.String({ pattern: idPattern }),
+  COXSWAIN_WORKER_ID: Type.String({ pattern: idPattern }),
+  COXSWAIN_NODE_ID: Type.String({ pattern: idPattern }),
+  COXSWAIN_WORKER_DIR: Type.String({
+    minLength: 1,
+    description: "Folder for exit.json and the program",
+  }),
+  COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),
+  COXSWAIN_ENGINE: Type.String({ default: "wasm" }),
+  COXSWAIN_HOST: Type.String({
+    default: "127.0.0.1",
+    description: "Address that other workers connect to",
+  }),
+  STORE_URL: Type.String({ description: "Where checkpoints go: file:///FOLDER" }),
+  HEARTBEAT_TIMEOUT_MS: Type.Integer({
+    default: 1000,
+    minimum: 50,
+    description: "A peer that is silent for longer is lost",
+  }),
+  TRACEPARENT: Type.Optional(Type.String({ description: "W3C trace context of the submission" })),
+  COXSWAIN_COMMIT_LOG: Type.Optional(
+    Type.String({ description: "File that gets a line for each committed step; for benchmarks" }),
+  ),
+});
+
+export type WorkerConfig = Static<typeof WorkerConfigSchema>;

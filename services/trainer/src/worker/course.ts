@@ -1,0 +1,180 @@
+/**
+ * What happens along the course of a training: pace, epochs, checkpoints, the end, leaving.
+ * None of it holds up a step.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import type { AppError } from "@coxswain/domain";
+import type { StoredEvent } from "@coxswain/events";
+import type { Candidate } from "../decide/agreement.ts";
+import { type CheckpointPorts, writePart } from "./checkpoints.ts";
+import type { Ledger, Pace } from "./ledger.ts";
+import type { GroupMembership } from "./member.ts";
+
+export interface CoursePorts extends Omit<CheckpointPorts, "job" | "workerId" | "toldUpTo"> {
+  readonly job: () => CheckpointPorts["job"];
+  readonly ledger: Ledger;
+  readonly me: Candidate;
+  readonly membership: () => GroupMembership;
+  readonly onEnded: () => void;
+  readonly onFailed: (error: AppError, step: number) => void;
+  readonly log: (sentence: string, fields: object) => void;
+}
+
+const paceWindow = 64;
+const lastPartTimeoutMs = 10_000;
+
+export class Course {
+  readonly #ports: CoursePorts;
+  readonly #committedAtMs: number[] = [];
+  #metrics: Readonly<Record<string, number>> = {};
+  #finalGeneration = 0;
+  #weightsSha256: Promise<string> | undefined;
+  #evaluation: Promise<Readonly<Record<string, number>>> | undefined;
+  #isLeaving = false;
+  #isTold = false;
+
+  constructor(ports: CoursePorts) {
+    this.#ports = ports;
+  }
+
+  #epochOf(step: number): number {
+    return (step * this.#ports.job().spec.batchSize) / this.#ports.compiled.samplesTrain;
+  }
+
+  pace(): Pace {
+    const times = this.#committedAtMs;
+    const first = times[0] ?? 0;
+    const last = times.at(-1) ?? 0;
+    const stepMs = times.length > 1 ? (last - first) / (times.length - 1) : 0;
+    const samplesPerSecond = stepMs > 0 ? (this.#ports.job().spec.batchSize / stepMs) * 1000 : 0;
+    return {
+      epoch: this.#epochOf(this.#ports.membership().step),
+      samplesPerSecond,
+      stepMs,
+      metrics: this.#metrics,
+    };
+  }
+
+  /** Step `step` was committed by the group; the next one has not been ordered yet. */
+  committed(step: number, metrics: Readonly<Record<string, number>>): void {
+    this.#metrics = metrics;
+    this.#committedAtMs.push(performance.now());
+    if (this.#committedAtMs.length > paceWindow) this.#committedAtMs.shift();
+    const { steps } = this.#ports;
+    const next = step + 1;
+    const { everySteps } = this.#ports.job().spec.checkpoint;
+    if (next % everySteps === 0 && next < steps) this.#inBackground(this.#writeOwnPart(next));
+    const epoch = Math.floor(this.#epochOf(next));
+    const isTeller = this.#ports.membership().rank === 0;
+    if (isTeller && next < steps && epoch > Math.floor(this.#epochOf(step)))
+      this.#inBackground(this.#finishEpoch(epoch, next));
+  }
+
+  async #finishEpoch(epoch: number, step: number): Promise<void> {
+    const { generation } = this.#ports.membership();
+    const metrics = await this.#ports.compute.evaluate();
+    this.#ports.ledger.epochFinished({ generation, epoch, step, metrics });
+  }
+
+  #writeOwnPart(step: number): Promise<string> {
+    const { generation, rank, members } = this.#ports.membership();
+    return this.#write({ step, generation, part: rank, parts: members.length });
+  }
+
+  #write(place: Parameters<typeof writePart>[1]): Promise<string> {
+    const { ledger, me } = this.#ports;
+    return writePart(
+      {
+        ...this.#ports,
+        job: this.#ports.job(),
+        workerId: me.workerId,
+        toldUpTo: (step) => ledger.toldUpTo(step),
+      },
+      place,
+    );
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    work.catch((error: unknown) => this.#ports.log("background work failed", { err: error }));
+  }
+
+  /** All steps are committed: once for each generation that reaches this point. */
+  trained(): void {
+    const { membership, steps, compute, ledger } = this.#ports;
+    const { generation, rank } = membership();
+    if (this.#finalGeneration === generation) return;
+    this.#finalGeneration = generation;
+    ledger.committed(steps - 1);
+    const isWritten = this.#ports.job().checkpoints.some((checkpoint) => checkpoint.final);
+    if (!isWritten) this.#weightsSha256 = this.#writeOwnPart(steps);
+    if (this.#weightsSha256 !== undefined) this.#inBackground(this.#weightsSha256);
+    if (rank === 0) this.#evaluation ??= compute.evaluate();
+    if (isWritten) this.#inBackground(this.#tellFinish());
+  }
+
+  /** The first member tells the end once the final checkpoint is committed. */
+  async #tellFinish(): Promise<void> {
+    const { membership, job, steps, ledger, compute } = this.#ports;
+    const final = job().checkpoints.find((checkpoint) => checkpoint.final);
+    if (membership().rank !== 0 || membership().step < steps || final === undefined || this.#isTold)
+      return;
+    this.#isTold = true;
+    this.#evaluation ??= compute.evaluate();
+    const metrics = await this.#evaluation;
+    ledger.epochFinished({
+      generation: membership().generation,
+      epoch: Math.max(1, Math.round(this.#epochOf(steps))),
+      step: steps,
+      metrics,
+    });
+    ledger.finished({
+      generation: membership().generation,
+      step: steps,
+      weightsSha256: final.weightsSha256,
+      metrics,
+    });
+  }
+
+  /** The log's words on this job. */
+  observe(event: StoredEvent): void {
+    if (event.name === "checkpoint.committed" && event.payload.final)
+      this.#inBackground(this.#tellFinish());
+    if (
+      event.name === "checkpoint.rejected" &&
+      event.payload.step === this.#ports.steps &&
+      this.#ports.membership()?.step === this.#ports.steps
+    ) {
+      this.#inBackground(this.#writeOwnPart(event.payload.step));
+    }
+    if (event.name === "training.finished") this.#ports.onEnded();
+    if (event.name === "training.failed" || event.name === "job.failed") this.#ports.onEnded();
+  }
+
+  /** Leaves in good order: the others go on without this worker; the last one writes a checkpoint first. */
+  async leave(): Promise<void> {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    const membership = this.#ports.membership();
+    if (membership.state === "joining") return this.#ports.onEnded();
+    while (membership.state !== "gone") {
+      if (membership.members.length === 1 && membership.state === "member")
+        return this.#leaveLast(membership);
+      membership.change.leaving.add(this.#ports.me.workerId);
+      void membership.change.run();
+      await delay(50);
+    }
+  }
+
+  async #leaveLast(membership: GroupMembership): Promise<void> {
+    const { step, generation } = membership;
+    membership.stopHere();
+    const hasIt = this.#ports.job().checkpoints.some((checkpoint) => checkpoint.step === step);
+    if (!hasIt && step > 0) {
+      const write = this.#write({ step, generation, part: 0, parts: 1 }).catch((error: unknown) =>
+        this.#ports.log("the last checkpoint could not be written", { err: error }),
+      );
+      await Promise.race([write, delay(lastPartTimeoutMs, undefined, { ref: false })]);
+    }
+    this.#ports.onEnded();
+  }
+}

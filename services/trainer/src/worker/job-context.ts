@@ -1,0 +1,57 @@
+/** What the log says of this worker's job, kept current. */
+import type { Bus } from "@coxswain/bus";
+import { AppError, assert, type Job, type JobId, next } from "@coxswain/domain";
+import type { StoredEvent } from "@coxswain/events";
+
+const findTimeoutMs = 15_000;
+
+export interface JobContext {
+  job(): Job;
+  /** Workers whose process is known to have ended, or that the scheduler has given up. */
+  readonly knownDead: ReadonlySet<string>;
+  /** Calls back after each event of the job, from the next one on. */
+  onEvent(listener: (event: StoredEvent) => void): void;
+  /** What has been folded so far, for those who come later. */
+  readonly training: readonly StoredEvent[];
+}
+
+/** @throws AppError `job-not-found` when the log has no such job. */
+export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Promise<JobContext> {
+  const listeners = new Set<(event: StoredEvent) => void>();
+  const knownDead = new Set<string>();
+  const training: StoredEvent[] = [];
+  const ready = Promise.withResolvers<void>();
+  let job: Job | undefined;
+  const fold = (event: StoredEvent) => {
+    try {
+      job = next(job, event);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error; // A refused move changes nothing.
+    }
+    if (event.name === "worker.lost" || event.name === "worker.left")
+      knownDead.add(event.payload.workerId);
+    if (event.name === "job.placed")
+      for (const worker of event.payload.declaredDead ?? []) knownDead.add(worker);
+    if (listeners.size === 0 && event.name.startsWith("training.")) training.push(event);
+    for (const listener of listeners) listener(event);
+  };
+  void (async () => {
+    for await (const item of bus.follow({ jobId, signal })) {
+      if (item.kind === "event") fold(item.event);
+      else ready.resolve();
+    }
+  })();
+  const timer = setTimeout(() => ready.resolve(), findTimeoutMs);
+  await ready.promise;
+  clearTimeout(timer);
+  if (job === undefined) throw new AppError("job-not-found", `the log knows no job "${jobId}"`);
+  return {
+    job: () => {
+      assert(job !== undefined, "the job was found");
+      return job;
+    },
+    knownDead,
+    training,
+    onEvent: (listener) => void listeners.add(listener),
+  };
+}

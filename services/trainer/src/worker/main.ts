@@ -1,0 +1,33 @@
+/** A worker's process. Its agent starts it; SIGTERM asks it to leave in good order. */
+import { connectBus } from "@coxswain/bus";
+import { createLogger, parseConfig, startTelemetry } from "@coxswain/service";
+import { WorkerConfigSchema } from "./config.ts";
+import { runWorker } from "./worker.ts";
+
+const config = parseConfig(WorkerConfigSchema, process.env);
+const log = createLogger("worker", config.LOG_LEVEL).child({
+  jobId: config.COXSWAIN_JOB_ID,
+  workerId: config.COXSWAIN_WORKER_ID,
+});
+const leave = new AbortController();
+process.on("SIGTERM", () => leave.abort());
+process.on("SIGINT", () => leave.abort());
+
+const telemetry = await startTelemetry("worker", config.OTEL_EXPORTER_OTLP_ENDPOINT);
+const bus = await connectBus({
+  url: config.NATS_URL,
+  name: config.COXSWAIN_WORKER_ID,
+  replicas: config.NATS_REPLICAS,
+});
+const end = await runWorker({
+  bus,
+  config,
+  leave: leave.signal,
+  log: (sentence, fields) => log.info(fields, sentence),
+});
+log.info(end, "worker ends");
+await Promise.race([
+  Promise.all([bus.close(), telemetry.stop()]),
+  new Promise((resolve) => setTimeout(resolve, 1000)),
+]);
+process.exit(end.exitCode);
