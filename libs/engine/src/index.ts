@@ -1,3 +1,4 @@
+export { wasmIdentity } from "./wasm-engine.ts";
 export { availableEngines, type EngineOptions, openEngine } from "./open-engine.ts";
 export type {
   CompiledProgram,
