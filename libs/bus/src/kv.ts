@@ -96,13 +96,11 @@ async function* watch<Value>(
     const stopListening = ports.onReconnect(stop);
     options.signal.addEventListener("abort", stop, { once: true });
     try {
-      for await (const { key, operation, revision, ...entry } of entries) {
+      for await (const entry of entries) {
+        const { key, operation, revision } = entry;
         if (revision <= (seen.get(key) ?? 0)) continue;
         seen.set(key, revision);
-        const value =
-          operation === "PUT"
-            ? (JSON.parse(new TextDecoder().decode(entry.value)) as Value)
-            : undefined;
+        const value = operation === "PUT" ? entry.json<Value>() : undefined;
         yield { key, value, revision };
       }
     } finally {
