@@ -40,6 +40,8 @@ export function foldTraining(
       return {
         ...job,
         lossesInARow: 0,
+        // The job has recovered from what was lost before.
+        firstError: job.trainingFailed ? job.firstError : undefined,
         progress: {
           step: stepTo,
           steps,
@@ -73,7 +75,11 @@ export function foldTraining(
       };
     }
     case "training.failed":
-      return { ...job, firstError: job.firstError ?? fact.payload.error };
+      return {
+        ...job,
+        firstError: job.trainingFailed ? job.firstError : fact.payload.error,
+        trainingFailed: true,
+      };
     default:
       return assertNever(fact);
   }

@@ -99,6 +99,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     model: undefined,
     modelExportError: undefined,
     firstError: undefined,
+    trainingFailed: false,
   };
 }
 
@@ -174,6 +175,7 @@ function request(
       return {
         ...job,
         lossesInARow: 0,
+        firstError: undefined,
         state: {
           kind: "queued",
           reason: "PendingEvaluation",

@@ -121,7 +121,9 @@ export interface Job {
       }
     | undefined;
   readonly modelExportError: string | undefined;
-  /** The first error that a worker or the trainer reported. */
+  /** A worker said that no retry will mend it. */
+  readonly trainingFailed: boolean;
+  /** The first error that a worker or the trainer reported since the job started or was resumed. */
   readonly firstError: JobFailure | undefined;
 }
 

@@ -1,1 +1,143 @@
-export {};
+/** The scheduler's loop: hold the lease, look, decide, apply, tell the launcher; again. */
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Bus, followJobs, type JobsView, type Lease, type WantedWorker } from "@coxswain/bus";
+import { AppError, type Job } from "@coxswain/domain";
+import { applyDecision } from "./apply.ts";
+import { decidePlacement } from "./decide/decide-placement.ts";
+import { type Decision, vectorOf } from "./decide/snapshot.ts";
+import { buildAgentLauncher, type Launcher } from "./io/launcher.ts";
+import { followNodes, type Nodes } from "./io/nodes.ts";
+
+export interface Ports {
+  readonly bus: Bus;
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+  readonly log: (sentence: string, fields: object) => void;
+}
+
+export interface Options {
+  readonly cycleIntervalMs: number;
+  readonly leaseTtlMs: number;
+  readonly nodeTimeoutMs: number;
+}
+
+const projectionTimeoutMs = 2000;
+
+export async function runScheduler(ports: Ports, options: Options): Promise<void> {
+  const { bus, signal, now, log } = ports;
+  let wake = Promise.withResolvers<void>();
+  const lookAgain = () => wake.resolve();
+  const traceparents = new Map<string, string>();
+  const view = followJobs(bus, {
+    signal,
+    onEvent: (event) => {
+      if (event.name === "job.submitted" && event.traceparent !== undefined)
+        traceparents.set(event.jobId, event.traceparent);
+      // Progress changes no placement.
+      if (event.name !== "training.progressed" && event.name !== "checkpoint.written") lookAgain();
+    },
+    onRefused: (event, reason) =>
+      log("a fact was refused", { name: event.name, sequence: event.sequence, reason }),
+  });
+  const nodes = followNodes(bus, {
+    timeoutMs: options.nodeTimeoutMs,
+    signal,
+    now,
+    onChange: lookAgain,
+  });
+  await view.caughtUp;
+
+  while (!signal.aborted) {
+    const lease = await bus
+      .acquireLease("scheduler", { ttlMs: options.leaseTtlMs, signal })
+      .catch(() => undefined);
+    if (lease === undefined) break;
+    log("lease acquired", { epoch: lease.epoch });
+    const launcher = buildAgentLauncher(bus, lease.epoch);
+    while (!signal.aborted && !lease.lost.aborted) {
+      wake = Promise.withResolvers();
+      try {
+        await cycle({ ...ports, view, nodes, lease, launcher, traceparents });
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        log("cycle failed", { code: error.code, message: error.message });
+        if (error.code === "stale-epoch") break;
+        await delay(100);
+      }
+      await Promise.race([
+        wake.promise,
+        delay(options.cycleIntervalMs, undefined, { ref: false }),
+        aborted(signal),
+        aborted(lease.lost),
+      ]);
+    }
+    await lease.release();
+  }
+  await view.done;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) =>
+    signal.addEventListener("abort", () => resolve(), { once: true }),
+  );
+}
+
+export interface CyclePorts extends Ports {
+  readonly view: JobsView;
+  readonly nodes: Nodes;
+  readonly lease: Lease;
+  readonly launcher: Launcher;
+  readonly traceparents: ReadonlyMap<string, string>;
+}
+
+/** One cycle: look once, decide, do. Returns what it decided, for logs and tests. */
+export async function cycle(ports: CyclePorts): Promise<Decision[]> {
+  const { bus, view, nodes, lease, launcher, now, log } = ports;
+  const nowMs = now();
+  const snapshot = { nowMs, jobs: [...view.jobs.values()], nodes: nodes.view(nowMs), newWorkerId };
+  const decisions = decidePlacement(snapshot);
+  for (const decision of decisions) {
+    if (lease.lost.aborted) return decisions;
+    const job = view.jobs.get(decision.jobId)!;
+    const isSaid = await applyDecision({ bus, epoch: lease.epoch, log }, decision, job);
+    if (isSaid)
+      await view.reached(await bus.lastJobSequence(decision.jobId as never), projectionTimeoutMs);
+  }
+  if (!lease.lost.aborted) await launcher.apply(wantedByNode(view, ports.traceparents));
+  return decisions;
+}
+
+let counter = 0;
+
+/** Short, unique in the job, and in the order of their making within this process. */
+function newWorkerId(_job: Job): string {
+  counter += 1;
+  return `w${counter}-${randomBytes(3).toString("hex")}`;
+}
+
+/** Jobs that hold a placement, node by node; those that are stopping or ended want nobody. */
+function wantedByNode(
+  view: JobsView,
+  traceparents: ReadonlyMap<string, string>,
+): Map<string, WantedWorker[]> {
+  const wanted = new Map<string, WantedWorker[]>();
+  for (const job of view.jobs.values()) {
+    const holds =
+      job.state.kind === "placed" || job.state.kind === "running" || job.state.kind === "finishing";
+    if (!holds || job.engine === undefined) continue;
+    const traceparent = traceparents.get(job.id);
+    for (const { workerId, nodeId } of job.placement) {
+      const worker = {
+        jobId: job.id,
+        workerId,
+        engine: job.engine,
+        resources: vectorOf(job.spec.resources),
+        ...(traceparent === undefined ? {} : { traceparent }),
+      };
+      wanted.set(nodeId, [...(wanted.get(nodeId) ?? []), worker]);
+    }
+  }
+  return wanted;
+}

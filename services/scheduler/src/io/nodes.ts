@@ -1,0 +1,50 @@
+/** The nodes as their agents describe them, and when each was last heard. */
+import type { Bus, NodeRecord } from "@coxswain/bus";
+import type { NodeView } from "../decide/snapshot.ts";
+
+export interface Nodes {
+  view(nowMs: number): NodeView[];
+}
+
+/** Follows the bucket and the heartbeats until `signal` aborts. Calls `onChange` when a node comes. */
+export function followNodes(
+  bus: Bus,
+  options: {
+    readonly timeoutMs: number;
+    readonly signal: AbortSignal;
+    readonly now: () => number;
+    readonly onChange: () => void;
+  },
+): Nodes {
+  const records = new Map<string, NodeRecord>();
+  const heardAtMs = new Map<string, number>();
+  const { signal, now } = options;
+  void (async () => {
+    for await (const { key, value } of bus.bucket("nodes").watch({ signal })) {
+      if (value === undefined) records.delete(key);
+      else {
+        records.set(key, value);
+        // Its heartbeats will say whether it still lives; until then it gets the benefit of the doubt.
+        heardAtMs.set(key, now());
+      }
+      options.onChange();
+    }
+  })();
+  void (async () => {
+    for await (const { subject } of bus.listen("hb.v1.node.*", { signal })) {
+      const nodeId = subject.split(".")[3] ?? "";
+      const wasSilent = now() - (heardAtMs.get(nodeId) ?? 0) > options.timeoutMs;
+      heardAtMs.set(nodeId, now());
+      if (wasSilent) options.onChange();
+    }
+  })();
+  return {
+    view: (nowMs) =>
+      [...records.values()].map(({ nodeId, capacity, engines }) => ({
+        nodeId,
+        capacity,
+        engines,
+        isAlive: nowMs - (heardAtMs.get(nodeId) ?? 0) <= options.timeoutMs,
+      })),
+  };
+}
