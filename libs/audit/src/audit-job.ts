@@ -42,7 +42,7 @@ export function auditJob(events: readonly StoredEvent[], options: AuditOptions =
     const complain = (kind: ViolationKind, message: string) =>
       violations.push({ kind, sequence: event.sequence, message });
     if (event.name === "training.generation-formed")
-      lineage.formed(event.payload, hashes.checkpointSteps, complain);
+      lineage.formed(event.payload, hashes.checkpoints, complain);
     if (event.name === "training.progressed") lineage.progressed(event.payload, complain);
     if (event.name === "checkpoint.written") samples ??= samplesOf(event.payload.manifest);
     hashes.observe(event, lineage, complain);

@@ -4,11 +4,18 @@ import type { ViolationKind } from "./report.ts";
 
 type Complain = (kind: ViolationKind, message: string) => void;
 
+/** What the log had told before the event. */
+interface Told {
+  readonly step: number;
+  readonly stepMax: number;
+  readonly steps: number | undefined;
+}
+
 export class Hashes {
   /** By step: the same step has the same bits, whoever computed it and however often. */
   readonly #weights = new Map<number, string>();
-  /** Steps of which a checkpoint is committed. */
-  readonly checkpointSteps = new Set<number>();
+  /** By step, the generation whose checkpoint was committed last; pruned ones stay: a restore may have been first. */
+  readonly checkpoints = new Map<number, number>();
   #final: { readonly step: number; readonly sha256: string } | undefined;
   #finished: { readonly step: number; readonly sha256: string } | undefined;
 
@@ -16,41 +23,32 @@ export class Hashes {
     return this.#finished?.sha256;
   }
 
-  observe(
-    event: StoredEvent,
-    told: { readonly step: number; readonly steps: number | undefined },
-    complain: Complain,
-  ): void {
+  observe(event: StoredEvent, told: Told, complain: Complain): void {
     switch (event.name) {
       case "checkpoint.committed": {
-        const { step, weightsSha256, final } = event.payload;
-        if (step > told.step)
-          complain("checkpoint-ahead", `step ${step} was saved, only ${told.step} are told`);
+        const { step, generation, weightsSha256, final } = event.payload;
+        if (step > told.stepMax)
+          complain("checkpoint-ahead", `step ${step} was saved, only ${told.stepMax} are told`);
         this.#compare(step, weightsSha256, complain);
-        this.checkpointSteps.add(step);
+        this.checkpoints.set(step, generation);
         if (final) this.#final = { step, sha256: weightsSha256 };
         return;
       }
-      case "checkpoint.pruned":
-        for (const step of event.payload.steps) this.checkpointSteps.delete(step);
-        return;
       case "training.finished":
-        return this.#finish(event.payload.step, event.payload.weightsSha256, told, complain);
+        this.#finish(event.payload.step, event.payload.weightsSha256, told, complain);
+        return;
       case "model.exported":
-        return this.#compare(event.payload.step, event.payload.weightsSha256, complain);
+        this.#compare(event.payload.step, event.payload.weightsSha256, complain);
+        return;
       case "job.succeeded":
-        return this.#compare(event.payload.steps, event.payload.weightsSha256, complain);
+        this.#compare(event.payload.steps, event.payload.weightsSha256, complain);
+        return;
       default:
         return; // The rest carries no weights.
     }
   }
 
-  #finish(
-    step: number,
-    sha256: string,
-    told: { readonly step: number; readonly steps: number | undefined },
-    complain: Complain,
-  ): void {
+  #finish(step: number, sha256: string, told: Told, complain: Complain): void {
     if (told.step !== step || (told.steps !== undefined && told.steps !== step))
       complain("finish-wrong", `finished at step ${step} of ${told.steps}, ${told.step} are told`);
     this.#compare(step, sha256, complain);

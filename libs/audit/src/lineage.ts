@@ -1,6 +1,8 @@
 /**
- * The steps that count, as the log tells them. A restore from a checkpoint cuts off what came after
- * it: those steps are gone with the workers that held them, and are done again.
+ * The steps that count, as the log tells them. Each generation goes on where the one before ended;
+ * a restore goes on where its checkpoint's generation was at that step, and what others did since is
+ * gone with the workers that held it, and is done again. So the steps that count are those of the
+ * last generation and its ancestors.
  */
 import type { PayloadOf } from "@coxswain/events";
 import { coverageOf } from "./coverage.ts";
@@ -20,12 +22,15 @@ type Complain = (kind: ViolationKind, message: string) => void;
 
 export class Lineage {
   readonly #shards: number;
-  #stretches: Stretch[] = [];
+  #stretches: readonly Stretch[] = [];
   readonly #formed: Formed[] = [];
-  /** Steps below have been told. */
+  /** By generation: what it and its ancestors did. */
+  readonly #lines = new Map<number, readonly Stretch[]>();
+  /** Steps below have been told by the present line. */
   #step = 0;
+  #stepMax = 0;
   #steps: number | undefined;
-  stepsRedone = 0;
+  #stepsTold = 0;
 
   constructor(shards: number) {
     this.#shards = shards;
@@ -37,12 +42,21 @@ export class Lineage {
   get step(): number {
     return this.#step;
   }
+  /** Steps below have been told by some line. */
+  get stepMax(): number {
+    return this.#stepMax;
+  }
+  /** Told, and not among those that count. */
+  get stepsRedone(): number {
+    return this.#stepsTold - this.#stretches.reduce((sum, { from, to }) => sum + to - from, 0);
+  }
   /** Steps of the job, as the trainers say. */
   get steps(): number | undefined {
     return this.#steps;
   }
 
-  formed(formed: Formed, checkpoints: ReadonlySet<number>, complain: Complain): void {
+  /** @param checkpoints the generation that wrote each step's */
+  formed(formed: Formed, checkpoints: ReadonlyMap<number, number>, complain: Complain): void {
     const { generation, fromStep } = formed;
     const last = this.#formed.at(-1)?.generation ?? 0;
     if (generation <= last)
@@ -64,19 +78,18 @@ export class Lineage {
     this.#formed.push(formed);
   }
 
-  #restore(formed: Formed, checkpoints: ReadonlySet<number>, complain: Complain): void {
+  #restore(formed: Formed, checkpoints: ReadonlyMap<number, number>, complain: Complain): void {
     const { fromStep, checkpointStep, generation } = formed;
     if (fromStep > 0 && checkpointStep !== fromStep)
       complain(
         "restore-wrong",
         `generation ${generation} holds from step ${fromStep}, its checkpoint is of step ${checkpointStep ?? "none"}`,
       );
-    if (fromStep > 0 && !checkpoints.has(fromStep))
+    const origin = checkpoints.get(fromStep);
+    if (fromStep > 0 && origin === undefined)
       complain("restore-wrong", `no checkpoint of step ${fromStep} was committed`);
-    if (fromStep > this.#step)
-      complain("restore-wrong", `step ${fromStep} lies ahead of the ${this.#step} steps told`);
-    this.stepsRedone += Math.max(0, this.#step - fromStep);
-    this.#stretches = this.#stretches
+    const line = (origin === undefined ? undefined : this.#lines.get(origin)) ?? this.#stretches;
+    this.#stretches = line
       .filter(({ from }) => from < fromStep)
       .map((stretch) => ({ ...stretch, to: Math.min(stretch.to, fromStep) }));
     this.#step = fromStep;
@@ -113,8 +126,15 @@ export class Lineage {
         "steps-twice",
         `steps ${stepFrom} to ${stepTo} were told, but ${this.#step} were done`,
       );
-    const members = formed?.members ?? [];
-    this.#stretches.push({ from: stepFrom, to: stepTo, generation, members });
+    this.#stretches = withStretch(this.#stretches, {
+      from: stepFrom,
+      to: stepTo,
+      generation,
+      members: formed?.members ?? [],
+    });
+    this.#lines.set(generation, this.#stretches);
+    this.#stepsTold += Math.max(0, stepTo - stepFrom);
+    this.#stepMax = Math.max(this.#stepMax, stepTo);
     this.#step = Math.max(this.#step, stepTo);
   }
 
@@ -129,4 +149,12 @@ export class Lineage {
         .reduce((sum, { from, to }) => sum + Math.max(0, to - from), 0),
     }));
   }
+}
+
+/** A stretch that goes on where its generation's last one ended is one with it. */
+function withStretch(stretches: readonly Stretch[], stretch: Stretch): readonly Stretch[] {
+  const last = stretches.at(-1);
+  if (last?.generation !== stretch.generation || last.to !== stretch.from)
+    return [...stretches, stretch];
+  return [...stretches.slice(0, -1), { ...last, to: stretch.to }];
 }
