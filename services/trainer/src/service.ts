@@ -1,1 +1,93 @@
-export {};
+/** The agent as a service: it registers the node, says signs of life, and runs the node's workers. */
+import { availableParallelism, totalmem } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Bus, NodeRecord, WantedWorker } from "@coxswain/bus";
+import { AppError } from "@coxswain/domain";
+import { availableEngines } from "@coxswain/engine";
+import { Agent, type AgentPorts } from "./agent/agent.ts";
+import type { Config } from "./config.ts";
+
+const heartbeatMs = 1000;
+const mebibyte = 1024 * 1024;
+
+export async function runTrainer(
+  ports: AgentPorts,
+  config: Config,
+  inherited: Readonly<Record<string, string>>,
+): Promise<void> {
+  const agent = new Agent(ports, {
+    nodeId: config.NODE_ID,
+    folder: config.NODE_DIR,
+    leaveTimeoutMs: config.LEAVE_TIMEOUT_MS,
+    workerEnvironment: (wanted, folder) => ({
+      ...inherited,
+      ...workerVariables(config, wanted, folder),
+    }),
+  });
+  await register(ports, await nodeRecord(config));
+  await Promise.all([agent.run(), signsOfLife(ports.bus, config.NODE_ID, ports.signal)]);
+}
+
+function workerVariables(
+  config: Config,
+  wanted: WantedWorker,
+  folder: string,
+): Record<string, string> {
+  return {
+    NATS_URL: config.NATS_URL,
+    NATS_REPLICAS: String(config.NATS_REPLICAS),
+    LOG_LEVEL: config.LOG_LEVEL,
+    STORE_URL: config.STORE_URL,
+    HEARTBEAT_TIMEOUT_MS: String(config.HEARTBEAT_TIMEOUT_MS),
+    COXSWAIN_JOB_ID: wanted.jobId,
+    COXSWAIN_WORKER_ID: wanted.workerId,
+    COXSWAIN_NODE_ID: config.NODE_ID,
+    COXSWAIN_WORKER_DIR: folder,
+    COXSWAIN_CACHE_DIR: config.COXSWAIN_CACHE_DIR,
+    COXSWAIN_ENGINE: wanted.engine.name,
+    COXSWAIN_HOST: config.NODE_HOST,
+    ...(wanted.traceparent === undefined ? {} : { TRACEPARENT: wanted.traceparent }),
+    ...(config.OTEL_EXPORTER_OTLP_ENDPOINT === undefined
+      ? {}
+      : { OTEL_EXPORTER_OTLP_ENDPOINT: config.OTEL_EXPORTER_OTLP_ENDPOINT }),
+    ...(config.COXSWAIN_COMMIT_LOG === undefined
+      ? {}
+      : { COXSWAIN_COMMIT_LOG: config.COXSWAIN_COMMIT_LOG }),
+  };
+}
+
+async function nodeRecord(config: Config): Promise<NodeRecord> {
+  return {
+    nodeId: config.NODE_ID,
+    host: config.NODE_HOST,
+    capacity: {
+      cpu: config.NODE_CPU || availableParallelism(),
+      memoryMib: config.NODE_MEMORY_MIB || Math.floor((totalmem() / mebibyte) * 0.9),
+      gpu: 0,
+    },
+    labels: {},
+    engines: await availableEngines({ cacheDir: config.COXSWAIN_CACHE_DIR }),
+    startedAtMs: Date.now(),
+    agentVersion: "0.1.0",
+  };
+}
+
+async function register({ bus, log, signal }: AgentPorts, record: NodeRecord): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await bus.bucket("nodes").put(record.nodeId, record);
+      return;
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      log("the node could not be registered; trying again", { message: error.message });
+      await delay(heartbeatMs);
+    }
+  }
+}
+
+async function signsOfLife(bus: Bus, nodeId: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    bus.signal(`hb.v1.node.${nodeId}`, {});
+    await delay(heartbeatMs, undefined, { signal }).catch(() => undefined);
+  }
+}

@@ -1,0 +1,56 @@
+/** Why a worker ended: its own word if it left one, else what the system and its last lines say. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Ended } from "./process.ts";
+
+export interface ExitReason {
+  /** Left in good order, or finished. */
+  readonly isOrderly: boolean;
+  readonly error: { readonly code: string; readonly message: string; readonly step?: number };
+  readonly generation: number;
+  readonly step: number;
+}
+
+interface ExitFile {
+  readonly exitCode: number;
+  readonly generation: number;
+  readonly step: number;
+  readonly error?: { readonly code: string; readonly message: string; readonly step?: number };
+}
+
+const heapLimit = /heap out of memory|ERR_WORKER_OUT_OF_MEMORY|allocation failed/i;
+const tailChars = 4000;
+
+export async function exitReasonOf(folder: string, ended: Ended): Promise<ExitReason> {
+  const file = await readFile(join(folder, "exit.json"), "utf8").then(
+    (text) => JSON.parse(text) as ExitFile,
+    () => undefined, // It had no time to leave a word.
+  );
+  const place = { generation: file?.generation ?? 0, step: file?.step ?? 0 };
+  if (file?.error !== undefined) return { isOrderly: false, error: file.error, ...place };
+  if (file?.exitCode === 0)
+    return { isOrderly: true, error: { code: "worker-failed", message: "" }, ...place };
+  if (file?.exitCode === 12)
+    return {
+      isOrderly: false,
+      error: { code: "stale-generation", message: "its group went on without it" },
+      ...place,
+    };
+  return { isOrderly: false, error: await guess(folder, ended), ...place };
+}
+
+async function guess(folder: string, { exitCode, signal }: Ended): Promise<ExitReason["error"]> {
+  const log = (await readFile(join(folder, "output.log"), "utf8").catch(() => "")).slice(
+    -tailChars,
+  );
+  if (heapLimit.test(log))
+    return { code: "out-of-memory", message: "the worker reached its memory limit" };
+  if (signal !== null)
+    return { code: "worker-failed", message: `the worker was ended by ${signal}` };
+  const lines = log.split("\n").filter((line) => /error|fatal/i.test(line));
+  const last = lines.find((line) => /^\w*Error/.test(line)) ?? lines.at(-1) ?? "it left no message";
+  return {
+    code: "worker-failed",
+    message: `the worker ended with code ${exitCode}: ${last.slice(0, 500)}`,
+  };
+}

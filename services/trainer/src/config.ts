@@ -1,0 +1,36 @@
+/** The agent's configuration. */
+import { idPattern } from "@coxswain/domain";
+import { commonConfig } from "@coxswain/service";
+import { type Static, Type } from "typebox";
+
+export const ConfigSchema = Type.Object({
+  ...commonConfig,
+  NODE_ID: Type.String({ pattern: idPattern, description: "This node's name" }),
+  NODE_HOST: Type.String({
+    default: "127.0.0.1",
+    description: "Address at which other nodes reach this one's workers",
+  }),
+  NODE_CPU: Type.Number({ default: 0, minimum: 0, description: "Cores to offer; 0 offers all" }),
+  NODE_MEMORY_MIB: Type.Integer({
+    default: 0,
+    minimum: 0,
+    description: "Memory to offer in MiB; 0 offers nine tenths",
+  }),
+  NODE_DIR: Type.String({ minLength: 1, description: "Folder for the workers' files" }),
+  STORE_URL: Type.String({ description: "Where workers put checkpoints: file:///FOLDER" }),
+  COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),
+  HEARTBEAT_TIMEOUT_MS: Type.Integer({
+    default: 1000,
+    minimum: 50,
+    description: "A worker's peer that is silent for longer is lost",
+  }),
+  LEAVE_TIMEOUT_MS: Type.Integer({
+    default: 15_000,
+    minimum: 100,
+    description: "A worker that was asked to leave is killed after so long",
+  }),
+  COXSWAIN_COMMIT_LOG: Type.Optional(
+    Type.String({ description: "File for the times of commits; for benchmarks" }),
+  ),
+});
+export type Config = Static<typeof ConfigSchema>;
