@@ -100,6 +100,11 @@ export const errorCodes = {
     retryable: true,
     fix: "Check the checkpoint store's folder and its permissions.",
   },
+  "invalid-path": {
+    status: 400,
+    retryable: false,
+    fix: "Name files by relative paths of letters, digits, dots, dashes and underscores.",
+  },
   "checkpoint-damaged": {
     status: 500,
     retryable: false,

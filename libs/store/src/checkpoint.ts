@@ -4,8 +4,16 @@
  * the manifest names every part with its hash. What a manifest names is checked before it is used.
  */
 import { createHash } from "node:crypto";
-import { AppError, assert, type JobCheckpoint } from "@coxswain/domain";
+import { AppError, type JobCheckpoint } from "@coxswain/domain";
 import type { Store } from "./store.ts";
+
+/** Where a named parameter lies in the vector; offset and size in floats. */
+export interface CheckpointSegment {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly offset: number;
+  readonly size: number;
+}
 
 /** Facts on which all parts of a checkpoint agree. */
 export interface CheckpointFacts {
@@ -19,12 +27,9 @@ export interface CheckpointFacts {
   readonly batchSize: number;
   readonly parameterFloats: number;
   readonly slotCount: number;
-  readonly segments: readonly {
-    readonly name: string;
-    readonly shape: readonly number[];
-    readonly offset: number;
-    readonly size: number;
-  }[];
+  readonly segments: readonly CheckpointSegment[];
+  /** Training samples of one epoch: the audit counts with it. */
+  readonly samplesTrain?: number | undefined;
   readonly modelTopology?: Readonly<Record<string, unknown>> | undefined;
   /** SHA-256 over the parameters' bytes alone. */
   readonly weightsSha256: string;
@@ -68,69 +73,141 @@ export function stateFloats(facts: Pick<CheckpointFacts, "parameterFloats" | "sl
   return facts.parameterFloats * (1 + facts.slotCount);
 }
 
+/** What names the bytes of a checkpoint. */
+export type PartsList = Pick<Manifest, "parts" | "parameterFloats" | "slotCount" | "weightsSha256">;
+
+type Checkpoint = Pick<JobCheckpoint, "path" | "sha256">;
+
 /**
- * Reads a checkpoint whole, every byte verified.
+ * The manifest of a committed checkpoint, compared with the hash in the event.
+ *
+ * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`
+ */
+export async function readManifest(store: Store, checkpoint: Checkpoint): Promise<Manifest> {
+  const path = `${checkpoint.path}/manifest.json`;
+  const bytes = await store.read(path);
+  if (sha256Of(bytes) !== checkpoint.sha256)
+    throw damaged(path, "its hash is not the committed one");
+  const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
+  if (manifest.version !== 1) throw damaged(path, `version ${manifest.version} is not known`);
+  return manifest;
+}
+
+/**
+ * Reads a checkpoint whole, every byte verified. `vector` has shape
+ * [parameterFloats * (1 + slotCount)].
  *
  * @throws AppError `checkpoint-damaged` with the part that is wrong, `checkpoint-not-found`
  */
-export async function readCheckpoint(
-  store: Store,
-  checkpoint: { readonly path: string; readonly sha256: string },
-) {
-  const bytes = await store.read(`${checkpoint.path}/manifest.json`);
-  if (sha256Of(bytes) !== checkpoint.sha256)
-    throw damaged(`${checkpoint.path}/manifest.json`, "its hash is not the committed one");
-  const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
-  const vector = await readParts(store, manifest);
+export async function readCheckpoint(store: Store, checkpoint: Checkpoint) {
+  const manifest = await readManifest(store, checkpoint);
+  const vector = await readParts(store, manifest, stateFloats(manifest));
   return { manifest, vector };
 }
 
-/** @throws AppError `checkpoint-damaged`, `checkpoint-not-found` */
-export async function readParts(
-  store: Store,
-  manifest: Pick<Manifest, "parts" | "parameterFloats" | "slotCount" | "weightsSha256">,
-): Promise<Float32Array> {
-  const total = stateFloats(manifest);
-  const vector = new Float32Array(total);
+/**
+ * As `readCheckpoint`, every byte verified, but gives only the parameters, shape [parameterFloats].
+ *
+ * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`
+ */
+export async function readParameters(store: Store, checkpoint: Checkpoint) {
+  const manifest = await readManifest(store, checkpoint);
+  const parameters = await readParts(store, manifest, manifest.parameterFloats);
+  return { manifest, parameters };
+}
+
+async function readParts(store: Store, list: PartsList, floats: number): Promise<Float32Array> {
+  const vector = new Float32Array(floats);
   const target = new Uint8Array(vector.buffer);
-  let offset = 0;
-  for (const [index, part] of manifest.parts.entries()) {
-    const bytes = await store.read(part.path);
-    const range = partRange(total, index, manifest.parts.length);
-    if (bytes.length !== part.bytes || bytes.length !== (range.to - range.from) * 4)
-      throw damaged(part.path, `${bytes.length} bytes instead of ${part.bytes}`);
-    if (sha256Of(bytes) !== part.sha256) throw damaged(part.path, "its hash differs");
-    target.set(bytes, offset);
-    offset += bytes.length;
-  }
-  assert(offset === target.length, "the parts cover the vector");
-  const weights = sha256Of(target.subarray(0, manifest.parameterFloats * 4));
-  if (weights !== manifest.weightsSha256)
-    throw damaged("the weights", "their hash is not the one that the trainer named");
+  await verifyParts(store, list, (bytes, offset) => {
+    if (offset < target.length) target.set(bytes.subarray(0, target.length - offset), offset);
+  });
   return vector;
+}
+
+/**
+ * Reads every part, piece by piece, and compares lengths and hashes: of each part, and of the
+ * parameters in all of them. `onBytes` gets each piece and its offset in the vector; what it was
+ * given counts only once this has returned.
+ *
+ * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`
+ */
+export async function verifyParts(
+  store: Store,
+  list: PartsList,
+  onBytes: (bytes: Uint8Array, offset: number) => void = () => undefined,
+): Promise<void> {
+  const total = stateFloats(list);
+  const parameterBytes = list.parameterFloats * 4;
+  const weights = createHash("sha256");
+  for (const [index, part] of list.parts.entries()) {
+    const { from, to } = partRange(total, index, list.parts.length);
+    if (part.bytes !== (to - from) * 4)
+      throw damaged(part.path, `${part.bytes} bytes are named, ${(to - from) * 4} are needed`);
+    await verifyPart(store, part, (bytes, offset) => {
+      const at = from * 4 + offset;
+      if (at < parameterBytes) weights.update(bytes.subarray(0, parameterBytes - at));
+      onBytes(bytes, at);
+    });
+  }
+  if (weights.digest("hex") !== list.weightsSha256)
+    throw damaged("the parameters", "their hash is not the one that the trainer named");
+}
+
+async function verifyPart(
+  store: Store,
+  part: CheckpointPart,
+  onBytes: (bytes: Uint8Array, offset: number) => void,
+): Promise<void> {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const piece of store.stream(part.path)) {
+    if (bytes + piece.length > part.bytes)
+      throw damaged(part.path, `it is longer than its ${part.bytes} bytes`);
+    hash.update(piece);
+    onBytes(piece, bytes);
+    bytes += piece.length;
+  }
+  if (bytes !== part.bytes) throw damaged(part.path, `${bytes} bytes instead of ${part.bytes}`);
+  if (hash.digest("hex") !== part.sha256) throw damaged(part.path, "its hash differs");
 }
 
 function damaged(path: string, why: string): AppError {
   return new AppError("checkpoint-damaged", `${path}: ${why}`, { details: { path } });
 }
 
+/** Failures that a retry does not mend: the bytes are wrong, or gone. */
+export function isDamage(error: unknown): error is AppError {
+  return (
+    error instanceof AppError &&
+    (error.code === "checkpoint-damaged" ||
+      error.code === "checkpoint-not-found" ||
+      error.code === "invalid-path")
+  );
+}
+
 /**
- * The newest checkpoint that is whole. What is damaged or gone is passed over and reported.
+ * The newest checkpoint that is whole. What is damaged, gone or unreadable is passed over and
+ * reported. Undefined when there is none, or all are damaged: the job starts at its beginning.
  *
  * @param checkpoints committed ones, oldest first
+ * @throws AppError `store-failed` when none is whole, and one may be once the store is mended
  */
 export async function latestWholeCheckpoint(
   store: Store,
   checkpoints: readonly JobCheckpoint[],
   onDamaged: (checkpoint: JobCheckpoint, reason: string) => void,
 ) {
+  let mendable: AppError | undefined;
   for (const checkpoint of checkpoints.toReversed()) {
     try {
       return { checkpoint, ...(await readCheckpoint(store, checkpoint)) };
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
+      if (!isDamage(error)) mendable ??= error;
       onDamaged(checkpoint, error.message);
     }
   }
+  if (mendable !== undefined) throw mendable;
   return undefined;
 }

@@ -1,76 +1,130 @@
-/** A store in a folder: a local disk, or a volume that all nodes mount. */
+/**
+ * A store in a folder: a local disk, or a volume that all nodes mount.
+ *
+ * A file is written under a temporary name in its own folder, synced, renamed, and its folder
+ * synced: so it is there in full, or not at all, whenever the power goes. What a killed writer left
+ * behind is invisible, and swept later. Nothing outside the folder can be named: not by a path, and
+ * not by a symbolic link that somebody put into it.
+ */
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join, relative, sep } from "node:path";
+import { mkdir, open, readdir, readFile, realpath, rename, rm, stat } from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { AppError } from "@coxswain/domain";
-import type { Store } from "./store.ts";
+import type { FolderStore, Store } from "./store.ts";
 
 const pieceBytesMax = 1024 * 1024;
+const pathLengthMax = 1024;
 const segmentRegExp = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
 const temporaryMark = ".tmp-";
 
+/** What a test replaces to make a disk full. */
+export interface FolderPorts {
+  readonly open: typeof open;
+}
+
 /** A store under `root`, which is made when it is missing. */
-export function openFolderStore(root: string): Store {
-  const placeOf = (path: string) => join(root, ...checkPath(path));
+export function openFolderStore(root: string, ports: FolderPorts = { open }): FolderStore {
+  const top = resolve(root);
+  const at = async <Result>(path: string, act: (place: string) => Promise<Result>) => {
+    try {
+      return await act(await placeOf(top, path));
+    } catch (error) {
+      return explain(path, error);
+    }
+  };
   return {
-    write: (path, chunks) => write(placeOf(path), chunks),
-    read: (path) => readFile(placeOf(path)).catch(explain(path)),
-    stream: (path) => stream(placeOf(path), path),
-    list: (folder) => list(root, placeOf(folder)),
-    remove: (path) => rm(placeOf(path), { recursive: true, force: true }).catch(explain(path)),
+    write: (path, chunks) =>
+      at(path, (place) => write(ports, place, chunks)).catch((error: unknown) => {
+        if (error instanceof AppError && error.code === "checkpoint-not-found")
+          throw new AppError("store-failed", `the folder of ${path} went away`, { cause: error });
+        throw error;
+      }),
+    read: (path) => at(path, (place) => readFile(place)),
+    stream: (path) => stream(top, path),
+    list: (folder) => at(folder, (place) => list(top, place)),
+    remove: (path) => at(path, (place) => rm(place, { recursive: true, force: true })),
+    sweep: (options) => sweep(top, options),
   };
 }
 
-/** Segments of a path. @throws AppError `store-failed` for one that could leave the folder. */
-function checkPath(path: string): string[] {
+/** @throws AppError `invalid-path` for one that is not inside the folder. */
+async function placeOf(top: string, path: string): Promise<string> {
   const segments = path.split("/");
-  for (const segment of segments) {
-    if (!segmentRegExp.test(segment))
-      throw new AppError(
-        "store-failed",
-        `${JSON.stringify(path.slice(0, 200))} is no path in the store`,
-      );
+  const isPlain = (segment: string) =>
+    segmentRegExp.test(segment) && !segment.includes(temporaryMark);
+  if (path.length > pathLengthMax || !segments.every(isPlain)) throw outside(path);
+  const place = join(top, ...segments);
+  const real = await realpathOfExisting(top, place);
+  if (real === undefined) return place; // Nothing is there yet, so no link can lead away.
+  const realTop = await realpath(top);
+  if (real !== realTop && !real.startsWith(realTop + sep)) throw outside(path);
+  return place;
+}
+
+function outside(path: string): AppError {
+  return new AppError(
+    "invalid-path",
+    `${JSON.stringify(path.slice(0, 200))} is no path in the store`,
+  );
+}
+
+/** Where the deepest part of `place` that exists really lies; undefined when not even `top` does. */
+async function realpathOfExisting(top: string, place: string): Promise<string | undefined> {
+  for (let at = place; at.length >= top.length; at = dirname(at)) {
+    try {
+      return await realpath(at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
   }
-  return segments;
+  return undefined;
 }
 
-function explain(path: string): (cause: unknown) => never {
-  return (cause) => {
-    if (cause instanceof AppError) throw cause;
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === "ENOENT")
-      throw new AppError("checkpoint-not-found", `${path} is not in the store`, { cause });
-    if (code === "ENOSPC" || code === "EDQUOT")
-      throw new AppError("store-full", `no room for ${path}`, { cause });
-    throw new AppError("store-failed", `${path}: ${message}`, { cause });
-  };
+function explain(path: string, cause: unknown): never {
+  const { code, syscall, message } = cause as NodeJS.ErrnoException;
+  if (cause instanceof AppError || syscall === undefined) throw cause; // The latter is no disk's fault.
+  if (code === "ENOENT")
+    throw new AppError("checkpoint-not-found", `${path} is not in the store`, { cause });
+  if (code === "ENOSPC" || code === "EDQUOT")
+    throw new AppError("store-full", `no room for ${path}`, { cause });
+  throw new AppError("store-failed", `${path}: ${message}`, { cause });
 }
 
-/** Temporary file, fsync, rename, fsync of the folder: whole, or not there. */
-async function write(place: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>) {
+async function write(ports: FolderPorts, place: string, chunks: Parameters<Store["write"]>[1]) {
   const folder = dirname(place);
   const temporary = `${place}${temporaryMark}${randomUUID()}`;
-  const hash = createHash("sha256");
-  let bytes = 0;
+  const firstMade = await mkdir(folder, { recursive: true });
   try {
-    await mkdir(folder, { recursive: true });
-    const file = await open(temporary, "wx");
-    try {
-      for await (const chunk of chunks) {
-        hash.update(chunk);
-        bytes += chunk.length;
-        await file.writeFile(chunk);
-      }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    const written = await writeSynced(ports, temporary, chunks);
     await rename(temporary, place);
-    await syncFolder(folder);
+    // New folders are entries of their parents, which must last as well.
+    const last = firstMade === undefined ? folder : dirname(firstMade);
+    for (let at = folder; at.length >= last.length; at = dirname(at)) await syncFolder(at);
+    return written;
   } catch (error) {
     await rm(temporary, { force: true });
-    explain(place)(error);
+    throw error;
+  }
+}
+
+async function writeSynced(
+  ports: FolderPorts,
+  temporary: string,
+  chunks: Parameters<Store["write"]>[1],
+) {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  const file = await ports.open(temporary, "wx");
+  try {
+    for await (const chunk of chunks) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      await file.writeFile(chunk);
+    }
+    await file.sync();
+  } finally {
+    await file.close();
   }
   return { bytes, sha256: hash.digest("hex") };
 }
@@ -84,28 +138,53 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-async function* stream(place: string, path: string): AsyncGenerator<Uint8Array> {
+async function* stream(top: string, path: string): AsyncGenerator<Uint8Array> {
   try {
+    const place = await placeOf(top, path);
     for await (const piece of createReadStream(place, { highWaterMark: pieceBytesMax }))
       yield piece as Uint8Array;
   } catch (error) {
-    explain(path)(error);
+    explain(path, error);
   }
 }
 
-async function list(root: string, place: string) {
+async function filesUnder(place: string) {
   const entries = await readdir(place, { recursive: true, withFileTypes: true }).catch(
     (error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return [];
-      return explain(place)(error);
+      throw error;
     },
   );
-  const files = entries.filter((entry) => entry.isFile() && !entry.name.includes(temporaryMark));
-  const listed = await Promise.all(
-    files.map(async (entry) => {
-      const file = join(entry.parentPath, entry.name);
-      return { path: relative(root, file).split(sep).join("/"), bytes: (await stat(file)).size };
-    }),
-  );
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+/** Undefined when the file was removed meanwhile. */
+async function statOf(file: string) {
+  return await stat(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+}
+
+async function list(top: string, place: string) {
+  const listed: { readonly path: string; readonly bytes: number }[] = [];
+  for (const file of await filesUnder(place)) {
+    const stats = file.includes(temporaryMark) ? undefined : await statOf(file);
+    if (stats !== undefined)
+      listed.push({ path: relative(top, file).split(sep).join("/"), bytes: stats.size });
+  }
   return listed.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+async function sweep(top: string, { nowMs, ageMsMin }: Parameters<FolderStore["sweep"]>[0]) {
+  let swept = 0;
+  for (const file of await filesUnder(top)) {
+    const stats = file.includes(temporaryMark) ? await statOf(file) : undefined;
+    if (stats === undefined || nowMs - stats.mtimeMs < ageMsMin) continue;
+    await rm(file, { force: true });
+    swept += 1;
+  }
+  return swept;
 }

@@ -1,14 +1,19 @@
 export {
   type CheckpointFacts,
   type CheckpointPart,
+  type CheckpointSegment,
+  isDamage,
   latestWholeCheckpoint,
   type Manifest,
+  type PartsList,
   partRange,
   readCheckpoint,
-  readParts,
+  readManifest,
+  readParameters,
   sha256Of,
   stateFloats,
+  verifyParts,
 } from "./checkpoint.ts";
-export { openFolderStore } from "./folder-store.ts";
+export { type FolderPorts, openFolderStore } from "./folder-store.ts";
 export { openStore } from "./open-store.ts";
-export { type Store, storePaths } from "./store.ts";
+export { type FolderStore, type Store, storePaths } from "./store.ts";

@@ -1,6 +1,7 @@
 /**
  * Where checkpoints and exported models lie. Paths are relative, with `/`, of segments that match
- * `[A-Za-z0-9._-]+` and are not `.` or `..`.
+ * `[A-Za-z0-9_-][A-Za-z0-9._-]*`, at most 128 characters each. Every call throws AppError
+ * `invalid-path` for another path, or one that a symbolic link leads out of the store.
  */
 export interface Store {
   /** Writes a whole file atomically and synced: afterwards it is there in full, or not at all. @throws AppError `store-full`, `store-failed` */
@@ -16,6 +17,12 @@ export interface Store {
   list(folder: string): Promise<readonly { readonly path: string; readonly bytes: number }[]>;
   /** Removes a file or folder with all under it; nothing happens when it is missing. */
   remove(path: string): Promise<void>;
+}
+
+/** What the owner of the store can do as well. */
+export interface FolderStore extends Store {
+  /** Removes what killed writers left behind, once it is at least so old. Returns how many files. */
+  sweep(options: { readonly nowMs: number; readonly ageMsMin: number }): Promise<number>;
 }
 
 /** Where things lie in a store. */

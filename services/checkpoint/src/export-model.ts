@@ -12,17 +12,28 @@ interface File {
 }
 
 /** Safe to run twice: the same checkpoint gives the same files. */
-export async function exportModel(store: Store, jobId: string, checkpoint: JobCheckpoint): Promise<PayloadOf<"model.exported">> {
+export async function exportModel(
+  store: Store,
+  jobId: string,
+  checkpoint: JobCheckpoint,
+): Promise<PayloadOf<"model.exported">> {
   const { manifest, vector } = await readCheckpoint(store, checkpoint);
   const format = manifest.modelTopology === undefined ? "safetensors" : "tfjs-layers";
-  const files = format === "tfjs-layers" ? layersFiles(manifest, vector) : safetensorsFiles(manifest, vector);
+  const files =
+    format === "tfjs-layers" ? layersFiles(manifest, vector) : safetensorsFiles(manifest, vector);
   const path = storePaths.model(jobId);
   const written = [];
   for (const { name, bytes } of files) {
     const { sha256 } = await store.write(`${path}/${name}`, [bytes]);
     written.push({ name, bytes: bytes.length, sha256 });
   }
-  return { step: manifest.step, path, format, files: written, weightsSha256: manifest.weightsSha256 };
+  return {
+    step: manifest.step,
+    path,
+    format,
+    files: written,
+    weightsSha256: manifest.weightsSha256,
+  };
 }
 
 /** The weights one after the other, without the layout's padding. */
@@ -44,7 +55,12 @@ function layersFiles(manifest: Manifest, vector: Float32Array): File[] {
     generatedBy: "coxswain",
     convertedBy: null,
     modelTopology: manifest.modelTopology,
-    weightsManifest: [{ paths: ["weights.bin"], weights: manifest.segments.map(({ name, shape }) => ({ name, shape, dtype: "float32" })) }],
+    weightsManifest: [
+      {
+        paths: ["weights.bin"],
+        weights: manifest.segments.map(({ name, shape }) => ({ name, shape, dtype: "float32" })),
+      },
+    ],
     userDefinedMetadata: factsOf(manifest),
   };
   return [json("model.json", model), { name: "weights.bin", bytes: packed(manifest, vector) }];
@@ -64,7 +80,10 @@ function safetensorsFiles(manifest: Manifest, vector: Float32Array): File[] {
   const header = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
-  return [{ name: "model.safetensors", bytes: Buffer.concat([length, header, packed(manifest, vector)]) }, json("manifest.json", factsOf(manifest))];
+  return [
+    { name: "model.safetensors", bytes: Buffer.concat([length, header, packed(manifest, vector)]) },
+    json("manifest.json", factsOf(manifest)),
+  ];
 }
 
 function factsOf({ step, seed, engine, programHash, weightsSha256 }: Manifest) {

@@ -5,5 +5,10 @@ import { runCheckpoints } from "./service.ts";
 
 const config = parseConfig(ConfigSchema, process.env);
 await runService("checkpoint", config, async ({ bus, log, signal }) => ({
-  done: runCheckpoints({ bus, store: openStore(config.STORE_URL), signal, log: (sentence, fields) => log.info(fields, sentence) }),
+  done: runCheckpoints({
+    bus,
+    store: openStore(config.STORE_URL),
+    signal,
+    log: (sentence, fields) => log.info(fields, sentence),
+  }),
 }));

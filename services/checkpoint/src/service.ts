@@ -2,8 +2,8 @@
 import { type Bus, followJobs, type Verdict } from "@coxswain/bus";
 import { AppError, type Job, type JobId } from "@coxswain/domain";
 import type { NewEvent, StoredEvent } from "@coxswain/events";
-import { type Store, storePaths } from "@coxswain/store";
-import { commitParts, isDamage } from "./commit.ts";
+import { isDamage, type Store, storePaths } from "@coxswain/store";
+import { commitParts } from "./commit.ts";
 import { decideCommit, type Written } from "./decide/decide-commit.ts";
 import { decideRetention } from "./decide/decide-retention.ts";
 import { exportModel } from "./export-model.ts";
@@ -37,21 +37,34 @@ export async function runCheckpoints(ports: Ports): Promise<void> {
     },
   });
   await view.caughtUp;
-  await bus.consume({ durable: "checkpoint-parts", names: heard, signal }, async (event): Promise<Verdict> => {
-    if (!(await view.reached(event.sequence, projectionTimeoutMs))) return { kind: "nak", delayMs: 200, reason: "the projection is behind" };
-    const job = view.jobs.get(event.jobId);
-    if (job !== undefined) await handle(ports, event, job, told);
-    return { kind: "ack" };
-  });
+  await bus.consume(
+    { durable: "checkpoint-parts", names: heard, signal },
+    async (event): Promise<Verdict> => {
+      if (!(await view.reached(event.sequence, projectionTimeoutMs)))
+        return { kind: "nak", delayMs: 200, reason: "the projection is behind" };
+      const job = view.jobs.get(event.jobId);
+      if (job !== undefined) await handle(ports, event, job, told);
+      return { kind: "ack" };
+    },
+  );
   await view.done;
 }
 
-function keyOf(jobId: string, { step, generation }: { readonly step: number; readonly generation: number }): string {
+function keyOf(
+  jobId: string,
+  { step, generation }: { readonly step: number; readonly generation: number },
+): string {
   return `${jobId} ${step} ${generation}`;
 }
 
-async function handle(ports: Ports, event: StoredEvent, job: Job, told: ReadonlyMap<string, readonly Written[]>): Promise<void> {
-  if (event.name === "checkpoint.written") await onWritten(ports, job, told.get(keyOf(job.id, event.payload)) ?? []);
+async function handle(
+  ports: Ports,
+  event: StoredEvent,
+  job: Job,
+  told: ReadonlyMap<string, readonly Written[]>,
+): Promise<void> {
+  if (event.name === "checkpoint.written")
+    await onWritten(ports, job, told.get(keyOf(job.id, event.payload)) ?? []);
   if (event.name === "checkpoint.committed") await prune(ports, job);
   if (event.name === "training.finished") await publishModel(ports, job);
 }
@@ -61,7 +74,13 @@ async function onWritten(ports: Ports, job: Job, written: readonly Written[]): P
   if (decision.kind === "wait") return;
   const { step, generation } = written[0]!;
   const say = (name: "checkpoint.committed" | "checkpoint.rejected", payload: object) =>
-    ports.bus.append({ name, jobId: job.id as JobId, id: `${job.id}.${name}.${step}.g${generation}`, source: "checkpoint", payload } as NewEvent);
+    ports.bus.append({
+      name,
+      jobId: job.id as JobId,
+      id: `${job.id}.${name}.${step}.g${generation}`,
+      source: "checkpoint",
+      payload,
+    } as NewEvent);
   if (decision.kind === "reject") {
     await say("checkpoint.rejected", { step, generation, reason: decision.reason });
     return;
@@ -82,20 +101,39 @@ async function prune({ bus, store }: Ports, job: Job): Promise<void> {
   if (gone.length === 0) return;
   for (const checkpoint of gone) await store.remove(checkpoint.path);
   const steps = gone.map(({ step }) => step).sort((a, b) => a - b);
-  await bus.append({ name: "checkpoint.pruned", jobId: job.id as JobId, id: `${job.id}.checkpoint.pruned.${steps.join("-").slice(0, 100)}`, source: "checkpoint", payload: { steps } });
+  await bus.append({
+    name: "checkpoint.pruned",
+    jobId: job.id as JobId,
+    id: `${job.id}.checkpoint.pruned.${steps.join("-").slice(0, 100)}`,
+    source: "checkpoint",
+    payload: { steps },
+  });
 }
 
 async function publishModel({ bus, store, log }: Ports, job: Job): Promise<void> {
   const final = job.checkpoints.findLast((checkpoint) => checkpoint.final);
   const jobId = job.id as JobId;
   try {
-    if (final === undefined) throw new AppError("checkpoint-not-found", "the final checkpoint was not committed");
+    if (final === undefined)
+      throw new AppError("checkpoint-not-found", "the final checkpoint was not committed");
     const payload = await exportModel(store, job.id, final);
-    await bus.append({ name: "model.exported", jobId, id: `${jobId}.model.exported.${final.step}`, source: "checkpoint", payload });
+    await bus.append({
+      name: "model.exported",
+      jobId,
+      id: `${jobId}.model.exported.${final.step}`,
+      source: "checkpoint",
+      payload,
+    });
     log("model exported", { jobId, path: storePaths.model(job.id), format: payload.format });
   } catch (error) {
     if (!(error instanceof AppError) || error.retryable) throw error;
     const payload = { step: job.finished?.step ?? 1, reason: error.message };
-    await bus.append({ name: "model.export-failed", jobId, id: `${jobId}.model.export-failed`, source: "checkpoint", payload });
+    await bus.append({
+      name: "model.export-failed",
+      jobId,
+      id: `${jobId}.model.export-failed`,
+      source: "checkpoint",
+      payload,
+    });
   }
 }

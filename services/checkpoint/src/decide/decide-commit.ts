@@ -9,7 +9,15 @@ export type CommitDecision =
   | { readonly kind: "reject"; readonly reason: string };
 
 /** Facts that all parts of one checkpoint must share, whoever wrote them. */
-const shared = ["step", "generation", "engine", "programHash", "parameterFloats", "slotCount", "weightsSha256"] as const;
+const shared = [
+  "step",
+  "generation",
+  "engine",
+  "programHash",
+  "parameterFloats",
+  "slotCount",
+  "weightsSha256",
+] as const;
 
 /** @param written all parts told of one (step, generation), in any order, repeats allowed */
 export function decideCommit(written: readonly Written[]): CommitDecision {
@@ -21,8 +29,16 @@ export function decideCommit(written: readonly Written[]): CommitDecision {
   const parts = [...byPart.values()].sort((a, b) => a.part - b.part);
   for (const part of parts) {
     const differs = shared.find((fact) => part.manifest[fact] !== first.manifest[fact]);
-    if (differs !== undefined) return { kind: "reject", reason: `part ${part.part} of ${part.workerId} has another ${differs}` };
-    if (part.parts !== first.parts) return { kind: "reject", reason: `part ${part.part} is one of ${part.parts}, not of ${first.parts}` };
+    if (differs !== undefined)
+      return {
+        kind: "reject",
+        reason: `part ${part.part} of ${part.workerId} has another ${differs}`,
+      };
+    if (part.parts !== first.parts)
+      return {
+        kind: "reject",
+        reason: `part ${part.part} is one of ${part.parts}, not of ${first.parts}`,
+      };
   }
   return { kind: "verify", parts };
 }

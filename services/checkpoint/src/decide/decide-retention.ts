@@ -1,7 +1,10 @@
 /** Which checkpoints go: all but the newest `keep` and the final one. */
 import type { JobCheckpoint } from "@coxswain/domain";
 
-export function decideRetention(checkpoints: readonly JobCheckpoint[], keep: number): readonly JobCheckpoint[] {
+export function decideRetention(
+  checkpoints: readonly JobCheckpoint[],
+  keep: number,
+): readonly JobCheckpoint[] {
   const newestFirst = checkpoints.toSorted((a, b) => b.step - a.step);
   return newestFirst.slice(keep).filter(({ final }) => !final);
 }
