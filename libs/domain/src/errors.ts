@@ -46,6 +46,11 @@ export const errorCodes = {
     retryable: false,
     fix: "Wait until the job has succeeded: `cox show JOB`.",
   },
+  "model-damaged": {
+    status: 500,
+    retryable: false,
+    fix: "Download the model again: `cox model JOB -o DIR`.",
+  },
   "illegal-move": {
     status: 409,
     retryable: false,

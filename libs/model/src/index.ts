@@ -1,0 +1,6 @@
+export {
+  type ExportedModel,
+  type ExportedTensor,
+  loadExportedModel,
+} from "./load-exported-model.ts";
+export { decodeSafetensors, encodeSafetensors, type NamedTensor } from "./safetensors.ts";
