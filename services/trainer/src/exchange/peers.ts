@@ -45,6 +45,7 @@ export class Peers {
   readonly #peers = new Map<string, Peer>();
   readonly #open = new Set<Socket>();
   #server: Server | undefined;
+  #heartbeatMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PeersOptions, events: PeersEvents) {
     this.#options = options;
@@ -213,9 +214,32 @@ export class Peers {
     return this.#peers.get(workerId)?.socket.writableLength ?? 0;
   }
 
-  /** Says a sign of life to everybody and ends connections that have been silent for too long. */
+  /** Resolves when nothing waits in the socket for this peer, or it is gone. */
+  drained(workerId: string): Promise<void> {
+    const socket = this.#peers.get(workerId)?.socket;
+    if (socket === undefined || !socket.writableNeedDrain) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        socket.off("drain", done);
+        socket.off("close", done);
+        resolve();
+      };
+      socket.on("drain", done);
+      socket.on("close", done);
+    });
+  }
+
+  /**
+   * Says a sign of life to everybody and ends connections that have been silent for too long. When
+   * this process itself was held up, what the others said still waits in the sockets: not this time.
+   */
   heartbeat(timeoutMs: number): void {
     const nowMs = performance.now();
+    const wasHeldUp = nowMs - this.#heartbeatMs > timeoutMs / 2;
+    this.#heartbeatMs = nowMs;
+    if (wasHeldUp)
+      for (const peer of this.#peers.values())
+        peer.heardMs = Math.max(peer.heardMs, nowMs - timeoutMs / 2);
     for (const peer of [...this.#peers.values()]) {
       if (nowMs - peer.heardMs > timeoutMs)
         peer.socket.destroy(new Error(`no sign of life for ${timeoutMs} ms`));

@@ -1,13 +1,15 @@
 /**
  * Carries out a change of membership: the proposer's and the acceptor's side of the agreement in
  * `decide/agreement.ts`, over the connections and the membership record.
+ *
+ * A join needs the record in its quorum, so that whoever decides later with the record and without
+ * the others knows of it. It is asked before anybody is frozen: without the bus nobody joins, and
+ * nobody waits.
  */
-import { setTimeout as delay } from "node:timers/promises";
-import type { Bucket, MembershipRecord } from "@coxswain/bus";
+import type { MembershipRecord } from "@coxswain/bus";
 import {
   accept,
   ballotAbove,
-  type Candidate,
   type Member,
   type PromiseOf,
   type Proposal,
@@ -17,11 +19,16 @@ import {
   type Vote,
 } from "../decide/agreement.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
+import { Candidates } from "./candidates.ts";
+import { type Clock, within } from "./clock.ts";
+import { type RecordAcceptor, type RecordAnswer, recordOf } from "./record-acceptor.ts";
 
 /** What the change needs to know and may do. */
 export interface ChangePorts {
   readonly workerId: string;
   readonly shards: number;
+  readonly clock: Clock;
+  readonly record: RecordAcceptor;
   generation(): number;
   members(): readonly Member[];
   /** The next step to commit. */
@@ -31,6 +38,8 @@ export interface ChangePorts {
   /** Commit and contribute nothing more in this generation. */
   freeze(): void;
   adopt(proposal: Proposal, agreedMs: number): void;
+  /** The record holds a generation that excludes the present one. */
+  seeRecord(record: MembershipRecord): void;
   tell(workerId: string, message: ControlMessage): void;
   /** The last decided proposal: for those who fell behind. */
   decided(): Proposal | undefined;
@@ -38,43 +47,53 @@ export interface ChangePorts {
 }
 
 const answerTimeoutMs = 1000;
-const retryMs = 100;
+const recordTimeoutMs = 1000;
+const retryMs = 50;
 /** A frozen member waits so long, and longer with its rank, before it takes over as proposer. */
-const takeOverMs = 400;
+const takeOverMs = 1200;
+const takeOverRankMs = 300;
+const laterMax = 256;
 
 interface Round {
-  readonly instance: number;
+  readonly generation: number;
   readonly ballot: number;
+  readonly members: readonly Member[];
   readonly promises: Map<string, PromiseOf>;
   readonly accepted: Set<string>;
   readonly silent: Set<string>;
+  /** The record's promise, when it was asked. */
+  record: Extract<RecordAnswer, { kind: "yes" }> | undefined;
   refusedBy: number;
-  changed: PromiseWithResolvers<void>;
 }
 
 export class Change {
   readonly #ports: ChangePorts;
-  readonly #record: Bucket<MembershipRecord>;
-  readonly #jobId: string;
   #vote: Vote = { promised: 0 };
   #round: Round | undefined;
   #isRunning = false;
   #highestBallot = 0;
   #isStopped = false;
   #lastReason = "";
+  #changed = Promise.withResolvers<void>();
+  /** Messages of instances that this member has not reached yet. */
+  #later: { readonly from: string; readonly message: ControlMessage }[] = [];
   readonly suspects = new Set<string>();
   readonly leaving = new Set<string>();
-  /** Level, and connected to all members. */
-  readonly ready = new Map<string, Candidate>();
+  readonly candidates: Candidates;
 
-  constructor(ports: ChangePorts, record: Bucket<MembershipRecord>, jobId: string) {
+  constructor(ports: ChangePorts) {
     this.#ports = ports;
-    this.#record = record;
-    this.#jobId = jobId;
+    this.candidates = new Candidates(ports);
   }
 
   stop(): void {
     this.#isStopped = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
   }
 
   /** A new generation began: the old instance is history. */
@@ -82,16 +101,19 @@ export class Change {
     this.#vote = { promised: 0 };
     this.#highestBallot = 0;
     const members = new Set(this.#ports.members().map(({ workerId }) => workerId));
-    for (const worker of [...this.suspects]) if (!members.has(worker)) this.suspects.delete(worker);
-    for (const worker of [...this.leaving]) if (!members.has(worker)) this.leaving.delete(worker);
-    for (const worker of [...this.ready.keys()]) if (members.has(worker)) this.ready.delete(worker);
-    this.#round?.changed.resolve();
+    for (const set of [this.suspects, this.leaving])
+      for (const worker of [...set]) if (!members.has(worker)) set.delete(worker);
+    this.#wake();
+    const later = this.#later;
+    this.#later = [];
+    for (const { from, message } of later) this.receive(from, message);
   }
 
   suspect(workerId: string): void {
     if (!this.#ports.members().some((member) => member.workerId === workerId)) return;
     this.suspects.add(workerId);
-    if (this.#round !== undefined) this.#answered(() => this.#round!.silent.add(workerId));
+    this.#round?.silent.add(workerId);
+    this.#wake();
     void this.run();
   }
 
@@ -99,13 +121,14 @@ export class Change {
     const members = this.#ports.members();
     const has = (set: ReadonlySet<string>) => members.some(({ workerId }) => set.has(workerId));
     const canLeave = members.length > 1 && has(this.leaving);
-    return has(this.suspects) || canLeave || this.ready.size > 0 || this.#vote.promised > 0;
+    return (
+      has(this.suspects) || canLeave || this.#vote.promised > 0 || this.candidates.list().length > 0
+    );
   }
 
   /** The lowest rank that is not suspected proposes. */
-  #isProposer(): boolean {
-    const first = this.#ports.members().find(({ workerId }) => !this.suspects.has(workerId));
-    return first?.workerId === this.#ports.workerId;
+  #proposer(): string | undefined {
+    return this.#ports.members().find(({ workerId }) => !this.suspects.has(workerId))?.workerId;
   }
 
   #rank(): number {
@@ -118,101 +141,147 @@ export class Change {
     this.#isRunning = true;
     try {
       while (!this.#isStopped && this.#rank() >= 0 && this.#isNeeded()) {
-        if (!this.#isProposer()) {
-          this.#passOn();
-          const generation = this.#ports.generation();
-          await delay(takeOverMs * (1 + this.#rank()));
-          // Without a freeze nothing waits for us; with one, a silent proposer is replaced.
-          if (this.#ports.generation() !== generation) continue;
-          if (this.#vote.promised === 0 && this.suspects.size === 0) return;
+        if (this.#proposer() !== this.#ports.workerId && !(await this.#mustTakeOver())) {
+          if (this.#vote.promised === 0 && this.suspects.size === 0) return; // The proposer's matter.
+          continue;
         }
-        const startedMs = performance.now();
-        if (!(await this.#propose(startedMs))) await delay(retryMs + 20 * this.#rank());
+        if (!(await this.#propose())) await this.#pause(retryMs + 20 * this.#rank());
       }
     } finally {
       this.#isRunning = false;
     }
   }
 
-  /** Tells the proposer what this member has noticed. */
-  #passOn(): void {
-    const proposer = this.#ports
-      .members()
-      .find(({ workerId }) => !this.suspects.has(workerId))!.workerId;
-    for (const workerId of this.suspects) this.#ports.tell(proposer, { kind: "suspect", workerId });
-    for (const workerId of this.leaving) this.#ports.tell(proposer, { kind: "leave", workerId });
-    for (const candidate of this.ready.values())
-      this.#ports.tell(proposer, { kind: "ready", candidate });
+  /** Leaves it to the proposer; true when that led to nothing in time. */
+  async #mustTakeOver(): Promise<boolean> {
+    this.#passOn(this.#proposer());
+    const generation = this.#ports.generation();
+    const isInterrupted = await this.#pause(takeOverMs + takeOverRankMs * this.#rank());
+    if (isInterrupted || this.#ports.generation() !== generation) return false;
+    return this.#vote.promised > 0 || this.suspects.size > 0;
   }
 
-  async #propose(startedMs: number): Promise<boolean> {
-    const members = this.#ports.members();
-    const generation = this.#ports.generation();
-    const instance = generation + 1;
-    const ballot = ballotAbove(Math.max(this.#highestBallot, this.#vote.promised), this.#rank());
-    const others = members.filter(
-      ({ workerId }) =>
-        workerId !== this.#ports.workerId &&
-        !this.suspects.has(workerId) &&
-        this.#ports.isConnected(workerId),
-    );
-    const round: Round = {
-      instance,
-      ballot,
-      promises: new Map(),
-      accepted: new Set(),
-      silent: new Set(),
-      refusedBy: 0,
-      changed: Promise.withResolvers(),
-    };
+  /** True when something changed before the time was over. */
+  #pause(ms: number): Promise<boolean> {
+    return within(this.#ports.clock, this.#changed.promise, ms);
+  }
+
+  /** Tells the proposer what this member has noticed. */
+  #passOn(proposer: string | undefined): void {
+    if (proposer === undefined) return;
+    const tell = (message: ControlMessage) => this.#ports.tell(proposer, message);
+    for (const workerId of this.suspects) tell({ kind: "suspect", workerId });
+    for (const workerId of this.leaving) tell({ kind: "leave", workerId });
+    for (const ready of this.candidates.list()) tell({ kind: "ready", ...ready });
+  }
+
+  /** One round; true when a generation came out of it, or nothing has to change any more. */
+  async #propose(): Promise<boolean> {
+    const { clock } = this.#ports;
+    const startedMs = clock.nowMs();
+    const round = this.#newRound();
+    const candidate = await this.#admit(round);
+    if (this.#isOver(round) || !this.#isNeeded()) return true;
+    const own = promise(this.#vote, round.ballot);
+    if (!own.isPromised) return false;
+    this.#vote = own.vote;
     this.#round = round;
     try {
-      this.#vote = promise(this.#vote, ballot).vote;
-      this.#ports.freeze();
-      const own = this.#vote.accepted === undefined ? {} : { accepted: this.#vote.accepted };
-      round.promises.set(this.#ports.workerId, {
-        workerId: this.#ports.workerId,
-        step: this.#ports.step(),
-        ...own,
-      });
-      for (const { workerId } of others)
-        this.#ports.tell(workerId, { kind: "prepare", instance, ballot });
-      await this.#until(round, () =>
-        others.every(({ workerId }) => round.promises.has(workerId) || round.silent.has(workerId)),
+      await this.#gather(round);
+      if (this.#isOver(round)) return true;
+      if (round.refusedBy > 0) return false;
+      const quorum = quorumOf(
+        round.members,
+        new Set(round.promises.keys()),
+        this.#ports.knownDead(),
       );
-      if (round.refusedBy > 0 || this.#ports.generation() !== generation)
-        return this.#ports.generation() !== generation;
-
-      const first = await this.#mayDecide(members, new Set(round.promises.keys()));
-      if (first === undefined) return false;
-      const recordVote = first.needsRecord
-        ? await this.#prepareRecord(generation, ballot)
-        : undefined;
-      if (recordVote === "refused") return false;
-      const promises = [
-        ...round.promises.values(),
-        ...(recordVote?.accepted === undefined ? [] : [recordPromise(recordVote)]),
-      ];
-      const proposal = this.#proposal(generation, members, promises, round);
+      if (quorum.kind === "none") return this.#waits(quorum.reason);
+      if (quorum.kind === "with-record" && !(await this.#askRecord(round))) return false;
+      const joining = quorum.kind === "majority" && candidate !== undefined ? [candidate] : [];
+      const proposal = this.#proposal(round, joining);
       return await this.#decide(round, proposal, startedMs);
     } finally {
       if (this.#round === round) this.#round = undefined;
     }
   }
 
-  #proposal(
-    generation: number,
-    members: readonly Member[],
-    promises: readonly PromiseOf[],
-    round: Round,
-  ): Proposal {
+  #newRound(): Round {
+    const highest = Math.max(this.#highestBallot, this.#vote.promised);
+    return {
+      generation: this.#ports.generation(),
+      ballot: ballotAbove(highest, this.#rank()),
+      members: this.#ports.members(),
+      promises: new Map(),
+      accepted: new Set(),
+      silent: new Set(),
+      record: undefined,
+      refusedBy: 0,
+    };
+  }
+
+  #isOver(round: Round): boolean {
+    return this.#ports.generation() !== round.generation || this.#isStopped || this.#rank() < 0;
+  }
+
+  #waits(reason: string): false {
+    if (reason !== this.#lastReason) this.#ports.log("waiting for a quorum", { reason });
+    this.#lastReason = reason;
+    return false;
+  }
+
+  /** Who joins in this round: one at a time, into a healthy group, when the record can be asked. */
+  async #admit(round: Round) {
+    const candidate = this.candidates.list()[0]?.candidate;
+    if (candidate === undefined || this.suspects.size > 0 || this.#vote.promised > 0)
+      return undefined;
+    if (await this.#askRecord(round)) return candidate;
+    this.candidates.remove(candidate.workerId); // It asks again.
+    return undefined;
+  }
+
+  async #askRecord(round: Round): Promise<boolean> {
+    if (round.record !== undefined) return true;
+    const { record, clock, decided, seeRecord } = this.#ports;
+    const asking = record.prepare(recordOf(decided()!), round.ballot);
+    if (!(await within(clock, asking, recordTimeoutMs))) return this.#waits("the bus is away");
+    const answer = await asking;
+    if (answer.kind === "refused")
+      this.#highestBallot = Math.max(this.#highestBallot, answer.promised);
+    if (this.#isOver(round)) return false;
+    if (answer.kind === "ahead") seeRecord(answer.record);
+    if (answer.kind === "away") this.#waits("the bus is away");
+    if (answer.kind !== "yes") return false;
+    round.record = answer;
+    return true;
+  }
+
+  /** Freezes this member and asks all others that can be reached for their promise. */
+  async #gather(round: Round): Promise<void> {
+    const { workerId: me, freeze, step, tell, isConnected } = this.#ports;
+    freeze();
+    round.promises.set(me, { workerId: me, step: step(), ...acceptedOf(this.#vote) });
+    const others = round.members
+      .map(({ workerId }) => workerId)
+      .filter((worker) => worker !== me && !this.suspects.has(worker) && isConnected(worker));
+    const { ballot } = round;
+    for (const worker of others)
+      tell(worker, { kind: "prepare", instance: round.generation + 1, ballot });
+    await this.#until(round, () =>
+      others.every((worker) => round.promises.has(worker) || round.silent.has(worker)),
+    );
+  }
+
+  #proposal(round: Round, joining: Parameters<typeof proposalOf>[0]["joining"]): Proposal {
     // Somebody always stays: the last one leaves by itself, after a checkpoint.
-    const staying = [...round.promises.keys()].filter((workerId) => !this.leaving.has(workerId));
+    const staying = [...round.promises.keys()].filter((worker) => !this.leaving.has(worker));
     const leaving = new Set(this.leaving);
-    const joining = [...this.ready.values()]
-      .filter(({ workerId }) => this.#ports.isConnected(workerId))
-      .slice(0, 1);
     if (staying.length === 0) leaving.delete(this.#ports.workerId);
+    const { generation, members } = round;
+    const record = round.record?.vote.accepted;
+    // What the record has accepted counts like a member's; it commits no steps.
+    const recordPromise =
+      record === undefined ? [] : [{ workerId: "", step: -1, accepted: record }];
+    const promises = [...round.promises.values(), ...recordPromise];
     return proposalOf({
       generation,
       members,
@@ -224,155 +293,71 @@ export class Change {
   }
 
   async #decide(round: Round, proposal: Proposal, startedMs: number): Promise<boolean> {
-    const members = this.#ports.members();
-    const generation = this.#ports.generation();
-    this.#vote = accept(this.#vote, round.ballot, proposal).vote;
-    if (this.#vote.accepted?.ballot !== round.ballot) return false;
-    round.accepted.add(this.#ports.workerId);
-    const others = [...round.promises.keys()].filter(
-      (workerId) =>
-        workerId !== this.#ports.workerId && members.some((member) => member.workerId === workerId),
-    );
-    for (const workerId of others)
-      this.#ports.tell(workerId, {
-        kind: "accept",
-        instance: round.instance,
-        ballot: round.ballot,
-        proposal,
-      });
-    await this.#until(round, () =>
-      others.every((workerId) => round.accepted.has(workerId) || round.silent.has(workerId)),
-    );
-    if (round.refusedBy > 0 || this.#ports.generation() !== generation)
-      return this.#ports.generation() !== generation;
-    const second = await this.#mayDecide(members, round.accepted);
-    if (second === undefined) return false;
-    if (second.needsRecord && !(await this.#writeRecord(generation, round.ballot, proposal)))
-      return false;
-    for (const { workerId } of [...members, ...proposal.members]) {
-      if (workerId !== this.#ports.workerId)
-        this.#ports.tell(workerId, { kind: "decided", proposal });
-    }
-    this.#ports.adopt(proposal, performance.now() - startedMs);
-    if (!second.needsRecord) void this.#publishRecord(proposal);
+    const { record, tell, adopt, clock, workerId: me } = this.#ports;
+    if (proposal.joined.length > 0 && !(await this.#recordAccepts(round, proposal))) return false;
+    const own = accept(this.#vote, round.ballot, proposal);
+    if (!own.isAccepted || this.#isOver(round)) return this.#isOver(round);
+    this.#vote = own.vote;
+    round.accepted.add(me);
+    const others = [...round.promises.keys()].filter((worker) => worker !== me);
+    const instance = round.generation + 1;
+    for (const worker of others)
+      tell(worker, { kind: "accept", instance, ballot: round.ballot, proposal });
+    const quorum = () => quorumOf(round.members, round.accepted, this.#ports.knownDead());
+    const haveAll = () =>
+      others.every((worker) => round.accepted.has(worker) || round.silent.has(worker));
+    await this.#until(round, () => quorum().kind === "majority" || haveAll());
+    if (this.#isOver(round)) return true;
+    const last = quorum();
+    if (last.kind === "none") return round.refusedBy > 0 ? false : this.#waits(last.reason);
+    const isByRecord = last.kind === "with-record";
+    if (isByRecord && !(await this.#askRecord(round))) return false;
+    if (isByRecord && !(await record.decide(proposal, round.record!.revision))) return false;
+    if (this.#isOver(round)) return true;
+    for (const worker of new Set([...round.members, ...proposal.members].map((m) => m.workerId)))
+      if (worker !== me) tell(worker, { kind: "decided", proposal });
+    adopt(proposal, clock.nowMs() - startedMs);
+    if (!isByRecord) void this.#publish(proposal);
     return true;
   }
 
-  async #mayDecide(
-    members: readonly Member[],
-    answered: ReadonlySet<string>,
-  ): Promise<{ readonly needsRecord: boolean } | undefined> {
-    const quorum = quorumOf(members, answered, this.#ports.knownDead());
-    if (quorum.kind !== "none") return { needsRecord: quorum.kind === "with-record" };
-    if (quorum.reason !== this.#lastReason)
-      this.#ports.log("waiting for a quorum", { reason: quorum.reason });
-    this.#lastReason = quorum.reason;
-    return undefined;
+  /** A join: the record accepts before any member does, so that a failure here leaves them free. */
+  async #recordAccepts(round: Round, proposal: Proposal): Promise<boolean> {
+    if (!(await this.#askRecord(round))) return false;
+    const { record, clock, decided } = this.#ports;
+    const base = recordOf(decided()!);
+    const asking = record.accept(base, round.ballot, proposal, round.record!.revision);
+    const isInTime = await within(clock, asking, recordTimeoutMs);
+    const revision = isInTime ? await asking : undefined;
+    if (revision === undefined) {
+      for (const worker of proposal.joined) this.candidates.remove(worker);
+      return this.#waits("the bus is away");
+    }
+    const vote: Vote = { promised: round.ballot, accepted: { ballot: round.ballot, proposal } };
+    round.record = { kind: "yes", vote, revision };
+    return true;
+  }
+
+  /** Retried while the bus is away and the generation stands. */
+  async #publish(proposal: Proposal): Promise<void> {
+    const { record, clock, generation, seeRecord } = this.#ports;
+    while (!this.#isStopped && generation() === proposal.generation) {
+      const outcome = await record.publish(proposal);
+      if (outcome === "done") return;
+      if (outcome !== "again")
+        return generation() === proposal.generation ? seeRecord(outcome) : undefined;
+      await clock.delay(500);
+    }
   }
 
   async #until(round: Round, isDone: () => boolean): Promise<void> {
-    const deadlineMs = performance.now() + answerTimeoutMs;
-    while (
-      !isDone() &&
-      round.refusedBy === 0 &&
-      this.#ports.generation() < round.instance &&
-      !this.#isStopped
-    ) {
-      const leftMs = deadlineMs - performance.now();
+    const { clock } = this.#ports;
+    const deadlineMs = clock.nowMs() + answerTimeoutMs;
+    while (!isDone() && round.refusedBy === 0 && !this.#isOver(round)) {
+      const leftMs = deadlineMs - clock.nowMs();
       if (leftMs <= 0) return;
-      const timer = new AbortController();
-      await Promise.race([
-        round.changed.promise,
-        delay(leftMs, undefined, { signal: timer.signal }).catch(() => undefined),
-      ]);
-      timer.abort();
+      await this.#pause(leftMs);
     }
-  }
-
-  #answered(act: () => void): void {
-    act();
-    const round = this.#round;
-    if (round === undefined) return;
-    round.changed.resolve();
-    round.changed = Promise.withResolvers();
-  }
-
-  // --- the record as an acceptor ---
-
-  async #prepareRecord(generation: number, ballot: number): Promise<Vote | "refused"> {
-    const entry = await this.#record.get(this.#jobId).catch(() => undefined);
-    if (entry === undefined) return "refused";
-    if (entry.value.generation > generation) {
-      this.#seeRecord(entry.value);
-      return "refused";
-    }
-    const base =
-      entry.value.generation === generation ? entry.value : this.#recordOf(this.#ports.decided()!);
-    const { vote, isPromised } = promise(voteOf(base), ballot);
-    if (!isPromised) {
-      this.#highestBallot = Math.max(this.#highestBallot, voteOf(base).promised);
-      return "refused";
-    }
-    const written = await this.#record
-      .update(this.#jobId, { ...base, vote }, entry.revision)
-      .catch(() => undefined);
-    return written === undefined ? "refused" : vote;
-  }
-
-  async #writeRecord(generation: number, ballot: number, proposal: Proposal): Promise<boolean> {
-    const entry = await this.#record.get(this.#jobId).catch(() => undefined);
-    if (entry === undefined) return false;
-    if (entry.value.generation !== generation || voteOf(entry.value).promised !== ballot) {
-      if (entry.value.generation > generation) this.#seeRecord(entry.value);
-      return false;
-    }
-    const written = await this.#record
-      .update(this.#jobId, this.#recordOf(proposal), entry.revision)
-      .catch(() => undefined);
-    if (written !== undefined) return true;
-    // Unknown whether it was written: the record itself says.
-    const now = await this.#record.get(this.#jobId).catch(() => undefined);
-    return (
-      now !== undefined && JSON.stringify(now.value) === JSON.stringify(this.#recordOf(proposal))
-    );
-  }
-
-  #recordOf(proposal: Proposal): MembershipRecord {
-    return {
-      generation: proposal.generation,
-      fromStep: proposal.fromStep,
-      members: proposal.members,
-    };
-  }
-
-  /** Brings the record up to a generation that was decided without it; retried while the bus is away. */
-  async #publishRecord(proposal: Proposal): Promise<void> {
-    while (!this.#isStopped && this.#ports.generation() === proposal.generation) {
-      const entry = await this.#record.get(this.#jobId).catch(() => undefined);
-      if (entry !== undefined) {
-        if (entry.value.generation >= proposal.generation) return;
-        const written = await this.#record
-          .update(this.#jobId, this.#recordOf(proposal), entry.revision)
-          .catch(() => undefined);
-        if (written !== undefined) return;
-      }
-      await delay(retryMs * 5);
-    }
-  }
-
-  /** The record is ahead of this member: it belongs to the new generation, or it is out. */
-  #seeRecord(record: MembershipRecord): void {
-    const members = record.members as readonly Member[];
-    const proposal = {
-      ...record,
-      members,
-      cause: "loss",
-      joined: [],
-      left: [],
-      lost: [],
-      level: [],
-    } as Proposal;
-    this.#ports.adopt(proposal, 0);
   }
 
   // --- messages ---
@@ -380,87 +365,67 @@ export class Change {
   receive(from: string, message: ControlMessage): void {
     const instance = Number(message["instance"] ?? 0);
     const generation = this.#ports.generation();
-    if (instance > 0 && instance <= generation) {
+    if (instance <= generation) {
       const proposal = this.#ports.decided();
       if (proposal !== undefined && message.kind === "prepare")
         this.#ports.tell(from, { kind: "decided", proposal });
       return;
     }
-    if (instance > generation + 1) return;
+    if (instance > generation + 1) {
+      if (this.#later.length < laterMax) this.#later.push({ from, message });
+      // Whoever is further answers a late prepare with what was decided.
+      this.#ports.tell(from, { kind: "prepare", instance: generation + 1, ballot: 0 });
+      return;
+    }
     const ballot = Number(message["ballot"] ?? 0);
     if (message.kind === "prepare") this.#onPrepare(from, instance, ballot);
     else if (message.kind === "accept")
       this.#onAccept(from, instance, ballot, message["proposal"] as Proposal);
-    else if (
-      this.#round !== undefined &&
-      this.#round.instance === instance &&
-      this.#round.ballot === ballot
-    )
+    else if (this.#round?.generation === generation && this.#round.ballot === ballot)
       this.#onAnswer(from, message, this.#round);
   }
 
   #onPrepare(from: string, instance: number, ballot: number): void {
+    const { tell, freeze, step } = this.#ports;
+    if (ballot === 0) return; // A question that is out of date.
     const { vote, isPromised } = promise(this.#vote, ballot);
     this.#vote = vote;
     if (!isPromised)
-      return this.#ports.tell(from, {
-        kind: "refused",
-        instance,
-        ballot,
-        promised: this.#vote.promised,
-      });
-    this.#ports.freeze();
-    const accepted = vote.accepted === undefined ? {} : { accepted: vote.accepted };
-    this.#ports.tell(from, {
-      kind: "promised",
-      instance,
-      ballot,
-      step: this.#ports.step(),
-      ...accepted,
-    });
+      return tell(from, { kind: "refused", instance, ballot, promised: vote.promised });
+    freeze();
+    tell(from, { kind: "promised", instance, ballot, step: step(), ...acceptedOf(vote) });
     void this.run();
   }
 
   #onAccept(from: string, instance: number, ballot: number, proposal: Proposal): void {
     const { vote, isAccepted } = accept(this.#vote, ballot, proposal);
     this.#vote = vote;
-    this.#ports.tell(
-      from,
-      isAccepted
-        ? { kind: "accepted", instance, ballot }
-        : { kind: "refused", instance, ballot, promised: vote.promised },
-    );
+    this.#ports.freeze();
+    const answer = isAccepted
+      ? { kind: "accepted", instance, ballot }
+      : { kind: "refused", instance, ballot, promised: vote.promised };
+    this.#ports.tell(from, answer);
   }
 
   #onAnswer(from: string, message: ControlMessage, round: Round): void {
     if (message.kind === "refused") {
       this.#highestBallot = Math.max(this.#highestBallot, Number(message["promised"]));
-      this.#answered(() => {
-        round.refusedBy += 1;
-      });
+      round.refusedBy += 1;
     } else if (message.kind === "promised") {
       const accepted = message["accepted"] as Vote["accepted"];
-      const given = {
+      const step = Number(message["step"]);
+      round.promises.set(from, {
         workerId: from,
-        step: Number(message["step"]),
+        step,
         ...(accepted === undefined ? {} : { accepted }),
-      };
-      this.#answered(() => round.promises.set(from, given));
+      });
     } else if (message.kind === "accepted") {
-      this.#answered(() => round.accepted.add(from));
+      round.accepted.add(from);
     }
+    this.#wake();
   }
 }
 
-function voteOf(record: MembershipRecord): Vote {
-  return (record.vote as Vote | undefined) ?? { promised: 0 };
-}
-
-/** What the record has accepted counts like a member's; it commits no steps. */
-function recordPromise(vote: Vote): PromiseOf {
-  return {
-    workerId: "",
-    step: -1,
-    ...(vote.accepted === undefined ? {} : { accepted: vote.accepted }),
-  };
+function acceptedOf(vote: Vote): Pick<Vote, "accepted"> {
+  return vote.accepted === undefined ? {} : { accepted: vote.accepted };
 }

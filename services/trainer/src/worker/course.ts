@@ -15,20 +15,20 @@ export interface CoursePorts extends Omit<CheckpointPorts, "job" | "workerId" | 
   readonly ledger: Ledger;
   readonly me: Candidate;
   readonly membership: () => GroupMembership;
-  readonly onEnded: () => void;
+  readonly onEnded: (reason: "left" | "finished") => void;
   readonly onFailed: (error: AppError, step: number) => void;
   readonly log: (sentence: string, fields: object) => void;
 }
 
 const paceWindow = 64;
 const lastPartTimeoutMs = 10_000;
+const finalRetryMs = 1000;
 
 export class Course {
   readonly #ports: CoursePorts;
   readonly #committedAtMs: number[] = [];
   #metrics: Readonly<Record<string, number>> = {};
   #finalGeneration = 0;
-  #weightsSha256: Promise<string> | undefined;
   #evaluation: Promise<Readonly<Record<string, number>>> | undefined;
   #isLeaving = false;
   #isTold = false;
@@ -106,10 +106,24 @@ export class Course {
     this.#finalGeneration = generation;
     ledger.committed(steps - 1);
     const isWritten = this.#ports.job().checkpoints.some((checkpoint) => checkpoint.final);
-    if (!isWritten) this.#weightsSha256 = this.#writeOwnPart(steps);
-    if (this.#weightsSha256 !== undefined) this.#inBackground(this.#weightsSha256);
+    if (!isWritten) void this.#writeFinalPart(generation);
     if (rank === 0) this.#evaluation ??= compute.evaluate();
     if (isWritten) this.#inBackground(this.#tellFinish());
+  }
+
+  /** Without it the job cannot end: tried again while the generation stands. */
+  async #writeFinalPart(generation: number): Promise<void> {
+    const { membership, steps, log } = this.#ports;
+    const isOn = () => membership().generation === generation && membership().state !== "gone";
+    while (isOn()) {
+      try {
+        await this.#writeOwnPart(steps);
+        return;
+      } catch (error) {
+        log("the final checkpoint could not be written; trying again", { err: error });
+        await delay(finalRetryMs);
+      }
+    }
   }
 
   /** The first member tells the end once the final checkpoint is committed. */
@@ -146,8 +160,8 @@ export class Course {
     ) {
       this.#inBackground(this.#writeOwnPart(event.payload.step));
     }
-    if (event.name === "training.finished") this.#ports.onEnded();
-    if (event.name === "training.failed" || event.name === "job.failed") this.#ports.onEnded();
+    const isOver = ["training.finished", "training.failed", "job.failed"].includes(event.name);
+    if (isOver) this.#ports.onEnded("finished");
   }
 
   /** Leaves in good order: the others go on without this worker; the last one writes a checkpoint first. */
@@ -155,7 +169,7 @@ export class Course {
     if (this.#isLeaving) return;
     this.#isLeaving = true;
     const membership = this.#ports.membership();
-    if (membership.state === "joining") return this.#ports.onEnded();
+    if (membership.state === "joining") return this.#ports.onEnded("left");
     while (membership.state !== "gone") {
       if (membership.members.length === 1 && membership.state === "member")
         return this.#leaveLast(membership);
@@ -175,6 +189,6 @@ export class Course {
       );
       await Promise.race([write, delay(lastPartTimeoutMs, undefined, { ref: false })]);
     }
-    this.#ports.onEnded();
+    this.#ports.onEnded("left");
   }
 }

@@ -5,18 +5,22 @@
  * joiner applies them until it is level. Nobody waits for it.
  */
 import type { Layout } from "@coxswain/engine";
+import type { Member } from "../decide/agreement.ts";
 import { type Frame, frameTypes, vectorFrames } from "../exchange/frames.ts";
 import type { Vectors } from "../exchange/memory.ts";
-import type { Peers } from "../exchange/peers.ts";
 import type { Compute } from "./compute.ts";
 import type { Generation } from "./ledger.ts";
+import type { PeersPort } from "./member.ts";
 
 /** Bytes that may wait for a joiner before it is given up: it is slower than the training. */
 const queuedBytesMax = 512 * 1024 * 1024;
 
+/** Bytes of a snapshot that are handed to the socket at once. */
+const windowBytes = 8 * 1024 * 1024;
+
 export interface DonorPorts {
-  readonly peers: Peers;
-  readonly compute: Compute;
+  readonly peers: PeersPort;
+  readonly compute: Pick<Compute, "copy">;
   readonly layout: Layout;
   /** The next step to commit. */
   readonly step: () => number;
@@ -27,6 +31,7 @@ export interface DonorPorts {
 interface Follower {
   /** Frames that wait until the snapshot is out; undefined once it is. */
   waiting: Buffer[] | undefined;
+  waitingBytes: number;
 }
 
 /** The donor's side: who follows this worker. */
@@ -38,9 +43,9 @@ export class Donor {
     this.#ports = ports;
   }
 
-  async add(workerId: string): Promise<void> {
+  async add(workerId: string, members: readonly Member[]): Promise<void> {
     const { peers, compute, layout, step, generations, programHash } = this.#ports;
-    const follower: Follower = { waiting: [] };
+    const follower: Follower = { waiting: [], waitingBytes: 0 };
     this.#followers.set(workerId, follower);
     const floats = layout.parameterFloats * (1 + layout.slotCount);
     // The compute thread serves requests in order: the copy is the state as of the step known now.
@@ -53,11 +58,25 @@ export class Donor {
       floats,
       programHash,
       generations: generations(),
+      members,
     });
     const head = { type: frameTypes.snapshot, lo: 0, size: 0, slice: 0, generation: 0, step: at };
-    for (const frame of vectorFrames(head, copied.floats)) peers.send(workerId, frame);
+    for (const frame of vectorFrames(head, copied.floats)) {
+      peers.send(workerId, frame);
+      if (peers.queuedBytes(workerId) > windowBytes) await peers.drained(workerId);
+      if (this.#followers.get(workerId) !== follower) return;
+    }
     for (const frame of follower.waiting ?? []) peers.send(workerId, frame);
     follower.waiting = undefined;
+    follower.waitingBytes = 0;
+  }
+
+  /** A generation began: followers learn of it; those who are members now follow no more. */
+  formed(generation: Generation, members: readonly Member[]): void {
+    for (const workerId of [...this.#followers.keys()]) {
+      if (members.some((member) => member.workerId === workerId)) this.#followers.delete(workerId);
+      else this.#ports.peers.tell(workerId, { kind: "formed", generation, members });
+    }
   }
 
   remove(workerId: string): void {
@@ -67,14 +86,18 @@ export class Donor {
   /** A step was committed: everybody who follows gets its reduced vector. */
   committed(step: number, reduced: Float32Array): void {
     for (const [workerId, follower] of this.#followers) {
-      if (this.#ports.peers.queuedBytes(workerId) > queuedBytesMax) {
+      const queuedBytes = this.#ports.peers.queuedBytes(workerId) + follower.waitingBytes;
+      if (queuedBytes > queuedBytesMax) {
         this.#followers.delete(workerId);
         this.#ports.peers.drop(workerId);
         continue;
       }
       for (const frame of reducedFrames(step, reduced)) {
         if (follower.waiting === undefined) this.#ports.peers.send(workerId, frame);
-        else follower.waiting.push(frame);
+        else {
+          follower.waiting.push(frame);
+          follower.waitingBytes += frame.length;
+        }
       }
     }
   }

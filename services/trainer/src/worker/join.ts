@@ -1,74 +1,74 @@
 /** How a worker gets into its group: it founds the group, or a member hands it the state. */
-import { setTimeout as delay } from "node:timers/promises";
-import type { Bucket, MembershipRecord } from "@coxswain/bus";
+import type { Bucket, Entry, MembershipRecord } from "@coxswain/bus";
 import { AppError, type Job } from "@coxswain/domain";
 import { latestWholeCheckpoint, type Store } from "@coxswain/store";
 import type { Candidate, Member, Proposal } from "../decide/agreement.ts";
 import { assignShards } from "../decide/shards.ts";
-import type { Peers } from "../exchange/peers.ts";
+import type { ControlMessage, Peers } from "../exchange/peers.ts";
+import type { Clock } from "./clock.ts";
 import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
-import type { SnapshotInbox } from "./follow.ts";
 import type { Ledger } from "./ledger.ts";
 import type { GroupMembership } from "./member.ts";
+import type { Transfer } from "./transfer.ts";
 
 export interface JoinPorts {
   readonly me: Candidate;
   readonly job: () => Job;
   readonly record: Bucket<MembershipRecord>;
   readonly store: Store;
-  readonly peers: Peers;
-  readonly compute: Compute;
-  readonly compiled: Compiled;
-  readonly ledger: Ledger;
+  readonly peers: Pick<Peers, "connect" | "isConnected" | "drop"> & {
+    tell(workerId: string, message: ControlMessage): void;
+  };
+  readonly compute: Pick<Compute, "initialize" | "load">;
+  readonly compiled: Pick<Compiled, "hash" | "identity">;
+  readonly ledger: Pick<Ledger, "inherit">;
   readonly membership: GroupMembership;
+  readonly transfer: Transfer;
+  readonly clock: Clock;
   readonly knownDead: () => ReadonlySet<string>;
   readonly signal: AbortSignal;
   readonly log: (sentence: string, fields: object) => void;
-  /** The snapshot that is arriving, once its announcement came. */
-  readonly snapshot: { current: SnapshotInbox | undefined; whole: PromiseWithResolvers<void> };
 }
 
-const retryMs = 100;
+const retryMs = 50;
+/** Without a sign of the transfer for so long, another donor is asked. */
 const transferIdleMs = 30_000;
-const takenInMs = 5000;
+const takenInMs = 10_000;
 
 /** Returns when this worker is a member, or `signal` aborts. */
 export async function enterGroup(ports: JoinPorts): Promise<void> {
-  while (!ports.signal.aborted && ports.membership.state === "joining") {
-    const entry = await ports.record.get(ports.job().id).catch(() => "away" as const);
-    if (entry === "away") {
-      await delay(retryMs);
-      continue;
+  const { record, me, membership, signal, clock } = ports;
+  const isJoining = () => !signal.aborted && membership.state === "joining";
+  while (isJoining()) {
+    const entry = await record.get(ports.job().id).catch(() => "away" as const);
+    if (entry !== "away") {
+      const members = (entry?.value.members ?? []) as readonly Member[];
+      const isAnyAlive = members.some(({ workerId }) => !ports.knownDead().has(workerId));
+      if (!isAnyAlive) await found(ports, entry);
+      else if (members.every(({ workerId }) => workerId !== me.workerId))
+        await join(ports, members);
     }
-    const members = (entry?.value.members ?? []) as readonly Member[];
-    const alive = members.filter(({ workerId }) => !ports.knownDead().has(workerId));
-    if (alive.length === 0) await found(ports, entry);
-    else await join(ports, members);
-    if (ports.membership.state === "joining") await delay(retryMs);
+    if (isJoining()) await clock.delay(retryMs);
   }
 }
 
 /** Nobody lives: starts at the beginning, or at the newest whole checkpoint. */
-async function found(
-  ports: JoinPorts,
-  entry: { readonly value: MembershipRecord; readonly revision: number } | undefined,
-): Promise<void> {
-  const { me, compute, membership, record, ledger } = ports;
+async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefined): Promise<void> {
+  const { me, compute, membership, record } = ports;
   const job = ports.job();
   const restored = await latestWholeCheckpoint(ports.store, job.checkpoints, (checkpoint, reason) =>
     ports.log("a checkpoint is passed over", { step: checkpoint.step, reason }),
   );
+  if (restored !== undefined) checkFacts(ports, restored.manifest);
   if (restored === undefined) await compute.initialize();
-  else {
-    checkFacts(ports, restored.manifest);
-    await compute.load(0, restored.vector);
-  }
+  else await compute.load(0, restored.vector);
   const fromStep = restored?.manifest.step ?? 0;
   const [range] = assignShards(job.spec.shards, 1);
   const generation = Math.max(entry?.value.generation ?? 0, job.generation) + 1;
-  const member: Member = { ...me, shardFrom: range!.from, shardTo: range!.to };
-  const value: MembershipRecord = { generation, fromStep, members: [member] };
+  const cause = generation === 1 ? "start" : "restore";
+  const members: Member[] = [{ ...me, shardFrom: range!.from, shardTo: range!.to }];
+  const value: MembershipRecord = { generation, fromStep, members, cause };
   const isOurs = await (entry === undefined
     ? record.create(job.id, value)
     : record.update(job.id, value, entry.revision)
@@ -76,89 +76,69 @@ async function found(
     () => true,
     () => false, // Somebody else was first, or the bus is away: look again.
   );
-  if (!isOurs) return;
+  if (!isOurs || ports.signal.aborted) return;
   membership.startAt(fromStep);
-  if (generation > 1) ledger.inherit([]);
-  const cause = generation === 1 ? "start" : "restore";
-  const proposal: Proposal = {
-    ...value,
-    members: [member],
-    cause,
-    joined: [me.workerId],
-    left: [],
-    lost: [],
-    level: [me.workerId],
-  };
+  membership.isReady = true;
+  const others = { joined: [me.workerId], left: [], lost: [], level: [me.workerId] };
+  const proposal: Proposal = { generation, fromStep, members, cause, ...others };
   membership.adopt(proposal, restored === undefined ? {} : { checkpointStep: fromStep });
 }
 
 /** @throws AppError `engine-mismatch` when the checkpoint was made by something else */
 function checkFacts(
-  ports: JoinPorts,
+  { compiled }: JoinPorts,
   facts: { readonly programHash: string; readonly engine: string },
 ): void {
-  if (facts.programHash === ports.compiled.hash) return;
+  if (facts.programHash === compiled.hash) return;
   throw new AppError(
     "engine-mismatch",
-    `the checkpoint was written by program ${facts.programHash.slice(0, 12)} on ${facts.engine}, this is ${ports.compiled.hash.slice(0, 12)} on ${ports.compiled.identity}`,
+    `the checkpoint was written by program ${facts.programHash.slice(0, 12)} on ${facts.engine}, this is ${compiled.hash.slice(0, 12)} on ${compiled.identity}`,
   );
 }
 
+/** One try: connect, receive the state, keep level, ask to be taken in. */
 async function join(ports: JoinPorts, members: readonly Member[]): Promise<void> {
-  const { me, peers, membership } = ports;
-  if (members.some(({ workerId }) => workerId === me.workerId)) return void (await delay(retryMs));
+  const { peers, transfer, membership, clock } = ports;
   const connected = await connectAll(ports, members);
-  const donor = members.find(({ workerId }) => connected.has(workerId));
+  const donor = members.find(({ workerId }) => connected.includes(workerId))?.workerId;
   if (donor === undefined) return;
-  await receiveState(ports, donor.workerId);
-  // Members may have changed meanwhile: connect to the new ones, then ask to be taken in.
-  for (const deadlineMs = performance.now() + takenInMs; performance.now() < deadlineMs; ) {
-    if (
-      ports.signal.aborted ||
-      membership.state !== "joining" ||
-      !peers.isConnected(donor.workerId)
-    )
-      return;
-    const now = await ports.record.get(ports.job().id).catch(() => undefined);
-    const present = (now?.value.members ?? members) as readonly Member[];
-    const all = await connectAll(ports, present);
-    if (present.every(({ workerId }) => all.has(workerId))) {
-      peers.tell(present[0]!.workerId, { kind: "ready", candidate: { ...me } });
-    }
-    await waitUntil(
-      () => membership.state !== "joining" || !peers.isConnected(donor.workerId),
-      retryMs * 3,
-    );
-  }
+  const isOn = () =>
+    !ports.signal.aborted && membership.state === "joining" && peers.isConnected(donor);
+  transfer.begin(donor);
+  peers.tell(donor, { kind: "join" });
+  while (isOn() && !transfer.isLoaded && clock.nowMs() - transfer.heardMs < transferIdleMs)
+    await clock.delay(5);
+  const deadlineMs = clock.nowMs() + takenInMs;
+  while (isOn() && transfer.isLoaded && clock.nowMs() < deadlineMs) await askIn(ports);
+  if (membership.state !== "joining") return;
+  // From the start, and so that everybody notices: what was asked before does not count any more.
+  membership.isReady = false;
+  transfer.end();
+  for (const { workerId } of [...members, ...transfer.members]) peers.drop(workerId);
 }
 
-async function connectAll({ peers }: JoinPorts, members: readonly Member[]): Promise<Set<string>> {
+async function askIn(ports: JoinPorts): Promise<void> {
+  const { me, peers, transfer, membership, clock } = ports;
+  const present = transfer.members;
+  const connected = await connectAll(ports, present);
+  if (membership.state !== "joining" || !transfer.isLoaded) return;
+  if (connected.length === present.length) {
+    membership.isReady = true;
+    const ready = { candidate: me, connected, step: membership.step };
+    for (const { workerId } of present.slice(0, 2))
+      peers.tell(workerId, { kind: "ready", ...ready });
+  }
+  await clock.delay(retryMs);
+}
+
+async function connectAll(
+  { peers }: JoinPorts,
+  members: readonly Member[],
+): Promise<readonly string[]> {
   const answers = await Promise.all(
-    members.map(
-      async ({ workerId, address }) => [workerId, await peers.connect(workerId, address)] as const,
+    members.map(async ({ workerId, address }) =>
+      (await peers.connect(workerId, address)) ? [workerId] : [],
     ),
   );
-  return new Set(answers.filter(([, isConnected]) => isConnected).map(([workerId]) => workerId));
-}
-
-/** Waits for the donor's snapshot; the steps since go on arriving. */
-async function receiveState(ports: JoinPorts, donor: string): Promise<void> {
-  const { peers, snapshot } = ports;
-  snapshot.current = undefined;
-  snapshot.whole = Promise.withResolvers();
-  peers.tell(donor, { kind: "join" });
-  let isWhole = false;
-  void snapshot.whole.promise.then(() => {
-    isWhole = true;
-  });
-  const deadlineMs = performance.now() + transferIdleMs;
-  await waitUntil(
-    () => isWhole || !peers.isConnected(donor) || performance.now() > deadlineMs,
-    transferIdleMs,
-  );
-}
-
-async function waitUntil(isDone: () => boolean, timeoutMs: number): Promise<void> {
-  const deadlineMs = performance.now() + timeoutMs;
-  while (!isDone() && performance.now() < deadlineMs) await delay(5);
+  return answers.flat();
 }

@@ -5,6 +5,7 @@
  * States: `joining` (no member yet), `member`, `frozen` (a change is being agreed; nothing is
  * committed), `catching-up` (a member that lacks the last committed step), `gone`.
  */
+import type { MembershipRecord } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
 import type { Candidate, Member as GroupMember, Proposal } from "../decide/agreement.ts";
 import { type Piece, pieceKey, piecesOf } from "../decide/shards.ts";
@@ -12,27 +13,39 @@ import { type Frame, frameTypes } from "../exchange/frames.ts";
 import type { Add, Vectors } from "../exchange/memory.ts";
 import type { ControlMessage, Peers } from "../exchange/peers.ts";
 import { Reduce } from "../exchange/reduce.ts";
-import type { Change } from "./change.ts";
+import type { Ready } from "./candidates.ts";
+import { Change } from "./change.ts";
+import type { Clock } from "./clock.ts";
 import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import { Donor, ReducedInbox, reducedFrames } from "./follow.ts";
 import type { Ledger } from "./ledger.ts";
+import { isAhead, type RecordAcceptor, recordOf } from "./record-acceptor.ts";
 
 export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gone";
+
+/** What a member needs of its connections. */
+export type PeersPort = Pick<
+  Peers,
+  "isConnected" | "send" | "tell" | "drop" | "queuedBytes" | "drained"
+>;
 
 export interface MemberPorts {
   readonly me: Candidate;
   readonly shards: number;
   readonly steps: number;
-  readonly compiled: Compiled;
-  readonly compute: Compute;
+  readonly compiled: Pick<Compiled, "layout" | "hash">;
+  readonly compute: Pick<Compute, "order" | "apply" | "copy" | "forgetOrders">;
   readonly vectors: Vectors;
   readonly add: Add;
-  readonly peers: Peers;
-  readonly ledger: Ledger;
-  readonly buildChange: (ports: ConstructorParameters<typeof Change>[0]) => Change;
+  readonly peers: PeersPort;
+  readonly ledger: Pick<Ledger, "formed" | "committed" | "startsAt" | "generations">;
+  readonly record: RecordAcceptor;
+  readonly clock: Clock;
   readonly knownDead: () => ReadonlySet<string>;
   readonly log: (sentence: string, fields: object) => void;
+  /** This worker has become a member. */
+  readonly onJoined: (generation: number, step: number) => void;
   /** A step was committed; its reduced metrics. Called before the next step is ordered. */
   readonly onCommitted: (step: number, metrics: Readonly<Record<string, number>>) => void;
   /** A generation began and all steps are committed already. */
@@ -61,11 +74,15 @@ export class GroupMembership {
   #future: { readonly from: string; readonly frame: Frame }[] = [];
   #futureBytes = 0;
   #stepStartedMs = 0;
+  /** A joiner that holds the state and has asked to be taken in. */
+  isReady = false;
 
   constructor(ports: MemberPorts) {
     this.#ports = ports;
-    const { me, shards, peers, compute, compiled, ledger } = ports;
-    this.change = ports.buildChange({
+    const { me, shards, peers, compute, compiled, ledger, clock, record } = ports;
+    this.change = new Change({
+      clock,
+      record,
       workerId: me.workerId,
       shards,
       generation: () => this.#generation,
@@ -75,6 +92,7 @@ export class GroupMembership {
       knownDead: ports.knownDead,
       freeze: () => this.#freeze(),
       adopt: (proposal, agreedMs) => this.adopt(proposal, { agreedMs }),
+      seeRecord: (seen) => this.seeRecord(seen),
       tell: (workerId, message) => peers.tell(workerId, message),
       decided: () => this.#decided,
       log: ports.log,
@@ -108,7 +126,7 @@ export class GroupMembership {
   /** Milliseconds since the present step was ordered, monotonic. */
   get stepAgeMs(): number {
     return this.#state === "member" && this.#step < this.#ports.steps
-      ? performance.now() - this.#stepStartedMs
+      ? this.#ports.clock.nowMs() - this.#stepStartedMs
       : 0;
   }
 
@@ -124,60 +142,82 @@ export class GroupMembership {
     proposal: Proposal,
     facts: { readonly agreedMs?: number; readonly checkpointStep?: number } = {},
   ): void {
+    const { me, peers, ledger, log } = this.#ports;
     if (proposal.generation <= this.#generation || this.#state === "gone") return;
-    const before = new Set(this.#members.map(({ workerId }) => workerId));
-    const wasMember = this.rank >= 0;
-    const heldBefore = this.#heldStep;
+    const isIn = proposal.members.some(({ workerId }) => workerId === me.workerId);
+    // A joiner that starts over: the members notice that it is not there.
+    if (this.#state === "joining" && !(isIn && this.isReady)) return;
+    const before = this.#members;
+    const isNew = this.#state === "joining";
     this.#generation = proposal.generation;
     this.#members = proposal.members;
     this.#decided = proposal;
     this.#reduces.clear();
-    this.#ports.log("generation formed", {
-      generation: proposal.generation,
-      fromStep: proposal.fromStep,
-      members: proposal.members.map(({ workerId }) => workerId),
-      cause: proposal.cause,
-    });
-    this.#helpBehind(proposal, heldBefore);
-    if (this.rank < 0)
-      return this.#leave(
-        proposal.left.includes(this.#ports.me.workerId) || !wasMember ? "left" : "fenced",
-        wasMember,
-      );
+    const { generation, fromStep, cause } = proposal;
+    const ids = proposal.members.map(({ workerId }) => workerId);
+    log("generation formed", { generation, fromStep, cause, members: ids, step: this.#step });
+    if (!isIn) return this.#leave(proposal);
+    ledger.formed({ ...proposal, ...facts }, this.rank === 0);
+    this.donor.formed(ledger.generations.at(-1)!, proposal.members);
+    this.#state = this.#step < fromStep ? "catching-up" : "member";
+    if (isNew) this.#ports.onJoined(proposal.generation, this.#step);
     this.change.reset();
-    for (const workerId of before)
-      if (!proposal.members.some((member) => member.workerId === workerId))
-        this.#ports.peers.drop(workerId);
-    this.#ports.ledger.formed({ ...proposal, ...facts }, this.rank === 0);
-    this.#state = this.#step < proposal.fromStep ? "catching-up" : "member";
+    for (const { workerId } of before) if (!ids.includes(workerId)) peers.drop(workerId);
+    this.#level(fromStep);
     if (this.#state === "member") this.#begin();
     this.#replay();
-    for (const { workerId } of this.#members) {
-      if (workerId !== this.#ports.me.workerId && !this.#ports.peers.isConnected(workerId))
-        this.change.suspect(workerId);
-    }
+    for (const workerId of ids)
+      if (workerId !== me.workerId && !peers.isConnected(workerId)) this.change.suspect(workerId);
     void this.change.run();
   }
 
-  /** Whoever holds the last committed step sends it to those who lack it. */
-  #helpBehind(proposal: Proposal, heldStep: number): void {
-    const { me, peers, vectors } = this.#ports;
-    const last = proposal.fromStep - 1;
-    if (proposal.level[0] !== me.workerId || heldStep !== last || last < 0) return;
-    const behind = proposal.members.filter(
-      ({ workerId }) => !proposal.level.includes(workerId) && !proposal.joined.includes(workerId),
-    );
-    for (const { workerId } of behind) {
-      for (const frame of reducedFrames(last, vectors.reduced[(last % 2) as 0 | 1]))
-        peers.send(workerId, frame);
-    }
+  /** The record holds a later generation, or another one of the same number: it is the last word. */
+  seeRecord(record: MembershipRecord): void {
+    if (this.#state === "gone" || this.#decided === undefined) return;
+    if (!isAhead(record, recordOf(this.#decided))) return;
+    const { generation, fromStep, cause } = record;
+    const members = record.members as readonly GroupMember[];
+    const proposal: Proposal = {
+      ...{ generation, fromStep, members, cause: cause ?? "loss" },
+      ...{ joined: [], left: [], lost: [], level: [] },
+    };
+    if (generation > this.#generation) this.adopt(proposal);
+    else this.#leave(proposal);
   }
 
-  #leave(how: "left" | "fenced", wasMember: boolean): void {
-    if (!wasMember) return; // A joiner that was not taken in: it tries again.
+  /** Members differ by one step at most: whoever is behind asks, whoever is ahead of all sends. */
+  #level(fromStep: number): void {
+    if (this.#state === "catching-up") return this.#askForStep();
+    if (this.#step <= fromStep) return;
+    for (const { workerId } of this.#members) this.#sendReduced(workerId, fromStep);
+  }
+
+  #askForStep(): void {
+    const step = this.#step;
+    for (const { workerId } of this.#members)
+      if (workerId !== this.#ports.me.workerId)
+        this.#ports.peers.tell(workerId, { kind: "need", step });
+  }
+
+  #sendReduced(workerId: string, step: number): void {
+    const { me, peers, vectors } = this.#ports;
+    if (workerId === me.workerId || this.#heldStep !== step || step !== this.#step - 1) return;
+    for (const frame of reducedFrames(step, vectors.reduced[(step % 2) as 0 | 1]))
+      peers.send(workerId, frame);
+  }
+
+  /** Now and then: what may have been lost is asked for again. */
+  tick(): void {
+    if (this.#state === "catching-up") this.#askForStep();
+    if (this.rank >= 0 && this.#state !== "gone") void this.change.run();
+  }
+
+  #leave(proposal: Proposal): void {
+    const { workerId } = this.#ports.me;
+    const hasLeft = proposal.left.includes(workerId) || this.change.leaving.has(workerId);
     this.#state = "gone";
     this.change.stop();
-    this.#ports.onGone(how);
+    this.#ports.onGone(hasLeft ? "left" : "fenced");
   }
 
   #freeze(): void {
@@ -193,7 +233,7 @@ export class GroupMembership {
 
   #begin(): void {
     if (this.#step >= this.#ports.steps) return this.#ports.onTrained();
-    this.#stepStartedMs = performance.now();
+    this.#stepStartedMs = this.#ports.clock.nowMs();
     this.#reduceOf(this.#step);
     const own = this.#members[this.rank]!;
     this.#ports.compute.order(this.#step, piecesOf({ from: own.shardFrom, to: own.shardTo }));
@@ -261,9 +301,19 @@ export class GroupMembership {
     return true;
   }
 
-  /** A reduced vector came from a donor, or from a member that was ahead. */
+  /** Reduced vectors may come: from a donor, or from a member that is ahead. */
+  #takesReduced(step: number): boolean {
+    const takes =
+      this.#state === "joining" || this.#state === "catching-up" || this.#state === "member";
+    return takes && step === this.#step;
+  }
+
   async #received(step: number): Promise<void> {
-    if (step !== this.#step || (this.#state !== "joining" && this.#state !== "catching-up")) return;
+    if (!this.#takesReduced(step)) return;
+    if (this.#state === "member") {
+      if (this.#advance(step)) this.#begin();
+      return;
+    }
     const { compute, ledger } = this.#ports;
     const applied = compute.apply(step);
     this.#step = step + 1;
@@ -280,11 +330,7 @@ export class GroupMembership {
 
   onFrame(from: string, frame: Frame): void {
     if (frame.type === frameTypes.reduced) {
-      this.#reducedInbox.receive(
-        frame,
-        (step) =>
-          step === this.#step && (this.#state === "joining" || this.#state === "catching-up"),
-      );
+      this.#reducedInbox.receive(frame, (step) => this.#takesReduced(step));
       return;
     }
     if (frame.generation < this.#generation) {
@@ -323,14 +369,15 @@ export class GroupMembership {
   onControl(from: string, message: ControlMessage): void {
     switch (message.kind) {
       case "join":
-        if (this.#state !== "joining" && this.#state !== "gone") void this.donor.add(from);
+        this.change.candidates.remove(from);
+        if (this.rank >= 0 && this.#state !== "gone") void this.donor.add(from, this.#members);
         return;
-      case "ready": {
-        const candidate = message["candidate"] as Candidate;
-        if (this.rank >= 0) this.change.ready.set(candidate.workerId, candidate);
-        void this.change.run();
+      case "ready":
+        this.#onReady(from, message as unknown as Ready);
         return;
-      }
+      case "need":
+        this.#sendReduced(from, Number(message["step"]));
+        return;
       case "leave":
         this.change.leaving.add(String(message["workerId"]));
         void this.change.run();
@@ -346,9 +393,18 @@ export class GroupMembership {
     }
   }
 
+  #onReady(from: string, ready: Ready): void {
+    if (this.rank < 0 || this.#state === "gone") return;
+    const isMember = this.#members.some(({ workerId }) => workerId === ready.candidate.workerId);
+    if (isMember)
+      return this.#ports.peers.tell(from, { kind: "decided", proposal: this.#decided! });
+    this.change.candidates.add(ready);
+    void this.change.run();
+  }
+
   onLost(workerId: string): void {
     this.donor.remove(workerId);
-    this.change.ready.delete(workerId);
+    this.change.candidates.remove(workerId);
     if (this.#state !== "joining" && this.#state !== "gone") this.change.suspect(workerId);
   }
 }

@@ -3,32 +3,26 @@
  * compute thread is in `compute-thread.ts`.
  */
 import { appendFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Bus } from "@coxswain/bus";
-import { AppError, type JobId, stepsOf } from "@coxswain/domain";
+import { AppError, isEnded, type JobId, stepsOf } from "@coxswain/domain";
 import { withSpan } from "@coxswain/service";
-import { openStore } from "@coxswain/store";
+import { openStore, type Store } from "@coxswain/store";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
 import { allocate, buildAdd, vectorsOf } from "../exchange/memory.ts";
 import { type ControlMessage, Peers } from "../exchange/peers.ts";
-import { Change } from "./change.ts";
+import { realClock } from "./clock.ts";
 import { Compute } from "./compute.ts";
+import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
 import { Course } from "./course.ts";
-import { SnapshotInbox } from "./follow.ts";
-import { followJob } from "./job-context.ts";
+import { type Ending, reportEnd, sayJoined, type WorkerEnd } from "./ending.ts";
+import { followJob, type JobContext } from "./job-context.ts";
 import { enterGroup } from "./join.ts";
-import { type Generation, Ledger } from "./ledger.ts";
+import { Ledger } from "./ledger.ts";
 import { GroupMembership } from "./member.ts";
-
-export interface WorkerEnd {
-  /** 0 left or finished, 10 program or engine, 11 memory, 12 fenced out. */
-  readonly exitCode: number;
-  readonly error?: { readonly code: string; readonly message: string; readonly step?: number };
-  readonly generation: number;
-  readonly step: number;
-}
+import { fetchProgram } from "./program.ts";
+import { RecordAcceptor } from "./record-acceptor.ts";
+import { Transfer } from "./transfer.ts";
 
 export interface WorkerPorts {
   readonly bus: Bus;
@@ -39,243 +33,272 @@ export interface WorkerPorts {
 }
 
 const handshakeTimeoutMs = 1000;
+const watchIntervalMs = 500;
 
 /** Trains until the job ends, the worker shall leave, or it fails; says how it ended. */
 export async function runWorker(ports: WorkerPorts): Promise<WorkerEnd> {
-  const { bus, config, log } = ports;
-  const jobId = config.COXSWAIN_JOB_ID as JobId;
-  const ended = Promise.withResolvers<WorkerEnd>();
+  const { bus, config } = ports;
   const stop = new AbortController();
-  let membership: GroupMembership | undefined;
-  const end = (exitCode: number, error?: WorkerEnd["error"]) => {
-    ended.resolve({
-      exitCode,
-      generation: membership?.generation ?? 0,
-      step: membership?.step ?? 0,
-      ...(error === undefined ? {} : { error }),
-    });
-  };
-  const fail = (error: AppError, step: number) => {
-    const place = step >= 0 ? { step } : {};
-    end(error.code === "out-of-memory" ? 11 : 10, {
-      code: error.code,
-      message: error.message,
-      ...place,
-    });
-  };
+  const ended = Promise.withResolvers<Ending>();
+  const parts: Parts = { group: undefined };
+  try {
+    const end = await Promise.race([
+      ended.promise,
+      start(ports, parts, stop.signal, ended.resolve).then(() => ended.promise),
+    ]);
+    return await reportEnd(bus, config, parts.group, end);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return await reportEnd(bus, config, parts.group, { exitCode: 10, error, step: -1 });
+  } finally {
+    stop.abort();
+    parts.stop?.();
+    parts.ledger?.stop();
+    parts.group?.change.stop();
+    await parts.peers?.close();
+    await parts.telling;
+  }
+}
 
-  const context = await followJob(bus, jobId, stop.signal);
-  const { spec, engine } = context.job();
-  const programPath = await fetchProgram(bus, config, spec.program);
+/** What has been started so far. */
+interface Parts {
+  group: GroupMembership | undefined;
+  peers?: Peers;
+  ledger?: Ledger;
+  telling?: Promise<void>;
+  stop?: () => void;
+}
+
+type End = (how: Ending) => void;
+
+async function start(
+  ports: WorkerPorts,
+  parts: Parts,
+  signal: AbortSignal,
+  end: End,
+): Promise<void> {
+  const { bus, config } = ports;
+  const jobId = config.COXSWAIN_JOB_ID as JobId;
+  const fail = (error: AppError, step: number) =>
+    end({ exitCode: error.code === "out-of-memory" ? 11 : 10, error, step });
+  const context = await followJob(bus, jobId, signal);
+  const { spec, engine, finished } = context.job();
+  if (finished !== undefined || isEnded(context.job()))
+    return end({ exitCode: 0, reason: "finished" });
+  const [programPath, secret] = await Promise.all([
+    fetchProgram(bus, config, spec.program),
+    bus.bucket("secrets").get(jobId),
+  ]);
+  if (secret === undefined) throw new AppError("peer-refused", "the job has no secret yet");
   const compute = new Compute(
     {
       engine: config.COXSWAIN_ENGINE,
       cacheDir: config.COXSWAIN_CACHE_DIR,
       compile: { ...spec, programPath },
     },
-    { onPiece: (...piece) => membership?.onPiece(...piece), onFailed: fail },
+    { onPiece: (...piece) => parts.group?.onPiece(...piece), onFailed: fail },
   );
-  const [compiled, secret] = await Promise.race([
-    Promise.all([compute.compiled, bus.bucket("secrets").get(jobId)]),
-    ended.promise.then((): [undefined, undefined] => [undefined, undefined]),
-  ]);
-  if (compiled === undefined) return finish();
-  if (secret === undefined) throw new AppError("peer-refused", "the job has no secret yet");
+  const compiled = await compute.compiled;
   if (engine !== undefined && engine.identity !== compiled.identity) {
-    fail(
-      new AppError(
-        "engine-mismatch",
-        `the job runs on "${engine.identity}", this worker has "${compiled.identity}"`,
-      ),
-      -1,
-    );
-    return finish();
+    const sentence = `the job runs on "${engine.identity}", this worker has "${compiled.identity}"`;
+    throw new AppError("engine-mismatch", sentence);
   }
+  const secretText = secret.value.secret;
+  await run({ ...ports, parts, signal, end, fail, context, compute, compiled, secret: secretText });
+}
 
-  const areas = allocate(compiled.layout, spec.shards);
-  compute.attach(areas);
-  const steps = stepsOf(spec, compiled.samplesTrain);
-  const snapshot = {
-    current: undefined as SnapshotInbox | undefined,
-    whole: Promise.withResolvers<void>(),
-  };
-  const peers = new Peers(
-    {
-      jobId,
-      workerId: config.COXSWAIN_WORKER_ID,
-      secret: secret.value.secret,
-      host: config.COXSWAIN_HOST,
-      handshakeTimeoutMs,
-    },
-    {
-      onConnected: () => undefined,
-      onFrame: (from, frame) =>
-        frame.type === frameTypes.snapshot
-          ? onSnapshotFrame(frame)
-          : membership?.onFrame(from, frame),
-      onControl: (from, message) =>
-        message.kind === "snapshot" ? onSnapshot(message) : membership?.onControl(from, message),
-      onLost: (workerId, reason) => {
-        log("connection lost", { workerId, reason });
-        membership?.onLost(workerId);
-      },
-    },
-  );
+interface Running extends WorkerPorts {
+  readonly parts: Parts;
+  readonly signal: AbortSignal;
+  readonly end: End;
+  readonly fail: (error: AppError, step: number) => void;
+  readonly context: JobContext;
+  readonly compute: Compute;
+  readonly compiled: Compiled;
+  readonly secret: string;
+}
+
+async function run(running: Running): Promise<void> {
+  const { bus, config, parts, signal, fail, context, compute, compiled, log } = running;
+  const store = openStore(config.STORE_URL);
+  const steps = stepsOf(context.job().spec, compiled.samplesTrain);
+  const peers = openPeers(running);
   const me = {
     workerId: config.COXSWAIN_WORKER_ID,
     nodeId: config.COXSWAIN_NODE_ID,
     address: await peers.listen(),
   };
-  const store = openStore(config.STORE_URL);
   const ledger: Ledger = new Ledger({
     bus,
-    jobId,
+    jobId: config.COXSWAIN_JOB_ID as JobId,
     steps,
     pace: () => course.pace(),
     onError: (error) => log("the ledger could not be told", { err: error }),
   });
+  parts.ledger = ledger;
+  const course = buildCourse(running, { store, ledger, steps, me });
   for (const event of context.training) ledger.observe(event);
   context.onEvent((event) => {
     ledger.observe(event);
     course.observe(event);
   });
-  const record = bus.bucket("membership");
-  const course: Course = new Course({
-    bus,
-    store,
-    compute,
-    compiled,
-    ledger,
-    steps,
-    me,
-    job: context.job,
-    membership: () => membership!,
-    onEnded: () => end(0),
-    onFailed: fail,
-    log,
-  });
-  membership = new GroupMembership({
-    me,
-    shards: spec.shards,
-    steps,
-    compiled,
-    compute,
-    peers,
-    ledger,
-    log,
-    vectors: vectorsOf(areas),
-    add: buildAdd(areas.memory),
-    buildChange: (changePorts) => new Change(changePorts, record, jobId),
-    knownDead: () => context.knownDead,
-    onCommitted: (step, metrics) => {
-      commitLog(config, step);
-      course.committed(step, metrics);
-    },
-    onTrained: () => course.trained(),
-    onGone: (how) => end(how === "left" ? 0 : 12),
-    onFailed: fail,
-  });
-
-  function onSnapshot(message: ControlMessage): void {
-    if (message["programHash"] !== compiled!.hash)
-      return fail(new AppError("engine-mismatch", "the group runs another program or engine"), -1);
-    ledger.inherit(message["generations"] as Generation[]);
-    snapshot.current = new SnapshotInbox(Number(message["step"]), Number(message["floats"]));
-  }
-  function onSnapshotFrame(frame: Frame): void {
-    if (membership?.state !== "joining" || !snapshot.current?.receive(frame)) return;
-    membership.startAt(snapshot.current.step);
-    void compute.load(0, snapshot.current.floats);
-    snapshot.whole.resolve();
-  }
-
-  const heartbeat = setInterval(
-    () => peers.heartbeat(config.HEARTBEAT_TIMEOUT_MS),
-    config.HEARTBEAT_TIMEOUT_MS / 3,
-  );
-  const watchdog = setInterval(() => {
-    if (membership!.stepAgeMs > spec.stepTimeout * 1000)
-      fail(
-        new AppError(
-          "program-stuck",
-          `step ${membership!.step} takes longer than ${spec.stepTimeout} s`,
-        ),
-        membership!.step,
-      );
-  }, 500);
-  const telling = ledger.run();
-  void watchRecord();
+  const group = buildGroup(running, { peers, ledger, course, steps, me });
+  const transfer = buildTransfer(running, ledger);
+  running.parts.group = group;
+  transfers.set(parts, transfer);
+  parts.stop = keepWatch(running, peers, group);
+  parts.telling = ledger.run();
+  void watchRecord(running, group);
   const onLeave = () => void course.leave();
-  if (ports.leave.aborted) onLeave();
-  ports.leave.addEventListener("abort", onLeave, { once: true });
-  const entering = withSpan(
-    {
-      name: "worker enters its group",
-      traceparent: config.TRACEPARENT,
-      attributes: { jobId, workerId: me.workerId },
-    },
+  if (running.leave.aborted) onLeave();
+  running.leave.addEventListener("abort", onLeave, { once: true });
+  const record = bus.bucket("membership");
+  const knownDead = () => context.knownDead;
+  const common = { me, job: context.job, record, store, peers, compute, compiled, ledger };
+  const attributes = { jobId: config.COXSWAIN_JOB_ID, workerId: me.workerId };
+  await withSpan(
+    { name: "worker enters its group", traceparent: config.TRACEPARENT, attributes },
     () =>
       enterGroup({
-        me,
-        job: context.job,
-        record,
-        store,
-        peers,
-        compute,
-        compiled,
-        ledger,
-        membership: membership!,
-        knownDead: () => context.knownDead,
-        signal: stop.signal,
+        ...common,
+        membership: group,
+        transfer,
+        clock: realClock,
+        knownDead,
+        signal,
         log,
-        snapshot,
       }),
-  );
-  entering.catch((error: unknown) =>
-    fail(
-      error instanceof AppError
-        ? error
-        : new AppError("worker-failed", String(error), { cause: error }),
-      -1,
-    ),
-  );
-  return finish();
-
-  /** The record is the last word: a decision that did not reach this worker, or one without it. */
-  async function watchRecord(): Promise<void> {
-    for await (const { value } of record.watch({ key: jobId, signal: stop.signal })) {
-      if (value === undefined || value.generation <= membership!.generation) continue;
-      const isIn = value.members.some(({ workerId }) => workerId === me.workerId);
-      if (!isIn && membership!.state === "joining") continue;
-      membership!.adopt({ ...value, cause: "join", joined: [], left: [], lost: [], level: [] });
-    }
-  }
-
-  async function finish(): Promise<WorkerEnd> {
-    const how = await ended.promise;
-    clearInterval(heartbeat);
-    clearInterval(watchdog);
-    membership?.change.stop();
-    ledger?.stop();
-    stop.abort();
-    await peers?.close();
-    await telling;
-    if (how.error !== undefined)
-      await writeExit(config, how).then(() => tellFailure(bus, config, how));
-    else await writeExit(config, how);
-    return how;
-  }
+  ).catch((error: unknown) => {
+    if (!(error instanceof AppError)) throw error;
+    fail(error, -1);
+  });
 }
 
-async function fetchProgram(bus: Bus, config: WorkerConfig, program: string): Promise<string> {
-  const hash = program.replace("sha256:", "");
-  const bytes = await bus.getBundle(hash);
-  if (bytes === undefined)
-    throw new AppError("program-not-found", `no bundle ${program} was uploaded`);
-  await mkdir(config.COXSWAIN_WORKER_DIR, { recursive: true });
-  const path = join(config.COXSWAIN_WORKER_DIR, `program-${hash.slice(0, 16)}.mjs`);
-  await writeFile(path, bytes);
-  return path;
+/** A transfer belongs to the parts of its worker; frames look it up. */
+const transfers = new WeakMap<Parts, Transfer>();
+
+function openPeers({ config, parts, secret, log }: Running): Peers {
+  const options = {
+    jobId: config.COXSWAIN_JOB_ID,
+    workerId: config.COXSWAIN_WORKER_ID,
+    secret,
+    host: config.COXSWAIN_HOST,
+    handshakeTimeoutMs,
+  };
+  const onFrame = (from: string, frame: Frame) =>
+    frame.type === frameTypes.snapshot
+      ? transfers.get(parts)?.onFrame(from, frame)
+      : parts.group?.onFrame(from, frame);
+  const onControl = (from: string, message: ControlMessage) => {
+    if (message.kind === "snapshot") transfers.get(parts)?.onSnapshot(from, message);
+    else if (message.kind === "formed") transfers.get(parts)?.onFormed(from, message);
+    else parts.group?.onControl(from, message);
+  };
+  const onLost = (workerId: string, reason: string) => {
+    log("connection lost", { peer: workerId, reason });
+    parts.group?.onLost(workerId);
+  };
+  const peers = new Peers(options, { onConnected: () => undefined, onFrame, onControl, onLost });
+  parts.peers = peers;
+  return peers;
+}
+
+function buildTransfer({ parts, compute, compiled, fail }: Running, ledger: Ledger): Transfer {
+  const { parameterFloats, slotCount } = compiled.layout;
+  return new Transfer({
+    clock: realClock,
+    compute,
+    ledger,
+    membership: () => parts.group!,
+    programHash: compiled.hash,
+    stateFloats: parameterFloats * (1 + slotCount),
+    onMismatch: () =>
+      fail(new AppError("engine-mismatch", "the group runs another program or engine"), -1),
+  });
+}
+
+type Me = ConstructorParameters<typeof GroupMembership>[0]["me"];
+
+function buildCourse(
+  { bus, compute, compiled, parts, context, end, fail, log }: Running,
+  own: { readonly store: Store; readonly ledger: Ledger; readonly steps: number; readonly me: Me },
+): Course {
+  return new Course({
+    ...own,
+    bus,
+    compute,
+    compiled,
+    job: context.job,
+    membership: () => parts.group!,
+    onEnded: (reason) => end({ exitCode: 0, reason }),
+    onFailed: fail,
+    log,
+  });
+}
+
+function buildGroup(
+  { bus, config, compute, compiled, context, end, fail, log }: Running,
+  own: {
+    readonly peers: Peers;
+    readonly ledger: Ledger;
+    readonly course: Course;
+    readonly steps: number;
+    readonly me: Me;
+  },
+): GroupMembership {
+  const { shards } = context.job().spec;
+  const areas = allocate(compiled.layout, shards);
+  compute.attach(areas);
+  return new GroupMembership({
+    ...own,
+    shards,
+    compiled,
+    compute,
+    log,
+    clock: realClock,
+    vectors: vectorsOf(areas),
+    add: buildAdd(areas.memory),
+    record: new RecordAcceptor(bus.bucket("membership"), config.COXSWAIN_JOB_ID),
+    knownDead: () => context.knownDead,
+    onJoined: (generation, step) => sayJoined(bus, config, generation, step),
+    onCommitted: (step, metrics) => {
+      commitLog(config, step);
+      own.course.committed(step, metrics);
+    },
+    onTrained: () => own.course.trained(),
+    onGone: (how) => end(how === "left" ? { exitCode: 0, reason: "left" } : { exitCode: 12 }),
+    onFailed: fail,
+  });
+}
+
+/** Heartbeats, and steps that take too long. */
+function keepWatch(
+  { config, context, fail }: Running,
+  peers: Peers,
+  group: GroupMembership,
+): () => void {
+  const timeoutMs = config.HEARTBEAT_TIMEOUT_MS;
+  const { stepTimeout } = context.job().spec;
+  const heartbeat = setInterval(() => peers.heartbeat(timeoutMs), timeoutMs / 3);
+  const watchdog = setInterval(() => {
+    group.tick();
+    if (group.stepAgeMs <= stepTimeout * 1000) return;
+    const sentence = `step ${group.step} takes longer than ${stepTimeout} s`;
+    fail(new AppError("program-stuck", sentence), group.step);
+  }, watchIntervalMs);
+  return () => {
+    clearInterval(heartbeat);
+    clearInterval(watchdog);
+  };
+}
+
+/** A decision that did not reach this worker, or one without it. */
+async function watchRecord(
+  { bus, config, signal }: Running,
+  group: GroupMembership,
+): Promise<void> {
+  const watched = bus.bucket("membership").watch({ key: config.COXSWAIN_JOB_ID, signal });
+  for await (const { value } of watched) if (value !== undefined) group.seeRecord(value);
 }
 
 function commitLog(config: WorkerConfig, step: number): void {
@@ -284,30 +307,4 @@ function commitLog(config: WorkerConfig, step: number): void {
     config.COXSWAIN_COMMIT_LOG,
     `${JSON.stringify({ worker: config.COXSWAIN_WORKER_ID, step, atMs: Date.now() })}\n`,
   );
-}
-
-async function writeExit(config: WorkerConfig, end: WorkerEnd): Promise<void> {
-  await mkdir(config.COXSWAIN_WORKER_DIR, { recursive: true });
-  await writeFile(join(config.COXSWAIN_WORKER_DIR, "exit.json"), JSON.stringify(end));
-}
-
-/** Errors that a restart would not mend end the job; the agent reports the others as a lost worker. */
-async function tellFailure(
-  bus: Bus,
-  config: WorkerConfig,
-  { error, generation }: WorkerEnd,
-): Promise<void> {
-  if (error === undefined || error.code === "out-of-memory" || error.code === "worker-failed")
-    return;
-  const jobId = config.COXSWAIN_JOB_ID as JobId;
-  const workerId = config.COXSWAIN_WORKER_ID;
-  await bus
-    .append({
-      name: "training.failed",
-      jobId,
-      id: `${jobId}.training.failed.${workerId}`,
-      source: "trainer",
-      payload: { generation, error: { ...error, message: error.message.slice(0, 4000), workerId } },
-    })
-    .catch(() => undefined); // exit.json has it; the agent reports it.
 }

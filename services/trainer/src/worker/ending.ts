@@ -1,0 +1,85 @@
+/** How a worker ends, and whom it tells: its agent by `exit.json` and exit code, the log by events. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Bus } from "@coxswain/bus";
+import type { AppError, JobId } from "@coxswain/domain";
+import type { WorkerConfig } from "./config.ts";
+
+export type Ending =
+  /** 0: it left or finished, 12: its generation went on without it. */
+  | { readonly exitCode: 0; readonly reason: "left" | "finished" }
+  | { readonly exitCode: 12 }
+  /** 10 program or engine, 11 memory. */
+  | { readonly exitCode: 10 | 11; readonly error: AppError; readonly step: number };
+
+/** What `exit.json` holds. */
+export interface WorkerEnd {
+  readonly exitCode: number;
+  readonly generation: number;
+  readonly step: number;
+  readonly error?: { readonly code: string; readonly message: string; readonly step?: number };
+}
+
+const leftTimeoutMs = 10_000;
+
+/** Writes `exit.json`, then tells the log. */
+export async function reportEnd(
+  bus: Bus,
+  config: WorkerConfig,
+  group: { readonly generation: number; readonly step: number } | undefined,
+  ending: Ending,
+): Promise<WorkerEnd> {
+  const place = { generation: group?.generation ?? 0, step: group?.step ?? 0 };
+  const end = { exitCode: ending.exitCode, ...place, ...failureOf(ending) };
+  await mkdir(config.COXSWAIN_WORKER_DIR, { recursive: true });
+  await writeFile(join(config.COXSWAIN_WORKER_DIR, "exit.json"), JSON.stringify(end));
+  if (ending.exitCode === 0) await sayLeft(bus, config, place, ending.reason);
+  if ("error" in end && ending.exitCode === 10) await sayFailed(bus, config, end);
+  return end;
+}
+
+function failureOf(ending: Ending): Pick<WorkerEnd, "error"> {
+  if (!("error" in ending)) return {};
+  const { code, message } = ending.error;
+  const step = ending.step >= 0 ? { step: ending.step } : {};
+  return { error: { code, message: message.slice(0, 4000), ...step } };
+}
+
+export function sayJoined(bus: Bus, config: WorkerConfig, generation: number, step: number): void {
+  const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId, COXSWAIN_NODE_ID: nodeId } = config;
+  const id = `${jobId}.worker.joined.${workerId}`;
+  const payload = { generation, step, workerId, nodeId };
+  void bus
+    .append(
+      { name: "worker.joined", jobId: jobId as JobId, id, source: "trainer", payload },
+      { timeoutMs: 60_000 },
+    )
+    .catch(() => undefined); // The generation that is formed names this worker too.
+}
+
+async function sayLeft(
+  bus: Bus,
+  config: WorkerConfig,
+  { generation, step }: { readonly generation: number; readonly step: number },
+  reason: string,
+): Promise<void> {
+  const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId } = config;
+  const payload = { generation: Math.max(1, generation), step, workerId, reason };
+  const id = `${jobId}.worker.left.${workerId}`;
+  await bus
+    .append(
+      { name: "worker.left", jobId: jobId as JobId, id, source: "trainer", payload },
+      { timeoutMs: leftTimeoutMs },
+    )
+    .catch(() => undefined); // The agent sees the process end.
+}
+
+/** Errors that a restart would not mend end the job; the agent reports the others as a lost worker. */
+async function sayFailed(bus: Bus, config: WorkerConfig, end: WorkerEnd): Promise<void> {
+  const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId } = config;
+  const payload = { generation: end.generation, error: { ...end.error!, workerId } };
+  const id = `${jobId}.training.failed.${workerId}`;
+  await bus
+    .append({ name: "training.failed", jobId: jobId as JobId, id, source: "trainer", payload })
+    .catch(() => undefined); // exit.json has it; the agent reports it.
+}
