@@ -80,6 +80,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
       message: "The scheduler has not looked at the job yet.",
     },
     submittedAtMs: fact.timeMs,
+    submittedSequence: fact.sequence,
     changedAtMs: fact.timeMs,
     startedAtMs: undefined,
     endedAtMs: undefined,

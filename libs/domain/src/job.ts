@@ -66,6 +66,8 @@ export interface Job {
   readonly spec: TrainingJobSpec;
   readonly state: JobState;
   readonly submittedAtMs: number;
+  /** Sequence of `job.submitted`: the jobs' order of age. */
+  readonly submittedSequence: number;
   readonly changedAtMs: number;
   /** First time that a generation formed. */
   readonly startedAtMs: number | undefined;

@@ -57,6 +57,7 @@ function workerVariables(
 }
 
 async function nodeRecord(config: Config): Promise<NodeRecord> {
+  const engines = await availableEngines({ cacheDir: config.COXSWAIN_CACHE_DIR });
   return {
     nodeId: config.NODE_ID,
     host: config.NODE_HOST,
@@ -66,7 +67,7 @@ async function nodeRecord(config: Config): Promise<NodeRecord> {
       gpu: 0,
     },
     labels: {},
-    engines: await availableEngines({ cacheDir: config.COXSWAIN_CACHE_DIR }),
+    engines: engines.map(({ name, text }) => ({ name, identity: text })),
     startedAtMs: Date.now(),
     agentVersion: "0.1.0",
   };

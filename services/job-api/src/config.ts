@@ -1,0 +1,16 @@
+import { commonConfig } from "@coxswain/service";
+import { type Static, Type } from "typebox";
+
+export const ConfigSchema = Type.Object({
+  ...commonConfig,
+  HTTP_PORT: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 65_535,
+    description: "0 takes a free port",
+  }),
+  HTTP_HOST: Type.String({ default: "127.0.0.1" }),
+  STORE_URL: Type.String({ description: "Where models lie: file:///FOLDER" }),
+  STREAMS_MAX: Type.Integer({ default: 1000, minimum: 1, description: "Event streams at once" }),
+});
+export type Config = Static<typeof ConfigSchema>;

@@ -1,0 +1,121 @@
+/**
+ * Judges a submitted job: every violation at once, each with a JSON pointer and a sentence on the
+ * fix, or the complete job with its defaults filled in.
+ */
+import { defaultShards, type TrainingJob, TrainingJobSchema } from "@coxswain/domain";
+import { Compile } from "typebox/compile";
+import { Value } from "typebox/value";
+
+export interface Violation {
+  /** JSON pointer into the submitted document. */
+  readonly pointer: string;
+  readonly detail: string;
+}
+
+export type Submission =
+  | { readonly kind: "valid"; readonly job: TrainingJob }
+  | { readonly kind: "invalid"; readonly violations: readonly Violation[] };
+
+const validator = Compile(TrainingJobSchema);
+const violationsMax = 100;
+
+export function decideSubmission(document: unknown): Submission {
+  if (!isRecord(document))
+    return {
+      kind: "invalid",
+      violations: [
+        {
+          pointer: "",
+          detail:
+            "The document is no object; a TrainingJob has apiVersion, kind, metadata and spec.",
+        },
+      ],
+    };
+  const filled = fillDefaults(structuredClone(document));
+  const violations = [...validator.Errors(filled)].slice(0, violationsMax).map(violationOf);
+  const spec = isRecord(filled["spec"]) ? filled["spec"] : {};
+  const all = [...violations, ...crossField(spec)];
+  const unique = all.filter(
+    (one, index) =>
+      all.findIndex((other) => other.pointer === one.pointer && other.detail === one.detail) ===
+      index,
+  );
+  if (unique.length > 0) return { kind: "invalid", violations: unique };
+  return { kind: "valid", job: filled as unknown as TrainingJob };
+}
+
+type Fields = Record<string, unknown>;
+
+function isRecord(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function fillDefaults(document: Fields): Fields {
+  const spec = document["spec"];
+  if (!isRecord(spec)) return document;
+  const workers = spec["workers"];
+  if (spec["resources"] === undefined) spec["resources"] = {};
+  if (spec["checkpoint"] === undefined) spec["checkpoint"] = {};
+  if (spec["shards"] === undefined && isRecord(workers) && isCount(workers["max"]))
+    spec["shards"] = defaultShards(Math.min(workers["max"], 256));
+  return Value.Default(TrainingJobSchema, document) as Fields;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value > 0;
+}
+
+interface SchemaError {
+  readonly keyword: string;
+  readonly instancePath: string;
+  readonly message: string;
+  readonly params?: unknown;
+}
+
+function violationOf(error: SchemaError): Violation {
+  const params = (error.params ?? {}) as Fields;
+  const missing = Array.isArray(params["requiredProperties"])
+    ? (params["requiredProperties"] as string[])
+    : [];
+  const unknown = Array.isArray(params["additionalProperties"])
+    ? (params["additionalProperties"] as string[])
+    : [];
+  if (missing.length > 0)
+    return {
+      pointer: error.instancePath,
+      detail: `Add the missing ${missing.map((name) => `"${name}"`).join(", ")}.`,
+    };
+  if (unknown.length > 0)
+    return {
+      pointer: error.instancePath,
+      detail: `Remove the unknown ${unknown.map((name) => JSON.stringify(name.slice(0, 64))).join(", ")}.`,
+    };
+  return {
+    pointer: error.instancePath,
+    detail: `The value ${error.message}; see the schema at /v1/schemas/training-job.`,
+  };
+}
+
+/** Rules that hold between fields. */
+function crossField(spec: Fields): Violation[] {
+  const found: Violation[] = [];
+  const say = (pointer: string, detail: string) => found.push({ pointer, detail });
+  const { epochs, steps, shards, batchSize } = spec;
+  if ((epochs === undefined) === (steps === undefined))
+    say("/spec", 'Give exactly one of "epochs" and "steps".');
+  const workers = isRecord(spec["workers"]) ? spec["workers"] : {};
+  const { min, max } = workers;
+  if (isCount(min) && isCount(max) && min > max)
+    say("/spec/workers/min", `At least ${min} workers are more than at most ${max}.`);
+  if (!isCount(shards)) return found;
+  if (!Number.isInteger(Math.log2(shards)))
+    say("/spec/shards", `Use a power of two, such as ${2 ** Math.round(Math.log2(shards))}.`);
+  if (isCount(max) && max > shards)
+    say("/spec/shards", `Each worker needs a shard: use at least ${defaultShards(max)}.`);
+  if (isCount(batchSize) && batchSize % shards !== 0)
+    say(
+      "/spec/batchSize",
+      `Use a multiple of ${shards} shards, such as ${Math.ceil(batchSize / shards) * shards}.`,
+    );
+  return found;
+}

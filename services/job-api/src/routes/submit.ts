@@ -1,0 +1,165 @@
+/** Submitting: programs as bundles by content hash, jobs as JSON or YAML. */
+import { createHash, randomBytes } from "node:crypto";
+import { AppError, type JobId, jobLimits, TrainingJobSchema } from "@coxswain/domain";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { parse } from "yaml";
+import { decideSubmission } from "../decide/decide-submission.ts";
+import { detailOf } from "../job-view.ts";
+import type { Api } from "../service.ts";
+import { problems } from "./schemas.ts";
+
+const sha256Pattern = "^[0-9a-f]{64}$";
+const suffixChars = 6;
+
+export function addSubmitRoutes(app: FastifyInstance, api: Api): void {
+  app.put<{ Params: { sha256: string }; Body: Buffer }>(
+    "/v1/programs/:sha256",
+    {
+      bodyLimit: jobLimits.bundleBytesMax,
+      schema: {
+        summary: "Upload a program's bundle",
+        params: {
+          type: "object",
+          properties: { sha256: { type: "string", pattern: sha256Pattern } },
+        },
+        response: { 204: { type: "null" }, ...problems(400, 413, 415, 503) },
+      },
+    },
+    async (request, reply) => {
+      if (!Buffer.isBuffer(request.body))
+        throw new AppError(
+          "unsupported-media-type",
+          "a bundle is sent as application/octet-stream",
+        );
+      const actual = createHash("sha256").update(request.body).digest("hex");
+      if (actual !== request.params.sha256)
+        throw new AppError("invalid-request", `the bundle's SHA-256 is ${actual}`);
+      await api.bus.putBundle(actual, request.body);
+      return reply.code(204).send();
+    },
+  );
+  app.head<{ Params: { sha256: string } }>(
+    "/v1/programs/:sha256",
+    {
+      schema: {
+        summary: "Is a bundle there?",
+        params: {
+          type: "object",
+          properties: { sha256: { type: "string", pattern: sha256Pattern } },
+        },
+      },
+    },
+    async (request, reply) =>
+      reply.code((await api.bus.getBundle(request.params.sha256)) === undefined ? 404 : 204).send(),
+  );
+  app.get(
+    "/v1/schemas/training-job",
+    { schema: { summary: "JSON Schema of a TrainingJob" } },
+    async () => TrainingJobSchema,
+  );
+  app.post(
+    "/v1/jobs",
+    {
+      bodyLimit: jobLimits.specBytesMax,
+      schema: {
+        summary: "Submit a job",
+        description:
+          "A TrainingJob as application/json or application/yaml. With Idempotency-Key the same request gives the same job.",
+        consumes: ["application/json", "application/yaml"],
+        headers: {
+          type: "object",
+          properties: { "idempotency-key": { type: "string", minLength: 1, maxLength: 255 } },
+        },
+        response: {
+          201: { type: "object", additionalProperties: true },
+          200: { type: "object", additionalProperties: true },
+          ...problems(400, 413, 415, 422, 409, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id, isNew } = await submit(api, request);
+      return reply
+        .code(isNew ? 201 : 200)
+        .header("location", `/v1/jobs/${id}`)
+        .send(detailOf(api.job(id)));
+    },
+  );
+}
+
+async function submit(
+  api: Api,
+  request: FastifyRequest,
+): Promise<{ readonly id: string; readonly isNew: boolean }> {
+  const submission = decideSubmission(request.body);
+  if (submission.kind === "invalid") {
+    const { violations } = submission;
+    throw new AppError(
+      "invalid-spec",
+      `the job has ${violations.length} ${violations.length === 1 ? "violation" : "violations"}`,
+      { details: { violations } },
+    );
+  }
+  const { job } = submission;
+  const hash = job.spec.program.replace("sha256:", "");
+  if ((await api.bus.getBundle(hash)) === undefined)
+    throw new AppError("program-not-found", `no bundle ${job.spec.program} was uploaded`);
+  const requestHash = createHash("sha256").update(JSON.stringify(job)).digest("hex");
+  const key = request.headers["idempotency-key"];
+  const seed =
+    typeof key === "string"
+      ? createHash("sha256").update(`${key}|${job.metadata.name}`).digest("hex")
+      : randomBytes(32).toString("hex");
+  // The key decides the id, so that a request that is repeated, even after a crash, meets itself.
+  const id =
+    `${job.metadata.name}-${BigInt(`0x${seed}`).toString(36).slice(0, suffixChars)}` as JobId;
+  if (typeof key === "string") await checkKey(api, key, requestHash, id);
+  const existing = api.view.jobs.get(id);
+  if (existing !== undefined) return { id, isNew: false };
+  try {
+    await api.append(
+      {
+        name: "job.submitted",
+        jobId: id,
+        id: `${id}.submitted`,
+        source: "job-api",
+        payload: { job, requestHash },
+      },
+      0,
+    );
+    return { id, isNew: true };
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== "conflict" || typeof key !== "string")
+      throw error;
+    await api.view.reached(await api.bus.lastJobSequence(id), 2000);
+    return { id, isNew: false };
+  }
+}
+
+/** The same key with another request is a mistake of the client's. */
+async function checkKey(api: Api, key: string, requestHash: string, jobId: string): Promise<void> {
+  const bucket = api.bus.bucket("idempotency");
+  const name = createHash("sha256").update(key).digest("hex");
+  const known = await bucket.get(name);
+  if (known === undefined) {
+    const isOurs = await bucket.create(name, { requestHash, jobId }).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof AppError && error.code === "conflict") return false;
+        throw error;
+      },
+    );
+    if (!isOurs) await checkKey(api, key, requestHash, jobId);
+    return;
+  }
+  if (known.value.requestHash !== requestHash)
+    throw new AppError(
+      "idempotency-mismatch",
+      "this Idempotency-Key came with another request before",
+    );
+}
+
+/** YAML as JSON Schema knows it: no anchors that grow without end, no other types. */
+export function parseYaml(text: string): unknown {
+  return parse(text, { maxAliasCount: 20, schema: "core", prettyErrors: true, logLevel: "silent" });
+}
