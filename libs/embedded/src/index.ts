@@ -11,3 +11,13 @@ export {
   type NatsServerOptions,
   startNatsServer,
 } from "./nats-server.ts";
+export {
+  isRunning,
+  liveWorkers,
+  type Platform,
+  type PlatformFile,
+  type PlatformOptions,
+  readPlatformFile,
+  startPlatform,
+  type WorkerProcess,
+} from "./platform.ts";

@@ -1,0 +1,128 @@
+/** One service as a child process: started, watched, started again when it dies. */
+import { type ChildProcess, fork } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { AppError } from "@coxswain/domain";
+
+export interface ServiceSpec {
+  readonly name: string;
+  readonly entry: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface ReadyFacts {
+  readonly port?: number;
+  readonly healthPort?: number;
+}
+
+export interface ChildEvents {
+  readonly onExit: (name: string, how: string, restarts: number) => void;
+}
+
+const readyTimeoutMs = 20_000;
+const stopTimeoutMs = 12_000;
+/** A service that dies more often than this within the window is given up. */
+const restartsMax = 20;
+const restartDelayMs = 200;
+
+export class ServiceChild {
+  readonly name: string;
+  readonly #spec: ServiceSpec;
+  readonly #logDir: string;
+  readonly #events: ChildEvents;
+  #child: ChildProcess | undefined;
+  #isStopping = false;
+  #restarts = 0;
+
+  constructor(spec: ServiceSpec, logDir: string, events: ChildEvents) {
+    this.name = spec.name;
+    this.#spec = spec;
+    this.#logDir = logDir;
+    this.#events = events;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Resolves with what the service says when it is ready. @throws AppError with its own first error */
+  start(): Promise<ReadyFacts> {
+    const output = openSync(join(this.#logDir, `${this.name}.log`), "a");
+    const child = fork(this.#spec.entry, {
+      stdio: ["ignore", output, output, "ipc"],
+      env: { ...this.#spec.environment },
+      execArgv: [],
+    });
+    closeSync(output);
+    this.#child = child;
+    child.once("exit", (code, signal) => void this.#exited(child, signal ?? `code ${code}`));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () =>
+          reject(
+            new AppError(
+              "setup-failed",
+              `${this.name} was not ready within ${readyTimeoutMs} ms; see ${this.#logDir}/${this.name}.log`,
+            ),
+          ),
+        readyTimeoutMs,
+      );
+      child.on(
+        "message",
+        (
+          message: {
+            readonly kind: string;
+            readonly message?: string;
+            readonly code?: string;
+          } & ReadyFacts,
+        ) => {
+          clearTimeout(timer);
+          if (message.kind === "ready") resolve(message);
+          if (message.kind === "failed")
+            reject(
+              new AppError(
+                message.code === "port-in-use" ? "port-in-use" : "setup-failed",
+                `${this.name}: ${message.message}`,
+              ),
+            );
+        },
+      );
+      child.once("exit", () => {
+        clearTimeout(timer);
+        reject(
+          new AppError(
+            "setup-failed",
+            `${this.name} ended before it was ready; see ${this.#logDir}/${this.name}.log`,
+          ),
+        );
+      });
+    });
+  }
+
+  async #exited(child: ChildProcess, how: string): Promise<void> {
+    if (this.#isStopping || this.#child !== child) return;
+    this.#events.onExit(this.name, how, this.#restarts);
+    this.#child = undefined;
+    if (this.#restarts >= restartsMax) return;
+    this.#restarts += 1;
+    await delay(restartDelayMs);
+    if (!this.#isStopping) await this.start().catch(() => undefined); // Its exit is handled like this one.
+  }
+
+  /** SIGKILL, as a crash would; it is started again. */
+  kill(): void {
+    this.#child?.kill("SIGKILL");
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
+    await ended;
+    clearTimeout(timer);
+  }
+}

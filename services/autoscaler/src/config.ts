@@ -1,0 +1,23 @@
+import { commonConfig } from "@coxswain/service";
+import { type Static, Type } from "typebox";
+
+export const ConfigSchema = Type.Object({
+  ...commonConfig,
+  CYCLE_INTERVAL_MS: Type.Integer({
+    default: 2000,
+    minimum: 100,
+    description: "Between two looks",
+  }),
+  FREEZE_MS: Type.Integer({
+    default: 10_000,
+    minimum: 0,
+    description: "After a change of a job's workers nothing is asked for so long",
+  }),
+  GAIN_MIN: Type.Number({
+    default: 0.15,
+    minimum: 0,
+    maximum: 1,
+    description: "One more worker must bring at least this part of what the first one does",
+  }),
+});
+export type Config = Static<typeof ConfigSchema>;
