@@ -27,8 +27,9 @@ export interface FolderStore extends Store {
 
 /** Where things lie in a store. */
 export const storePaths = {
+  checkpoints: (jobId: string) => `jobs/${jobId}/checkpoints`,
   checkpoint: (jobId: string, step: number) =>
-    `jobs/${jobId}/checkpoints/${String(step).padStart(10, "0")}`,
+    `${storePaths.checkpoints(jobId)}/${String(step).padStart(10, "0")}`,
   part: (jobId: string, step: number, generation: number, part: number, parts: number) =>
     `${storePaths.checkpoint(jobId, step)}/g${generation}-${part}-of-${parts}.bin`,
   manifest: (jobId: string, step: number) => `${storePaths.checkpoint(jobId, step)}/manifest.json`,

@@ -4,5 +4,10 @@ import { type Static, Type } from "typebox";
 export const ConfigSchema = Type.Object({
   ...commonConfig,
   STORE_URL: Type.String({ description: "Where checkpoints and models lie: file:///FOLDER" }),
+  SWEEP_AGE_MS: Type.Integer({
+    minimum: 60_000,
+    default: 3_600_000,
+    description: "What a killed writer left is removed at start once it is so old (ms).",
+  }),
 });
 export type Config = Static<typeof ConfigSchema>;

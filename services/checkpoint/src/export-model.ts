@@ -4,29 +4,38 @@
  */
 import type { JobCheckpoint } from "@coxswain/domain";
 import type { PayloadOf } from "@coxswain/events";
-import { type Manifest, readCheckpoint, type Store, storePaths } from "@coxswain/store";
+import { encodeSafetensors, type NamedTensor } from "@coxswain/model";
+import { type Manifest, readParameters, type Store, storePaths } from "@coxswain/store";
 
 interface File {
   readonly name: string;
-  readonly bytes: Uint8Array;
+  readonly chunks: readonly Uint8Array[];
 }
 
-/** Safe to run twice: the same checkpoint gives the same files. */
+/**
+ * Safe to run twice: the same checkpoint gives the same files.
+ *
+ * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`, `store-full`, `store-failed`
+ */
 export async function exportModel(
   store: Store,
   jobId: string,
   checkpoint: JobCheckpoint,
 ): Promise<PayloadOf<"model.exported">> {
-  const { manifest, vector } = await readCheckpoint(store, checkpoint);
+  const { manifest, parameters } = await readParameters(store, checkpoint);
+  // Views, not copies; the padding between the layout's segments is left out.
+  const tensors = manifest.segments.map(({ name, shape, offset, size }) => ({
+    name,
+    shape,
+    values: parameters.subarray(offset, offset + size),
+  }));
   const format = manifest.modelTopology === undefined ? "safetensors" : "tfjs-layers";
   const files =
-    format === "tfjs-layers" ? layersFiles(manifest, vector) : safetensorsFiles(manifest, vector);
+    format === "tfjs-layers" ? layersFiles(manifest, tensors) : safetensorsFiles(manifest, tensors);
   const path = storePaths.model(jobId);
-  const written = [];
-  for (const { name, bytes } of files) {
-    const { sha256 } = await store.write(`${path}/${name}`, [bytes]);
-    written.push({ name, bytes: bytes.length, sha256 });
-  }
+  const written: PayloadOf<"model.exported">["files"] = [];
+  for (const { name, chunks } of files)
+    written.push({ name, ...(await store.write(`${path}/${name}`, chunks)) });
   return {
     step: manifest.step,
     path,
@@ -36,53 +45,33 @@ export async function exportModel(
   };
 }
 
-/** The weights one after the other, without the layout's padding. */
-function packed(manifest: Manifest, vector: Float32Array): Uint8Array {
-  const floats = manifest.segments.reduce((sum, { size }) => sum + size, 0);
-  const out = new Float32Array(floats);
-  let offset = 0;
-  for (const segment of manifest.segments) {
-    out.set(vector.subarray(segment.offset, segment.offset + segment.size), offset);
-    offset += segment.size;
-  }
-  return new Uint8Array(out.buffer);
-}
-
-/** https://github.com/tensorflow/tfjs/tree/master/tfjs-converter: model.json with one group of weights. */
-function layersFiles(manifest: Manifest, vector: Float32Array): File[] {
+/**
+ * `tf.loadLayersModel` reads it: model.json names the topology and one group of weights.
+ * https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts, ModelJSON
+ */
+function layersFiles(manifest: Manifest, tensors: readonly NamedTensor[]): File[] {
+  const weights = tensors.map(({ name, shape }) => ({ name, shape, dtype: "float32" }));
   const model = {
     format: "layers-model",
     generatedBy: "coxswain",
     convertedBy: null,
     modelTopology: manifest.modelTopology,
-    weightsManifest: [
-      {
-        paths: ["weights.bin"],
-        weights: manifest.segments.map(({ name, shape }) => ({ name, shape, dtype: "float32" })),
-      },
-    ],
+    weightsManifest: [{ paths: ["weights.bin"], weights }],
     userDefinedMetadata: factsOf(manifest),
   };
-  return [json("model.json", model), { name: "weights.bin", bytes: packed(manifest, vector) }];
+  const chunks = tensors.map(
+    ({ values }) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+  );
+  // The weights first: whoever sees model.json finds what it names.
+  return [{ name: "weights.bin", chunks }, jsonFile("model.json", model)];
 }
 
-/** https://github.com/huggingface/safetensors: u64 length of the header, JSON header, data. */
-function safetensorsFiles(manifest: Manifest, vector: Float32Array): File[] {
-  let offset = 0;
-  const tensors = Object.fromEntries(
-    manifest.segments.map(({ name, shape, size }) => {
-      const data_offsets = [offset, offset + size * 4];
-      offset += size * 4;
-      return [name, { dtype: "F32", shape, data_offsets }];
-    }),
-  );
-  const text = JSON.stringify({ __metadata__: { format: "coxswain" }, ...tensors });
-  const header = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(header.length));
+function safetensorsFiles(manifest: Manifest, tensors: readonly NamedTensor[]): File[] {
+  const { step, weightsSha256 } = manifest;
+  const metadata = { format: "coxswain", step: String(step), weightsSha256 };
   return [
-    { name: "model.safetensors", bytes: Buffer.concat([length, header, packed(manifest, vector)]) },
-    json("manifest.json", factsOf(manifest)),
+    { name: "model.safetensors", chunks: encodeSafetensors(tensors, metadata) },
+    jsonFile("manifest.json", factsOf(manifest)),
   ];
 }
 
@@ -90,6 +79,6 @@ function factsOf({ step, seed, engine, programHash, weightsSha256 }: Manifest) {
   return { step, seed, engine, programHash, weightsSha256 };
 }
 
-function json(name: string, value: unknown): File {
-  return { name, bytes: new TextEncoder().encode(`${JSON.stringify(value, undefined, 1)}\n`) };
+function jsonFile(name: string, value: unknown): File {
+  return { name, chunks: [new TextEncoder().encode(`${JSON.stringify(value, undefined, 1)}\n`)] };
 }

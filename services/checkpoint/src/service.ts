@@ -1,139 +1,173 @@
 /** The loop of the checkpoint service: one durable consumer, whose handler may run twice. */
-import { type Bus, followJobs, type Verdict } from "@coxswain/bus";
+import { type Bus, followJobs, type JobsView, type Verdict } from "@coxswain/bus";
 import { AppError, type Job, type JobId } from "@coxswain/domain";
-import type { NewEvent, StoredEvent } from "@coxswain/events";
+import type { EventName, NewEvent, StoredEvent } from "@coxswain/events";
 import { isDamage, type Store, storePaths } from "@coxswain/store";
-import { commitParts } from "./commit.ts";
-import { decideCommit, type Written } from "./decide/decide-commit.ts";
-import { decideRetention } from "./decide/decide-retention.ts";
+import { commitParts } from "./commit-parts.ts";
+import { decideCommit } from "./decide/decide-commit.ts";
+import { decideExport } from "./decide/decide-export.ts";
+import { decideOrphans, decideRetention } from "./decide/decide-retention.ts";
+import { ToldParts } from "./decide/told-parts.ts";
 import { exportModel } from "./export-model.ts";
 
 export interface Ports {
-  readonly bus: Bus;
+  readonly bus: Pick<Bus, "append" | "consume" | "follow">;
   readonly store: Store;
   readonly signal: AbortSignal;
   readonly log: (sentence: string, fields: object) => void;
 }
 
-const heard = ["checkpoint.written", "checkpoint.committed", "training.finished"] as const;
-const projectionTimeoutMs = 10_000;
+const heard = [
+  "checkpoint.written",
+  "checkpoint.committed",
+  "training.finished",
+] as const satisfies EventName[];
 
+const projectionTimeoutMs = 10_000;
+const projectionRetryMs = 200;
+/** A full disk is tried again for hours (the delay grows to 10 s): somebody may make room. */
+const deliveriesMax = 1000;
+/** How often the end of training waits for its last checkpoint before it is given up. */
+const finalWaits = 10;
+const finalWaitMs = 1000;
+
+/** Runs until `signal` aborts. */
 export async function runCheckpoints(ports: Ports): Promise<void> {
   const { bus, signal } = ports;
-  /** Parts told so far, by job, step and generation; rebuilt from the log. */
-  const told = new Map<string, Written[]>();
-  const view = followJobs(bus, {
-    signal,
-    onEvent: (event) => {
-      if (event.name === "checkpoint.written") {
-        const key = keyOf(event.jobId, event.payload);
-        told.set(key, [...(told.get(key) ?? []), event.payload]);
-      } else if (event.name === "checkpoint.committed") {
-        for (const key of told.keys()) {
-          const [jobId, step] = key.split(" ");
-          if (jobId === event.jobId && Number(step) <= event.payload.step) told.delete(key);
-        }
-      }
-    },
-  });
-  await view.caughtUp;
-  await bus.consume(
-    { durable: "checkpoint-parts", names: heard, signal },
-    async (event): Promise<Verdict> => {
-      if (!(await view.reached(event.sequence, projectionTimeoutMs)))
-        return { kind: "nak", delayMs: 200, reason: "the projection is behind" };
-      const job = view.jobs.get(event.jobId);
-      if (job !== undefined) await handle(ports, event, job, told);
-      return { kind: "ack" };
-    },
+  const told = new ToldParts();
+  const view = followJobs(bus as Bus, { signal, onEvent: (event) => told.observe(event) });
+  await Promise.race([view.caughtUp, view.done]);
+  const consumed = bus.consume(
+    { durable: "checkpoint-parts", names: heard, signal, deliveriesMax },
+    (event, deliveries) => handle(ports, { view, told }, event, deliveries),
   );
-  await view.done;
+  await Promise.all([consumed, view.done]);
 }
 
-function keyOf(
-  jobId: string,
-  { step, generation }: { readonly step: number; readonly generation: number },
-): string {
-  return `${jobId} ${step} ${generation}`;
+interface Known {
+  readonly view: JobsView;
+  readonly told: ToldParts;
 }
 
+/** Look, decide, do: what is done depends on the log up to the event, so doing it twice is harmless. */
 async function handle(
   ports: Ports,
+  { view, told }: Known,
   event: StoredEvent,
+  deliveries: number,
+): Promise<Verdict> {
+  if (!(await view.reached(event.sequence, projectionTimeoutMs)))
+    return { kind: "nak", delayMs: projectionRetryMs, reason: "the projection is behind" };
+  const job = view.jobs.get(event.jobId);
+  if (job === undefined) return { kind: "term", reason: "there is no such job" };
+  switch (event.name) {
+    case "checkpoint.written":
+      return await judge(ports, job, told, event, deliveries);
+    case "checkpoint.committed":
+      await tidy(ports, job, event.sequence);
+      if (event.payload.final) await publishModel(ports, job);
+      return { kind: "ack" };
+    case "training.finished": {
+      const isLast = deliveries >= finalWaits;
+      const outcome = await publishModel(ports, job, isLast);
+      if (outcome.kind !== "wait") return { kind: "ack" };
+      return { kind: "nak", delayMs: finalWaitMs, reason: outcome.reason };
+    }
+    default:
+      return { kind: "ack" }; // Not asked for.
+  }
+}
+
+type Written = Extract<StoredEvent, { name: "checkpoint.written" }>;
+
+/** Commits or rejects a checkpoint whose parts are all told. */
+async function judge(
+  ports: Ports,
   job: Job,
-  told: ReadonlyMap<string, readonly Written[]>,
-): Promise<void> {
-  if (event.name === "checkpoint.written")
-    await onWritten(ports, job, told.get(keyOf(job.id, event.payload)) ?? []);
-  if (event.name === "checkpoint.committed") await prune(ports, job);
-  if (event.name === "training.finished") await publishModel(ports, job);
-}
-
-async function onWritten(ports: Ports, job: Job, written: readonly Written[]): Promise<void> {
-  const decision = decideCommit(written);
-  if (decision.kind === "wait") return;
-  const { step, generation } = written[0]!;
-  const say = (name: "checkpoint.committed" | "checkpoint.rejected", payload: object) =>
-    ports.bus.append({
-      name,
-      jobId: job.id as JobId,
-      id: `${job.id}.${name}.${step}.g${generation}`,
-      source: "checkpoint",
-      payload,
-    } as NewEvent);
-  if (decision.kind === "reject") {
-    await say("checkpoint.rejected", { step, generation, reason: decision.reason });
-    return;
-  }
-  try {
-    const committed = await commitParts(ports.store, job.id, decision.parts);
-    await say("checkpoint.committed", committed);
-    ports.log("checkpoint committed", { jobId: job.id, step, generation, bytes: committed.bytes });
-  } catch (error) {
-    if (!isDamage(error)) throw error;
-    ports.log("checkpoint rejected", { jobId: job.id, step, generation, reason: error.message });
-    await say("checkpoint.rejected", { step, generation, reason: error.message });
-  }
-}
-
-async function prune({ bus, store }: Ports, job: Job): Promise<void> {
-  const gone = decideRetention(job.checkpoints, job.spec.checkpoint.keep);
-  if (gone.length === 0) return;
-  for (const checkpoint of gone) await store.remove(checkpoint.path);
-  const steps = gone.map(({ step }) => step).sort((a, b) => a - b);
-  await bus.append({
-    name: "checkpoint.pruned",
-    jobId: job.id as JobId,
-    id: `${job.id}.checkpoint.pruned.${steps.join("-").slice(0, 100)}`,
-    source: "checkpoint",
-    payload: { steps },
+  told: ToldParts,
+  event: Written,
+  deliveries: number,
+): Promise<Verdict> {
+  const { step, generation } = event.payload;
+  const written = told.upTo(job.id, event.payload, event.sequence);
+  const decision = decideCommit({
+    written,
+    committed: job.checkpoints,
+    pathOf: ({ part, parts }) => storePaths.part(job.id, step, generation, part, parts),
   });
+  const reject = async (reason: string): Promise<Verdict> => {
+    ports.log("checkpoint rejected", { jobId: job.id, step, generation, reason });
+    const payload = { step, generation, reason: reason.slice(0, 4000) };
+    await say(
+      ports,
+      job.id,
+      "checkpoint.rejected",
+      `${step}.g${generation}.${event.sequence}`,
+      payload,
+    );
+    return { kind: "ack" };
+  };
+  if (decision.kind === "wait" || decision.kind === "ignore") return { kind: "ack" };
+  if (decision.kind === "reject") return await reject(decision.reason);
+  try {
+    const committed = await commitParts(ports.store, job.id, decision.facts, decision.parts);
+    await say(ports, job.id, "checkpoint.committed", `${step}.g${generation}`, committed);
+    ports.log("checkpoint committed", { jobId: job.id, step, generation, bytes: committed.bytes });
+    return { kind: "ack" };
+  } catch (error) {
+    const isHopeless = error instanceof AppError && deliveries >= deliveriesMax;
+    if (isDamage(error) || isHopeless) return await reject(error.message);
+    throw error;
+  }
 }
 
-async function publishModel({ bus, store, log }: Ports, job: Job): Promise<void> {
-  const final = job.checkpoints.findLast((checkpoint) => checkpoint.final);
-  const jobId = job.id as JobId;
+/**
+ * Removes what is no longer needed. The event goes first: a checkpoint that is named is whole. When
+ * the service is killed in between, its files are orphans, and go next time.
+ */
+async function tidy(ports: Ports, job: Job, sequence: number): Promise<void> {
+  const { store } = ports;
+  const pruned = decideRetention(job.checkpoints, job.spec.checkpoint.keep);
+  const kept = job.checkpoints.filter((checkpoint) => !pruned.includes(checkpoint));
+  const steps = pruned.map(({ step }) => step).sort((a, b) => a - b);
+  if (steps.length > 0)
+    await say(ports, job.id, "checkpoint.pruned", `after.${sequence}`, { steps });
+  for (const { path } of pruned) await store.remove(path);
+  const files = await store.list(storePaths.checkpoints(job.id));
+  const orphans = decideOrphans(
+    files.map(({ path }) => path),
+    kept,
+  );
+  for (const path of orphans) await store.remove(path);
+  if (steps.length + orphans.length > 0)
+    ports.log("checkpoints pruned", { jobId: job.id, steps, orphans });
+}
+
+/** @param isLast no final checkpoint will come any more: says so instead of waiting on */
+async function publishModel(ports: Ports, job: Job, isLast = false) {
+  const decision = decideExport(job);
+  if (decision.kind === "done" || (decision.kind === "wait" && !isLast)) return decision;
+  const step = job.finished?.step ?? 1;
   try {
-    if (final === undefined)
-      throw new AppError("checkpoint-not-found", "the final checkpoint was not committed");
-    const payload = await exportModel(store, job.id, final);
-    await bus.append({
-      name: "model.exported",
-      jobId,
-      id: `${jobId}.model.exported.${final.step}`,
-      source: "checkpoint",
-      payload,
-    });
-    log("model exported", { jobId, path: storePaths.model(job.id), format: payload.format });
+    if (decision.kind === "wait") throw new AppError("checkpoint-not-found", decision.reason);
+    const payload = await exportModel(ports.store, job.id, decision.checkpoint);
+    await say(ports, job.id, "model.exported", String(payload.step), payload);
+    ports.log("model exported", { jobId: job.id, path: payload.path, format: payload.format });
   } catch (error) {
     if (!(error instanceof AppError) || error.retryable) throw error;
-    const payload = { step: job.finished?.step ?? 1, reason: error.message };
-    await bus.append({
-      name: "model.export-failed",
-      jobId,
-      id: `${jobId}.model.export-failed`,
-      source: "checkpoint",
-      payload,
-    });
+    ports.log("model export failed", { jobId: job.id, reason: error.message });
+    await say(ports, job.id, "model.export-failed", String(step), { step, reason: error.message });
   }
+  return { kind: "done" } as const;
+}
+
+async function say(
+  { bus }: Ports,
+  jobId: string,
+  name: EventName,
+  what: string,
+  payload: object,
+): Promise<void> {
+  const id = `${jobId}.${name}.${what}`;
+  await bus.append({ name, jobId: jobId as JobId, id, source: "checkpoint", payload } as NewEvent);
 }

@@ -4,36 +4,32 @@ import {
   type CheckpointFacts,
   type Manifest,
   type Store,
-  sha256Of,
   storePaths,
   verifyParts,
 } from "@coxswain/store";
-import type { Written } from "./decide/decide-commit.ts";
+import type { Written } from "./decide/told-parts.ts";
 
-/** @throws AppError `checkpoint-damaged`, `checkpoint-not-found`, `store-full`, `store-failed` */
+/**
+ * Reads every byte back. The same parts give the same manifest, byte for byte.
+ *
+ * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`, `store-full`, `store-failed`
+ */
 export async function commitParts(
   store: Store,
   jobId: string,
+  facts: CheckpointFacts,
   parts: readonly Written[],
 ): Promise<PayloadOf<"checkpoint.committed">> {
-  const facts = parts[0]!.manifest as unknown as CheckpointFacts;
   const manifest: Manifest = {
     version: 1,
     ...facts,
     parts: parts.map(({ path, bytes, sha256 }) => ({ path, bytes, sha256 })),
   };
   await verifyParts(store, manifest);
-  const path = storePaths.checkpoint(jobId, facts.step);
   const text = new TextEncoder().encode(`${JSON.stringify(manifest, undefined, 1)}\n`);
-  await store.write(`${path}/manifest.json`, [text]);
+  const { sha256 } = await store.write(storePaths.manifest(jobId, facts.step), [text]);
+  const { step, generation, weightsSha256, final } = facts;
+  const path = storePaths.checkpoint(jobId, step);
   const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
-  return {
-    generation: facts.generation,
-    step: facts.step,
-    path,
-    bytes,
-    sha256: sha256Of(text),
-    weightsSha256: facts.weightsSha256,
-    final: facts.final,
-  };
+  return { generation, step, path, bytes, sha256, weightsSha256, final };
 }
