@@ -1,1 +1,24 @@
 #!/usr/bin/env node
+// Starts `cox` with a Node that runs TypeScript: the user's own, or the one in node_modules.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const package_ = dirname(dirname(fileURLToPath(import.meta.url)));
+const [major, minor] = process.versions.node.split(".").map(Number);
+const isNewEnough = major > 24 || (major === 24 && minor >= 12);
+const brought = join(package_, "../../node_modules/node/bin/node");
+if (!isNewEnough && !existsSync(brought)) {
+  console.error(
+    `cox needs Node 24.12 or newer; this is ${process.version}. Run \`npm run setup\` once: it brings one.`,
+  );
+  process.exit(1);
+}
+const child = spawn(
+  isNewEnough ? process.execPath : brought,
+  [join(package_, "src/main.ts"), ...process.argv.slice(2)],
+  { stdio: "inherit" },
+);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+child.on("exit", (code, signal) => process.exit(signal === null ? (code ?? 1) : 130));

@@ -1,0 +1,60 @@
+/** Submits a job file: its program is bundled and uploaded, then the job is sent. */
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { AppError } from "@coxswain/domain";
+import { parseDocument } from "yaml";
+import type { ApiClient, Json } from "./api-client.ts";
+import { bundleProgram } from "./bundle-program.ts";
+
+/** Reads YAML or JSON (which YAML includes). @throws AppError `invalid-spec` with the place of the mistake */
+export async function readJobFile(path: string): Promise<Record<string, Json>> {
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw new AppError(
+      "invalid-spec",
+      `${path} cannot be read: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  });
+  const document = parseDocument(text);
+  const [first] = document.errors;
+  if (first !== undefined) throw new AppError("invalid-spec", `${path}: ${first.message}`);
+  const value = document.toJS({ maxAliasCount: 20 }) as Record<string, Json>;
+  if (typeof value !== "object" || value === null)
+    throw new AppError("invalid-spec", `${path} holds no TrainingJob`);
+  return value;
+}
+
+/** `key.path=value` onto the job: values are read as YAML. */
+export function applySettings(job: Record<string, Json>, settings: readonly string[]): void {
+  for (const setting of settings) {
+    const equals = setting.indexOf("=");
+    if (equals < 1)
+      throw new AppError(
+        "invalid-spec",
+        `--set ${setting}: write it as path=value, for example --set spec.epochs=1`,
+      );
+    const keys = setting.slice(0, equals).split(".");
+    let target = job;
+    for (const key of keys.slice(0, -1)) {
+      target[key] ??= {};
+      target = target[key];
+    }
+    target[keys.at(-1)!] = parseDocument(setting.slice(equals + 1)).toJS();
+  }
+}
+
+export async function submitFile(
+  api: ApiClient,
+  path: string,
+  options: { readonly settings?: readonly string[]; readonly idempotencyKey?: string } = {},
+): Promise<Json> {
+  const job = await readJobFile(path);
+  applySettings(job, options.settings ?? []);
+  const program = job["spec"]?.program;
+  if (typeof program === "string" && !program.startsWith("sha256:")) {
+    const bundle = await bundleProgram(resolve(dirname(path), program));
+    await api.upload(bundle.sha256, bundle.bytes);
+    job["spec"].program = `sha256:${bundle.sha256}`;
+  }
+  return api.submit(job, options.idempotencyKey);
+}
