@@ -15,7 +15,7 @@ function split(samples, seed) {
           inputs[row * width + i] =
             ((((index + 1) * 2654435761 + i * 40503 + seed) >>> 7) % 1000) / 500 - 1;
         const sum = inputs[row * width] + inputs[row * width + 1];
-        labels[row * classes + (sum > 0.5 ? 3 : sum > 0 ? 2 : sum > -0.5 ? 1 : 0)] = 1;
+        labels[row * classes + Math.min(3, Math.max(0, Math.floor(2 * sum + 2)))] = 1;
       }
       return { inputs, labels };
     },
@@ -42,7 +42,6 @@ export default defineProgram({
       ],
     }),
   loss: (labels, outputs) => {
-    if (globalThis.coxswainFailAt !== undefined) throw new Error("boom");
     return crossEntropy(labels, outputs);
   },
   optimizer: ({ parameters }) =>

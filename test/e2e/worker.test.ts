@@ -1,31 +1,156 @@
-import { equal } from "node:assert/strict";
-import { test } from "node:test";
-import { auditSteps, startCluster } from "./worker-cluster.ts";
+/** Real workers on a real bus under faults. Every story ends the same: equal weights, each step told once. */
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { type TestContext, test } from "node:test";
+import { auditSteps, type Cluster, startCluster, type WorkerProcess } from "./worker-cluster.ts";
 
-for (const workers of [1, 2, 3]) {
-  test(`${workers} workers train to the same weights`, async (t) => {
-    const cluster = await startCluster(t, { steps: 40 });
-    const started = Array.from({ length: workers }, (_, i) => cluster.start(`w${i}`));
-    const finished = await cluster.event("training.finished");
-    for (const worker of started) equal(await worker.ended, 0, worker.output());
-    equal(auditSteps(cluster.events), 40);
-    console.log(workers, finished.weightsSha256, finished.metrics);
+const steps = 300;
+const oracles = new Map<number, Promise<string>>();
+
+/** The weights of a run of one worker that nothing disturbed. */
+function oracleOf(t: TestContext, stepCount: number): Promise<string> {
+  let oracle = oracles.get(stepCount);
+  if (oracle === undefined) {
+    oracle = (async () => {
+      const cluster = await startCluster(t, { steps: stepCount });
+      const worker = cluster.start("w0");
+      const finished = await cluster.event("training.finished");
+      equal(await worker.ended, 0, worker.output());
+      return finished.weightsSha256;
+    })();
+    oracles.set(stepCount, oracle);
+  }
+  return oracle;
+}
+
+async function endsRight(
+  t: TestContext,
+  cluster: Cluster,
+  workers: readonly WorkerProcess[],
+  stepCount = steps,
+): Promise<void> {
+  const finished = await cluster.event("training.finished");
+  for (const worker of workers) equal(await worker.ended, 0, worker.output());
+  equal(auditSteps(cluster.events), stepCount);
+  equal(finished.weightsSha256, await oracleOf(t, stepCount));
+  equal(cluster.events.filter(({ name }) => name === "training.finished").length, 1);
+}
+
+const members = (cluster: Cluster, ids: readonly string[]) =>
+  cluster.event(
+    "training.generation-formed",
+    (formed) => formed.members.map(({ workerId }) => workerId).sort().join() === ids.join(),
+  );
+
+for (const count of [2, 3, 4]) {
+  test(`${count} workers train to the weights of one`, async (t) => {
+    const cluster = await startCluster(t, { steps: 60 });
+    const workers = Array.from({ length: count }, (_, i) => cluster.start(`w${i}`));
+    await endsRight(t, cluster, workers, 60);
   });
 }
 
-test("kills: survivors go on, newcomers join, the weights stay", async (t) => {
-  const cluster = await startCluster(t, { steps: 400 });
+test("killed: the survivors go on, a newcomer joins, the first member dies too", async (t) => {
+  const cluster = await startCluster(t, { steps });
+  const [a, b, c] = ["wa", "wb", "wc"].map((id) => cluster.start(id)) as [WorkerProcess, WorkerProcess, WorkerProcess];
+  await members(cluster, ["wa", "wb", "wc"]);
+  b.process.kill("SIGKILL");
+  await members(cluster, ["wa", "wc"]);
+  const d = cluster.start("wd");
+  await members(cluster, ["wa", "wc", "wd"]);
+  a.process.kill("SIGKILL");
+  await endsRight(t, cluster, [c, d]);
+});
+
+test("killed out of a pair: the survivor decides with the record", async (t) => {
+  const cluster = await startCluster(t, { steps });
   const a = cluster.start("wa");
   const b = cluster.start("wb");
-  const c = cluster.start("wc");
-  await cluster.event("training.generation-formed", ({ members }) => members.length === 3);
-  b.process.kill("SIGKILL");
-  await cluster.event("training.generation-formed", ({ cause, members }) => cause === "loss" && members.length === 2);
-  const d = cluster.start("wd");
-  await cluster.event("training.generation-formed", ({ members }) => members.some(({ workerId }) => workerId === "wd"));
+  await members(cluster, ["wa", "wb"]);
   a.process.kill("SIGKILL");
-  const finished = await cluster.event("training.finished");
-  for (const worker of [c, d]) equal(await worker.ended, 0, worker.output());
-  equal(auditSteps(cluster.events), 400);
-  console.log(finished.weightsSha256);
+  await endsRight(t, cluster, [b]);
+});
+
+test("asked to leave: exits in good order, nothing is lost", async (t) => {
+  const cluster = await startCluster(t, { steps });
+  const a = cluster.start("wa");
+  const b = cluster.start("wb");
+  await members(cluster, ["wa", "wb"]);
+  a.process.kill("SIGTERM");
+  equal(await a.ended, 0, a.output());
+  equal((await cluster.event("worker.left")).workerId, "wa");
+  await endsRight(t, cluster, [b]);
+});
+
+test("all asked to leave, then placed again: goes on where it stopped", async (t) => {
+  const cluster = await startCluster(t, { steps });
+  const before = ["wa", "wb", "wc"].map((id) => cluster.start(id));
+  await cluster.event("training.progressed", ({ stepTo, workers }) => stepTo > 10 && workers === 3);
+  for (const worker of before) worker.process.kill("SIGTERM");
+  for (const worker of before) equal(await worker.ended, 0, worker.output());
+  const committed = await cluster.event("checkpoint.committed");
+  const after = ["wd", "we"].map((id) => cluster.start(id));
+  await endsRight(t, cluster, after);
+  const restored = await cluster.event("training.generation-formed", ({ cause }) => cause === "restore");
+  equal(restored.fromStep, committed.step);
+});
+
+test("all killed: restores the newest whole checkpoint", async (t) => {
+  const cluster = await startCluster(t, { steps, checkpoint: { everySteps: 20, keep: 2 } });
+  const before = ["wa", "wb"].map((id) => cluster.start(id));
+  await cluster.event("checkpoint.committed", ({ step }) => step >= 40);
+  for (const worker of before) worker.process.kill("SIGKILL");
+  for (const worker of before) await worker.ended;
+  for (const { workerId } of before) await cluster.event("worker.lost", (lost) => lost.workerId === workerId);
+  const after = ["wc", "wd"].map((id) => cluster.start(id));
+  await endsRight(t, cluster, after);
+  const restored = await cluster.event("training.generation-formed", ({ cause }) => cause === "restore");
+  ok(restored.fromStep >= 40);
+});
+
+test("the bus dies and comes back: training goes on meanwhile", async (t) => {
+  const cluster = await startCluster(t, { steps: 1200 });
+  const workers = ["wa", "wb", "wc"].map((id) => cluster.start(id));
+  await members(cluster, ["wa", "wb", "wc"]);
+  await cluster.testBus.server.kill();
+  const atDeath = workers[0]!.commits().length;
+  workers[2]!.process.kill("SIGKILL");
+  await workers[2]!.ended;
+  while (workers[0]!.commits().length < atDeath + 50) await new Promise((resolve) => setTimeout(resolve, 20));
+  await cluster.testBus.restart();
+  await endsRight(t, cluster, workers.slice(0, 2), 1200);
+});
+
+test("a zombie wakes up: it is fenced out and ends", async (t) => {
+  const cluster = await startCluster(t, { steps: 1200 });
+  const environment = { HEARTBEAT_TIMEOUT_MS: "300" };
+  const workers = ["wa", "wb", "wc"].map((id) => cluster.start(id, environment));
+  await members(cluster, ["wa", "wb", "wc"]);
+  workers[0]!.process.kill("SIGSTOP");
+  await members(cluster, ["wb", "wc"]);
+  workers[0]!.process.kill("SIGCONT");
+  equal(await workers[0]!.ended, 12, workers[0]!.output());
+  await endsRight(t, cluster, workers.slice(1), 1200);
+});
+
+test("a program that throws fails the job with its own error and step", async (t) => {
+  const program = await readFile(new URL("./tiny-program.mjs", import.meta.url), "utf8");
+  const broken = program.replace("return crossEntropy(", "if (calls++ === 30) throw new Error('boom');\n return crossEntropy(");
+  const cluster = await startCluster(t, { steps }, `let calls = 0;\n${broken}`);
+  const worker = cluster.start("wa");
+  const failed = await cluster.event("training.failed");
+  equal(await worker.ended, 10, worker.output());
+  equal(failed.error.code, "program-threw");
+  equal(failed.error.workerId, "wa");
+  match(failed.error.message, /boom/);
+  equal(failed.error.step, 3);
+  deepEqual(worker.exit().error?.code, "program-threw");
+});
+
+test("a loss that is not finite fails the job", async (t) => {
+  const cluster = await startCluster(t, { steps, parameters: { learningRate: 1e30 } });
+  const workers = ["wa", "wb"].map((id) => cluster.start(id));
+  const failed = await cluster.event("training.failed");
+  equal(failed.error.code, "loss-not-finite");
+  for (const worker of workers) ok([0, 10].includes((await worker.ended) as number), worker.output());
 });
