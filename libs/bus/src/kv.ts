@@ -1,5 +1,6 @@
 /** Buckets: JSON values under keys, compare-and-set by revision, reads through the stream's leader. */
 import { setTimeout as delay } from "node:timers/promises";
+import { JetStreamApiError } from "@nats-io/jetstream";
 import type { KV, Kvm } from "@nats-io/kv";
 import type { BucketName, BucketValue } from "./buckets.ts";
 import type { Bucket, Entry } from "./bus.ts";
@@ -22,18 +23,10 @@ export function buildBucket<Name extends BucketName>(
   type Value = BucketValue<Name>;
   let opening: Promise<KV> | undefined;
   const open = (): Promise<KV> => {
-    opening ??= ports.kvm
-      .create(name, {
-        history: 1,
-        replicas: ports.replicas,
-        maxValueSize: valueBytesMax,
-        max_bytes: bucketBytesMax,
-        allow_direct: false,
-      })
-      .catch((error: unknown) => {
-        opening = undefined; // The next call tries again.
-        throw error;
-      });
+    opening ??= createBucket(ports, name).catch((error: unknown) => {
+      opening = undefined; // The next call tries again.
+      throw error;
+    });
     return opening;
   };
   const attempt = async <Result>(
@@ -71,6 +64,27 @@ export function buildBucket<Name extends BucketName>(
       }),
     watch: (options) => watch<Value>(ports, open, options),
   };
+}
+
+const attemptsMax = 10;
+
+/** Services that make the same bucket at once may get in each other's way; the later try finds it. */
+async function createBucket(ports: KvPorts, name: string): Promise<KV> {
+  const options = {
+    history: 1,
+    replicas: ports.replicas,
+    maxValueSize: valueBytesMax,
+    max_bytes: bucketBytesMax,
+    allow_direct: false,
+  };
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await ports.kvm.create(name, options);
+    } catch (error) {
+      if (!(error instanceof JetStreamApiError) || attempt >= attemptsMax) throw error;
+      await delay(50 * attempt);
+    }
+  }
 }
 
 /** After each reconnect the watch starts again; what was seen already is dropped by its revision. */

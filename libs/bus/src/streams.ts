@@ -4,6 +4,7 @@
  * What protects data: file storage, `discard: new` on the log (a full log refuses, it never
  * forgets), limits on everything, and `sync_interval: always` in the server's configuration.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { eventBytesMax, eventSubjects } from "@coxswain/events";
 import {
   DiscardPolicy,
@@ -40,7 +41,7 @@ export function declaredStreams(replicas: number): Declared[] {
       name: eventStream,
       subjects: [eventSubjects],
       discard: DiscardPolicy.New,
-      max_bytes: 4096 * mebibyte,
+      max_bytes: 2048 * mebibyte,
       // Headers count too.
       max_msg_size: eventBytesMax + 4096,
       duplicate_window: 600 * nanosPerSecond,
@@ -51,7 +52,7 @@ export function declaredStreams(replicas: number): Declared[] {
       name: logStream,
       subjects: ["log.v1.>"],
       discard: DiscardPolicy.Old,
-      max_bytes: 512 * mebibyte,
+      max_bytes: 256 * mebibyte,
       max_msgs_per_subject: 20_000,
       max_msg_size: 65_536,
     },
@@ -66,24 +67,38 @@ export function declaredStreams(replicas: number): Declared[] {
 }
 
 const streamNotFound = 10059;
-const streamNameInUse = 10058;
 
 /** Creates what is missing. What exists stays as its operator set it. */
 export async function createStreams(manager: JetStreamManager, replicas: number): Promise<void> {
   await Promise.all(declaredStreams(replicas).map((declared) => createStream(manager, declared)));
 }
 
+const attemptsMax = 10;
+const retryDelayMs = 50;
+
+/**
+ * Several services create the same streams at once: who comes second finds the name in use, or,
+ * while the first is still at it, the storage counted twice. Both pass.
+ */
 async function createStream(manager: JetStreamManager, declared: Declared): Promise<void> {
-  try {
-    await manager.streams.info(declared.name);
-    return;
-  } catch (error) {
-    if (!(error instanceof JetStreamApiError) || error.code !== streamNotFound) throw error;
+  for (let attempt = 1; ; attempt += 1) {
+    if (await isThere(manager, declared.name)) return;
+    try {
+      await manager.streams.add(declared);
+      return;
+    } catch (error) {
+      if (!(error instanceof JetStreamApiError) || attempt >= attemptsMax) throw error;
+      await delay(retryDelayMs * attempt);
+    }
   }
+}
+
+async function isThere(manager: JetStreamManager, name: string): Promise<boolean> {
   try {
-    await manager.streams.add(declared);
+    await manager.streams.info(name);
+    return true;
   } catch (error) {
-    // Two services start at once: the other was first.
-    if (!(error instanceof JetStreamApiError) || error.code !== streamNameInUse) throw error;
+    if (error instanceof JetStreamApiError && error.code === streamNotFound) return false;
+    throw error;
   }
 }

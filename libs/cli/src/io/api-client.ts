@@ -12,8 +12,8 @@ export interface ProblemDetails {
 export class ApiError extends Error {
   readonly problem: ProblemDetails;
 
-  constructor(problem: ProblemDetails) {
-    super(problem.detail);
+  constructor(problem: ProblemDetails, cause?: unknown) {
+    super(problem.detail, cause === undefined ? {} : { cause });
     this.name = "ApiError";
     this.problem = problem;
   }
@@ -40,12 +40,8 @@ export class ApiClient {
       });
     } catch (cause) {
       const detail = `no platform answers at ${this.url}`;
-      throw new ApiError({
-        code: "unreachable",
-        detail,
-        status: 0,
-        fix: "Start one with `cox up`, or name one with --api.",
-      });
+      const fix = "Start one with `cox up`, or name one with --api.";
+      throw new ApiError({ code: "unreachable", detail, status: 0, fix }, cause);
     }
     if (response.ok) return response;
     const problem = (await response.json().catch(() => undefined)) as ProblemDetails | undefined;
@@ -73,7 +69,7 @@ export class ApiClient {
   async upload(sha256: string, bytes: Uint8Array): Promise<void> {
     await this.#fetch(`/v1/programs/${sha256}`, {
       method: "PUT",
-      body: bytes as BodyInit,
+      body: Buffer.from(bytes),
       headers: { "content-type": "application/octet-stream" },
     });
   }

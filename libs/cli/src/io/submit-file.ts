@@ -24,7 +24,7 @@ export async function readJobFile(path: string): Promise<Record<string, Json>> {
   return value;
 }
 
-/** `key.path=value` onto the job: values are read as YAML. */
+/** `key.path=value` onto the job: values are read as YAML; `null` takes the field away. */
 export function applySettings(job: Record<string, Json>, settings: readonly string[]): void {
   for (const setting of settings) {
     const equals = setting.indexOf("=");
@@ -39,7 +39,9 @@ export function applySettings(job: Record<string, Json>, settings: readonly stri
       target[key] ??= {};
       target = target[key];
     }
-    target[keys.at(-1)!] = parseDocument(setting.slice(equals + 1)).toJS();
+    const value = parseDocument(setting.slice(equals + 1)).toJS() as Json;
+    if (value === null) delete target[keys.at(-1)!];
+    else target[keys.at(-1)!] = value;
   }
 }
 
