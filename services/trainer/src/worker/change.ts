@@ -77,6 +77,8 @@ export class Change {
   #changed = Promise.withResolvers<void>();
   /** Messages of instances that this member has not reached yet. */
   #later: { readonly from: string; readonly message: ControlMessage }[] = [];
+  /** A new generation is wanted though nobody comes or goes. */
+  #isRequested = false;
   readonly suspects = new Set<string>();
   readonly leaving = new Set<string>();
   readonly candidates: Candidates;
@@ -100,6 +102,7 @@ export class Change {
   reset(): void {
     this.#vote = { promised: 0 };
     this.#highestBallot = 0;
+    this.#isRequested = false;
     const members = new Set(this.#ports.members().map(({ workerId }) => workerId));
     for (const set of [this.suspects, this.leaving])
       for (const worker of [...set]) if (!members.has(worker)) set.delete(worker);
@@ -107,6 +110,13 @@ export class Change {
     const later = this.#later;
     this.#later = [];
     for (const { from, message } of later) this.receive(from, message);
+  }
+
+  /** Agree on a new generation from the steps that the members have, whoever they are. */
+  request(): void {
+    if (this.#ports.generation() === 0) return;
+    this.#isRequested = true;
+    void this.run();
   }
 
   suspect(workerId: string): void {
@@ -122,7 +132,11 @@ export class Change {
     const has = (set: ReadonlySet<string>) => members.some(({ workerId }) => set.has(workerId));
     const canLeave = members.length > 1 && has(this.leaving);
     return (
-      has(this.suspects) || canLeave || this.#vote.promised > 0 || this.candidates.list().length > 0
+      this.#isRequested ||
+      has(this.suspects) ||
+      canLeave ||
+      this.#vote.promised > 0 ||
+      this.candidates.list().length > 0
     );
   }
 
@@ -172,6 +186,7 @@ export class Change {
     const tell = (message: ControlMessage) => this.#ports.tell(proposer, message);
     for (const workerId of this.suspects) tell({ kind: "suspect", workerId });
     for (const workerId of this.leaving) tell({ kind: "leave", workerId });
+    if (this.#isRequested) tell({ kind: "stuck" });
     for (const ready of this.candidates.list()) tell({ kind: "ready", ...ready });
   }
 

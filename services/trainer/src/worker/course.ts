@@ -135,12 +135,10 @@ export class Course {
     this.#isTold = true;
     this.#evaluation ??= compute.evaluate();
     const metrics = await this.#evaluation;
-    ledger.epochFinished({
-      generation: membership().generation,
-      epoch: Math.max(1, Math.round(this.#epochOf(steps))),
-      step: steps,
-      metrics,
-    });
+    const epoch = Math.floor(this.#epochOf(steps));
+    if (epoch > Math.floor(this.#epochOf(steps - 1))) {
+      ledger.epochFinished({ generation: membership().generation, epoch, step: steps, metrics });
+    }
     ledger.finished({
       generation: membership().generation,
       step: steps,

@@ -170,7 +170,11 @@ export class Ledger {
       if (event === undefined || !this.#isTeller || this.#isStopped) return;
       const before = this.#toldSequence;
       try {
-        const { sequence } = await this.#ports.bus.append(event, { expectLastSequence: before });
+        const { sequence, duplicate } = await this.#ports.bus.append(event, {
+          expectLastSequence: before,
+        });
+        // The log holds it already: its own copy will be observed in its place.
+        if (duplicate) this.#forget(event);
         this.observe({ ...event, sequence, timeMs: Date.now() } as StoredEvent);
       } catch (error) {
         if (!(error instanceof AppError) || !error.retryable) this.#ports.onError(error);
@@ -179,6 +183,11 @@ export class Ledger {
         if (error instanceof AppError && error.code !== "conflict") return;
       }
     }
+  }
+
+  #forget(event: NewEvent): void {
+    if (event.name === "training.epoch-finished") this.#epochs = this.#epochs.slice(1);
+    if (event.name === "training.finished") this.#finished = undefined;
   }
 
   /** The next fact that the log lacks. */

@@ -58,6 +58,9 @@ export interface MemberPorts {
 /** Frames of a generation that this worker has not heard of yet. */
 const futureBytesMax = 256 * 1024 * 1024;
 
+/** A member that lacks the last step waits so long for somebody to send it. */
+const catchUpMs = 1000;
+
 export class GroupMembership {
   readonly #ports: MemberPorts;
   readonly change: Change;
@@ -74,6 +77,7 @@ export class GroupMembership {
   #future: { readonly from: string; readonly frame: Frame }[] = [];
   #futureBytes = 0;
   #stepStartedMs = 0;
+  #behindSinceMs = 0;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
 
@@ -156,13 +160,20 @@ export class GroupMembership {
     const { generation, fromStep, cause } = proposal;
     const ids = proposal.members.map(({ workerId }) => workerId);
     log("generation formed", { generation, fromStep, cause, members: ids, step: this.#step });
-    if (!isIn) return this.#leave(proposal);
+    if (!isIn) {
+      this.#helpStaying(proposal);
+      this.#leave(proposal);
+      return;
+    }
     ledger.formed({ ...proposal, ...facts }, this.rank === 0);
     this.donor.formed(ledger.generations.at(-1)!, proposal.members);
     this.#state = this.#step < fromStep ? "catching-up" : "member";
     if (isNew) this.#ports.onJoined(proposal.generation, this.#step);
     this.change.reset();
-    for (const { workerId } of before) if (!ids.includes(workerId)) peers.drop(workerId);
+    // Whoever leaves may still send what this member lacks; it closes by itself.
+    const isLevel = this.#state === "member";
+    for (const { workerId } of before)
+      if (isLevel && !ids.includes(workerId)) peers.drop(workerId);
     this.#level(fromStep);
     if (this.#state === "member") this.#begin();
     this.#replay();
@@ -187,9 +198,20 @@ export class GroupMembership {
 
   /** Members differ by one step at most: whoever is behind asks, whoever is ahead of all sends. */
   #level(fromStep: number): void {
-    if (this.#state === "catching-up") return this.#askForStep();
+    if (this.#state === "catching-up") {
+      this.#behindSinceMs = this.#ports.clock.nowMs();
+      this.#askForStep();
+      return;
+    }
     if (this.#step <= fromStep) return;
     for (const { workerId } of this.#members) this.#sendReduced(workerId, fromStep);
+  }
+
+  /** Those who stay may all lack the last step: whoever goes hands it over. */
+  #helpStaying({ fromStep, members, level }: Proposal): void {
+    if (this.#step !== fromStep) return;
+    const behind = members.filter(({ workerId }) => !level.includes(workerId));
+    for (const { workerId } of behind) this.#sendReduced(workerId, fromStep - 1);
   }
 
   #askForStep(): void {
@@ -208,7 +230,12 @@ export class GroupMembership {
 
   /** Now and then: what may have been lost is asked for again. */
   tick(): void {
-    if (this.#state === "catching-up") this.#askForStep();
+    if (this.#state === "catching-up") {
+      this.#askForStep();
+      // Nobody has it any more: a new generation starts from what is left, and computes it again.
+      const { clock } = this.#ports;
+      if (clock.nowMs() - this.#behindSinceMs > catchUpMs) this.change.request();
+    }
     if (this.rank >= 0 && this.#state !== "gone") void this.change.run();
   }
 
@@ -374,6 +401,9 @@ export class GroupMembership {
         return;
       case "ready":
         this.#onReady(from, message as unknown as Ready);
+        return;
+      case "stuck":
+        this.change.request();
         return;
       case "need":
         this.#sendReduced(from, Number(message["step"]));
