@@ -1,0 +1,491 @@
+/**
+ * A job's workers in one process, on simulated time: the real membership, agreement, exchange and
+ * transfer code over connections, a record and compute threads that the simulation owns.
+ */
+import { deepEqual, equal } from "node:assert/strict";
+import { createHash } from "node:crypto";
+import type { Bucket, MembershipRecord } from "@coxswain/bus";
+import { AppError, type Job } from "@coxswain/domain";
+import type { Layout } from "@coxswain/engine";
+import type { Store } from "@coxswain/store";
+import { type Piece } from "../../services/trainer/src/decide/shards.ts";
+import { type Frame, FrameParser, frameTypes } from "../../services/trainer/src/exchange/frames.ts";
+import { allocate, buildAdd, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
+import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
+import type { Clock } from "../../services/trainer/src/worker/clock.ts";
+import { enterGroup } from "../../services/trainer/src/worker/join.ts";
+import type { Generation } from "../../services/trainer/src/worker/ledger.ts";
+import { GroupMembership } from "../../services/trainer/src/worker/member.ts";
+import { RecordAcceptor } from "../../services/trainer/src/worker/record-acceptor.ts";
+import { Transfer } from "../../services/trainer/src/worker/transfer.ts";
+
+export const shards = 8;
+const layout: Layout = {
+  segments: [{ name: "w", shape: [32], offset: 0, size: 32 }],
+  parameterFloats: 32,
+  metricNames: ["loss"],
+  vectorFloats: 48,
+  slotCount: 0,
+};
+
+/** A small seeded generator (mulberry32). */
+export function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** The made-up gradient of a shard: depends on everything that a real one depends on. */
+function gradient(step: number, shard: number, parameters: Float32Array, out: Float32Array): void {
+  const random = randomOf(step * 977 + shard * 31 + 5);
+  for (let i = 0; i < 32; i += 1) out[i] = (random() - 0.5) * 1e3 ** random() + 0.1 * parameters[i]!;
+  out[32] = random();
+}
+
+function update(parameters: Float32Array, reduced: Float32Array): void {
+  for (let i = 0; i < 32; i += 1) parameters[i] = parameters[i]! - 0.01 * reduced[i]!;
+}
+
+const hashOf = (parameters: Float32Array) =>
+  createHash("sha256").update(new Uint8Array(parameters.slice().buffer)).digest("hex");
+
+/** The parameters' hash after each step, by the plainest code. */
+export function oracleOf(steps: number): string[] {
+  const parameters = new Float32Array(32).fill(1);
+  return Array.from({ length: steps }, (_, step) => {
+    const sum = (lo: number, size: number): Float32Array => {
+      const out = new Float32Array(48);
+      if (size === 1) gradient(step, lo, parameters, out);
+      else {
+        const [a, b] = [sum(lo, size / 2), sum(lo + size / 2, size / 2)];
+        for (let i = 0; i < 48; i += 1) out[i] = a[i]! + b[i]!;
+      }
+      return out;
+    };
+    update(parameters, sum(0, shards));
+    return hashOf(parameters);
+  });
+}
+
+interface Timer {
+  readonly atMs: number;
+  readonly order: number;
+  readonly fire: () => void;
+}
+
+export class World {
+  readonly random: () => number;
+  readonly steps: number;
+  readonly oracle: readonly string[];
+  nowMs = 0;
+  #timers: Timer[] = [];
+  #order = 0;
+  readonly workers = new Map<string, SimWorker>();
+  readonly knownDead = new Set<string>();
+  readonly cuts = new Set<string>();
+  readonly log: string[] = [];
+  record: { value: MembershipRecord; revision: number } | undefined;
+
+  constructor(seed: number, steps: number, oracle: readonly string[]) {
+    this.random = randomOf(seed);
+    this.steps = steps;
+    this.oracle = oracle;
+  }
+
+  note(sentence: string): void {
+    this.log.push(`${this.nowMs.toFixed(1).padStart(9)} ${sentence}`);
+  }
+
+  at(delayMs: number, fire: () => void): Timer {
+    const timer = { atMs: this.nowMs + delayMs, order: this.#order, fire };
+    this.#order += 1;
+    this.#timers.push(timer);
+    return timer;
+  }
+
+  cancel(timer: Timer): void {
+    this.#timers = this.#timers.filter((other) => other !== timer);
+  }
+
+  /** Runs until `isDone`, or until so much simulated time has passed. */
+  async run(isDone: () => boolean, limitMs: number): Promise<boolean> {
+    while (!isDone()) {
+      await new Promise(setImmediate); // Promises settle first.
+      let first = this.#timers[0];
+      for (const timer of this.#timers)
+        if (timer.atMs < first!.atMs || (timer.atMs === first!.atMs && timer.order < first!.order))
+          first = timer;
+      if (first === undefined || first.atMs > limitMs) return false;
+      this.cancel(first);
+      this.nowMs = first.atMs;
+      first.fire();
+    }
+    return true;
+  }
+
+  latency(): number {
+    return 0.2 + this.random() * (this.random() < 0.05 ? 80 : 3);
+  }
+
+  isCut(a: string, b: string): boolean {
+    return this.cuts.has([a, b].sort().join("|"));
+  }
+
+  cut(a: string, b: string): void {
+    this.cuts.add([a, b].sort().join("|"));
+    this.note(`cut ${a} ${b}`);
+    for (const [from, to] of [[a, b], [b, a]] as const)
+      this.at(300 + this.random() * 900, () => this.isCut(a, b) && this.workers.get(from)?.lose(to));
+  }
+
+  alive(): SimWorker[] {
+    return [...this.workers.values()].filter((worker) => worker.how === undefined);
+  }
+}
+
+export class SimWorker {
+  readonly world: World;
+  readonly id: string;
+  readonly #parked: (() => void)[] = [];
+  readonly #links = new Map<string, { lastMs: number }>();
+  readonly #stop = new AbortController();
+  readonly group: GroupMembership;
+  readonly #transfer: Transfer;
+  readonly #parameters: Float32Array;
+  readonly #vectors;
+  #order = 0;
+  #parametersStep = 0;
+  #generations: Generation[] = [];
+  isPaused = false;
+  isBusAway = false;
+  isTrained = false;
+  how: string | undefined;
+
+  constructor(world: World, id: string) {
+    this.world = world;
+    this.id = id;
+    world.workers.set(id, this);
+    const areas = allocate(layout, shards);
+    this.#vectors = vectorsOf(areas);
+    this.#parameters = this.#vectors.parameters;
+    const clock = this.#clock();
+    const record = this.#record();
+    const compute = this.#compute();
+    const ledger = this.#ledger();
+    const me = { workerId: id, nodeId: "n", address: id };
+    this.group = new GroupMembership({
+      ...{ me, shards, steps: world.steps, clock, compute, ledger, peers: this },
+      compiled: { layout, hash: "h" },
+      vectors: this.#vectors,
+      add: buildAdd(areas.memory),
+      record: new RecordAcceptor(record, "job"),
+      knownDead: () => (this.isBusAway ? new Set<string>() : world.knownDead),
+      log: (sentence, fields) => this.#log(sentence, fields),
+      onJoined: () => undefined,
+      onCommitted: () => undefined,
+      onTrained: () => {
+        this.isTrained = true;
+      },
+      onGone: (how) => this.end(how),
+      onFailed: (error) => {
+        throw error;
+      },
+    });
+    this.#transfer = new Transfer({
+      ...{ clock, compute, ledger, programHash: "h", stateFloats: 32 },
+      membership: () => this.group,
+      onMismatch: () => {
+        throw new Error("the program differs");
+      },
+    });
+    const job = { id: "job", spec: { shards }, generation: 0, checkpoints: [] } as unknown as Job;
+    void enterGroup({
+      ...{ me, record, clock, compute, ledger, peers: this, log: () => undefined },
+      job: () => job,
+      store: {} as Store,
+      compiled: { hash: "h", identity: "sim" },
+      membership: this.group,
+      transfer: this.#transfer,
+      knownDead: () => world.knownDead,
+      signal: this.#stop.signal,
+    });
+    const tick = () => {
+      this.group.tick();
+      this.later(500, tick);
+    };
+    this.later(500, tick);
+  }
+
+  #log(sentence: string, fields: object): void {
+    this.world.note(`${this.id} ${sentence} ${JSON.stringify(fields)}`);
+    if (sentence !== "generation formed") return;
+    const { generation, members } = fields as { generation: number; members: readonly string[] };
+    // What only the dead had agreed on does not count.
+    for (const { id, how, group } of this.world.workers.values()) {
+      if (how !== undefined || id === this.id || group.generation !== generation) continue;
+      const theirs = group.members.map(({ workerId }) => workerId).join();
+      equal(members.join(), theirs, `generation ${generation} is one and the same`);
+    }
+  }
+
+  /** Acts when this worker lives and runs. */
+  act(action: () => void): void {
+    if (this.how !== undefined) return;
+    if (this.isPaused) this.#parked.push(action);
+    else action();
+  }
+
+  later(delayMs: number, action: () => void) {
+    return this.world.at(delayMs, () => this.act(action));
+  }
+
+  /** As SIGTERM: asks again until it is out; the last one just goes. */
+  leave(): void {
+    const { group } = this;
+    if (group.state === "joining") return this.end("left");
+    if (group.members.length === 1 && group.state === "member") {
+      group.stopHere();
+      return this.end("left");
+    }
+    group.change.leaving.add(this.id);
+    void group.change.run();
+    this.later(50, () => this.leave());
+  }
+
+  pause(): void {
+    this.isPaused = true;
+    this.world.note(`pause ${this.id}`);
+    for (const other of this.#links.keys())
+      this.world.at(1000, () => this.isPaused && this.world.workers.get(other)?.lose(this.id));
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    this.world.note(`resume ${this.id}`);
+    for (const action of this.#parked.splice(0)) this.act(action);
+  }
+
+  end(how: string): void {
+    if (this.how !== undefined) return;
+    this.how = how;
+    this.world.note(`end ${this.id} ${how}`);
+    this.#stop.abort();
+    for (const other of this.#links.keys())
+      this.world.at(this.world.latency(), () => this.world.workers.get(other)?.lose(this.id));
+    this.world.at(200 + this.world.random() * 500, () => this.world.knownDead.add(this.id));
+  }
+
+  #clock(): Clock {
+    return {
+      nowMs: () => this.world.nowMs,
+      delay: (ms, signal) =>
+        new Promise((resolve) => {
+          const timer = this.later(ms, resolve);
+          signal?.addEventListener("abort", () => {
+            this.world.cancel(timer);
+            resolve();
+          });
+        }),
+    };
+  }
+
+  // --- connections ---
+
+  connect(other: string): Promise<boolean> {
+    if (this.#links.has(other)) return Promise.resolve(true);
+    const { world } = this;
+    return new Promise((resolve) =>
+      this.later(world.latency(), () => {
+        const peer = world.workers.get(other);
+        const isOpen = peer?.how === undefined && peer?.isPaused === false && !world.isCut(this.id, other);
+        if (isOpen && !peer.#links.has(this.id)) {
+          this.#links.set(other, { lastMs: 0 });
+          peer.#links.set(this.id, { lastMs: 0 });
+        }
+        resolve(this.#links.has(other));
+      }),
+    );
+  }
+
+  isConnected(other: string): boolean {
+    return this.#links.has(other);
+  }
+
+  /** The connection is seen to be closed. */
+  lose(other: string): void {
+    this.act(() => {
+      if (!this.#links.delete(other)) return;
+      this.group.onLost(other);
+      this.world.at(this.world.latency(), () => this.world.workers.get(other)?.lose(this.id));
+    });
+  }
+
+  drop(other: string): void {
+    const link = this.#links.get(other);
+    if (!this.#links.delete(other)) return;
+    const atMs = Math.max(this.world.nowMs + this.world.latency(), (link?.lastMs ?? 0) + 0.001);
+    this.world.at(atMs - this.world.nowMs, () => this.world.workers.get(other)?.lose(this.id));
+  }
+
+  #deliver(other: string, receive: (peer: SimWorker) => void): void {
+    const link = this.#links.get(other);
+    if (link === undefined || this.how !== undefined) return;
+    const { world } = this;
+    link.lastMs = Math.max(link.lastMs + 0.001, world.nowMs + world.latency());
+    world.at(link.lastMs - world.nowMs, () => {
+      if (world.isCut(this.id, other)) return;
+      const peer = world.workers.get(other);
+      peer?.act(() => peer.#links.has(this.id) && receive(peer));
+    });
+  }
+
+  send(other: string, frame: Buffer): void {
+    const copy = Buffer.from(frame);
+    this.#deliver(other, (peer) => {
+      for (const parsed of new FrameParser().feed(copy)) {
+        equal(parsed.kind, "frame");
+        if (parsed.kind === "frame") peer.#onFrame(this.id, parsed.frame);
+      }
+    });
+  }
+
+  #onFrame(from: string, frame: Frame): void {
+    if (frame.type === frameTypes.snapshot) this.#transfer.onFrame(from, frame);
+    else this.group.onFrame(from, frame);
+  }
+
+  tell(other: string, message: ControlMessage): void {
+    const text = JSON.stringify(message);
+    this.#deliver(other, (peer) => {
+      const told = JSON.parse(text) as ControlMessage;
+      if (told.kind === "snapshot") peer.#transfer.onSnapshot(this.id, told);
+      else if (told.kind === "formed") peer.#transfer.onFormed(this.id, told);
+      else peer.group.onControl(this.id, told);
+    });
+  }
+
+  queuedBytes(): number {
+    return 0;
+  }
+
+  drained(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  // --- the record ---
+
+  #record(): Bucket<MembershipRecord> {
+    const { world } = this;
+    const ask = <Result>(serve: () => Result): Promise<Result> =>
+      new Promise((resolve, reject) => {
+        const away = () => this.later(2000, () => reject(new AppError("bus-unavailable", "away")));
+        if (this.isBusAway) return void away();
+        world.at(world.latency(), () => {
+          try {
+            const result = serve();
+            if (world.random() < 0.03) away(); // Done, but nobody hears of it.
+            else this.later(world.latency(), () => resolve(result));
+          } catch (error) {
+            this.later(world.latency(), () => reject(error as Error));
+          }
+        });
+      });
+    const write = (value: MembershipRecord, expected: number) => {
+      if ((world.record?.revision ?? 0) !== expected) throw new AppError("conflict", "too late");
+      world.record = { value: JSON.parse(JSON.stringify(value)), revision: expected + 1 };
+      for (const worker of world.workers.values()) worker.watchRecord();
+      return expected + 1;
+    };
+    const port = {
+      get: () => ask(() => world.record && { key: "job", ...structuredClone(world.record) }),
+      create: (_: string, value: MembershipRecord) => ask(() => write(value, 0)),
+      update: (_: string, value: MembershipRecord, revision: number) => ask(() => write(value, revision)),
+    };
+    return port as unknown as Bucket<MembershipRecord>;
+  }
+
+  watchRecord(): void {
+    const seen = structuredClone(this.world.record?.value);
+    this.later(this.world.latency(), () => {
+      if (seen !== undefined && !this.isBusAway) this.group.seeRecord(seen);
+    });
+  }
+
+  // --- the compute thread ---
+
+  #compute() {
+    const { world } = this;
+    return {
+      initialize: async () => {
+        this.#parameters.fill(1);
+        this.#parametersStep = 0;
+      },
+      load: async (from: number, floats: Float32Array) => {
+        this.#parameters.set(floats, from);
+        this.#parametersStep = this.group.step;
+        if (this.#parametersStep > 0)
+          equal(hashOf(this.#parameters), world.oracle[this.#parametersStep - 1], "the state is whole");
+      },
+      copy: async () => ({
+        ...{ kind: "copied" as const, id: 0, weightsSha256: undefined },
+        floats: this.#parameters.slice(),
+      }),
+      forgetOrders: () => {
+        this.#order += 1;
+      },
+      apply: async (step: number) => {
+        equal(step, this.#parametersStep, `${this.id} applies each step once, in order`);
+        update(this.#parameters, this.#vectors.reduced[(step % 2) as 0 | 1]);
+        this.#parametersStep += 1;
+        equal(hashOf(this.#parameters), world.oracle[step], `${this.id} has the oracle's bits`);
+      },
+      order: (step: number, pieces: readonly Piece[]) => {
+        this.#order += 1;
+        this.#work(this.#order, step, pieces, 0);
+      },
+    };
+  }
+
+  #work(order: number, step: number, pieces: readonly Piece[], index: number): void {
+    const piece = pieces[index];
+    if (piece === undefined) return;
+    this.later(piece.size * (1 + this.world.random() * 4), () => {
+      if (order !== this.#order) return;
+      deepEqual(step, this.#parametersStep);
+      const sum = (lo: number, size: number): Float32Array => {
+        const out = new Float32Array(48);
+        if (size === 1) gradient(step, lo, this.#parameters, out);
+        else {
+          const [a, b] = [sum(lo, size / 2), sum(lo + size / 2, size / 2)];
+          for (let i = 0; i < 48; i += 1) out[i] = a[i]! + b[i]!;
+        }
+        return out;
+      };
+      this.#vectors.pool[index]!.set(sum(piece.lo, piece.size));
+      this.group.onPiece(step, piece, index);
+      this.#work(order, step, pieces, index + 1);
+    });
+  }
+
+  #ledger() {
+    const self = this;
+    return {
+      get generations() {
+        return self.#generations;
+      },
+      inherit: (generations: readonly Generation[]) => {
+        this.#generations = [...generations];
+      },
+      formed: (generation: Generation) => {
+        this.#generations = [...this.#generations, generation].slice(-20);
+      },
+      committed: () => undefined,
+      startsAt: () => undefined,
+    };
+  }
+}
