@@ -53,6 +53,8 @@ export class ServiceChild {
       stdio: ["ignore", output, output, "ipc"],
       env: { ...this.#spec.environment },
       execArgv: [],
+      // A Ctrl-C of the terminal is for the supervisor alone; it ends its services in order.
+      detached: true,
     });
     closeSync(output);
     this.#child = child;
@@ -115,8 +117,13 @@ export class ServiceChild {
     this.#child?.kill("SIGKILL");
   }
 
-  async stop(): Promise<void> {
+  /** From now on its end is not a surprise. */
+  expectEnd(): void {
     this.#isStopping = true;
+  }
+
+  async stop(): Promise<void> {
+    this.expectEnd();
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));

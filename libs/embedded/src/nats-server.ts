@@ -38,11 +38,13 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const logFile = join(options.dataDir, "nats-server.log");
   await writeFile(configFile, configOf(options, port));
   await rm(logFile, { force: true });
+  await endStale(options.dataDir, configFile);
   const child = spawn(options.binary, ["-c", configFile, "-l", logFile], {
     stdio: "ignore",
-    detached: false,
+    detached: true,
   });
   const ended = endOf(child);
+  await writeFile(join(options.dataDir, "nats-server.pid"), String(child.pid ?? 0));
   await waitUntilReady(child, ended, logFile);
   const end = async (signal: NodeJS.Signals) => {
     if (child.exitCode !== null || child.signalCode !== null) return;
@@ -59,6 +61,19 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
   };
+}
+
+/** Ends the server of a supervisor that was killed: two must not share a store. */
+async function endStale(dataDir: string, configFile: string): Promise<void> {
+  const pid = Number(await readFile(join(dataDir, "nats-server.pid"), "utf8").catch(() => "0"));
+  if (!(pid > 0)) return;
+  const isOurs = async () =>
+    (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).includes(configFile);
+  const deadlineMs = performance.now() + stopTimeoutMs;
+  while (await isOurs()) {
+    process.kill(pid, performance.now() > deadlineMs ? "SIGKILL" : "SIGTERM");
+    await delay(50);
+  }
 }
 
 function configOf(options: NatsServerOptions, port: number): string {
@@ -89,7 +104,7 @@ async function waitUntilReady(
 ): Promise<void> {
   const deadlineMs = performance.now() + readyTimeoutMs;
   let hasEnded = false;
-  ended.then(() => {
+  void ended.then(() => {
     hasEnded = true;
   });
   for (;;) {

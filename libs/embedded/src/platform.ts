@@ -56,6 +56,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   await nats.start(0);
   const children = childrenOf(options, dataDir, nats.url);
   const stop = async () => {
+    for (const child of children) child.expectEnd();
+    nats.expectEnd();
     await Promise.all(
       children.filter(({ name }) => name.startsWith("trainer")).map((child) => child.stop()),
     );
@@ -195,12 +197,16 @@ class SupervisedNats {
     });
   }
 
+  expectEnd(): void {
+    this.#isStopping = true;
+  }
+
   async kill(): Promise<void> {
     await this.#server?.kill();
   }
 
   async stop(): Promise<void> {
-    this.#isStopping = true;
+    this.expectEnd();
     await this.#server?.stop();
   }
 }

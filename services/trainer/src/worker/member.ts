@@ -55,6 +55,9 @@ export interface MemberPorts {
   readonly onFailed: (error: AppError, step: number) => void;
 }
 
+/** Once all steps are committed, a lost member is missed only after so long. */
+const endGraceMs = 1500;
+
 /** Frames of a generation that this worker has not heard of yet. */
 const futureBytesMax = 256 * 1024 * 1024;
 
@@ -172,8 +175,7 @@ export class GroupMembership {
     this.change.reset();
     // Whoever leaves may still send what this member lacks; it closes by itself.
     const isLevel = this.#state === "member";
-    for (const { workerId } of before)
-      if (isLevel && !ids.includes(workerId)) peers.drop(workerId);
+    for (const { workerId } of before) if (isLevel && !ids.includes(workerId)) peers.drop(workerId);
     this.#level(fromStep);
     if (this.#state === "member") this.#begin();
     this.#replay();
@@ -435,6 +437,11 @@ export class GroupMembership {
   onLost(workerId: string): void {
     this.donor.remove(workerId);
     this.change.candidates.remove(workerId);
-    if (this.#state !== "joining" && this.#state !== "gone") this.change.suspect(workerId);
+    const suspect = () => {
+      if (this.#state !== "joining" && this.#state !== "gone") this.change.suspect(workerId);
+    };
+    // At the end everybody leaves when the log tells of it: most likely this worker is next.
+    if (this.#step < this.#ports.steps) suspect();
+    else setTimeout(suspect, endGraceMs).unref();
   }
 }
