@@ -72,6 +72,12 @@ export function oracleOf(steps: number): string[] {
   });
 }
 
+interface Link {
+  lastMs: number;
+  /** Nothing comes through any more; both ends notice some time later. */
+  isBroken: boolean;
+}
+
 interface Timer {
   readonly atMs: number;
   readonly order: number;
@@ -139,8 +145,8 @@ export class World {
   cut(a: string, b: string): void {
     this.cuts.add([a, b].sort().join("|"));
     this.note(`cut ${a} ${b}`);
-    for (const [from, to] of [[a, b], [b, a]] as const)
-      this.at(300 + this.random() * 900, () => this.isCut(a, b) && this.workers.get(from)?.lose(to));
+    this.workers.get(a)?.breakLink(b);
+    this.workers.get(b)?.breakLink(a);
   }
 
   alive(): SimWorker[] {
@@ -152,7 +158,7 @@ export class SimWorker {
   readonly world: World;
   readonly id: string;
   readonly #parked: (() => void)[] = [];
-  readonly #links = new Map<string, { lastMs: number }>();
+  readonly #links = new Map<string, Link>();
   readonly #stop = new AbortController();
   readonly group: GroupMembership;
   readonly #transfer: Transfer;
@@ -304,8 +310,10 @@ export class SimWorker {
         const peer = world.workers.get(other);
         const isOpen = peer?.how === undefined && peer?.isPaused === false && !world.isCut(this.id, other);
         if (isOpen && !peer.#links.has(this.id)) {
-          this.#links.set(other, { lastMs: 0 });
-          peer.#links.set(this.id, { lastMs: 0 });
+          this.#links.set(other, { lastMs: 0, isBroken: false });
+          peer.#links.set(this.id, { lastMs: 0, isBroken: false });
+          peer.act(() => peer.group.onConnected(this.id));
+          this.group.onConnected(other);
         }
         resolve(this.#links.has(other));
       }),
@@ -325,6 +333,15 @@ export class SimWorker {
     });
   }
 
+  breakLink(other: string): void {
+    const link = this.#links.get(other);
+    if (link === undefined) return;
+    link.isBroken = true;
+    this.world.at(300 + this.world.random() * 900, () => {
+      if (this.#links.get(other) === link) this.lose(other);
+    });
+  }
+
   drop(other: string): void {
     const link = this.#links.get(other);
     if (!this.#links.delete(other)) return;
@@ -338,14 +355,14 @@ export class SimWorker {
     const { world } = this;
     link.lastMs = Math.max(link.lastMs + 0.001, world.nowMs + world.latency());
     world.at(link.lastMs - world.nowMs, () => {
-      if (world.isCut(this.id, other)) return;
+      if (link.isBroken) return;
       const peer = world.workers.get(other);
       peer?.act(() => peer.#links.has(this.id) && receive(peer));
     });
   }
 
   send(other: string, frame: Buffer): void {
-    const copy = Buffer.from(frame);
+    const copy = Buffer.from(frame); // As a socket would.
     this.#deliver(other, (peer) => {
       for (const parsed of new FrameParser().feed(copy)) {
         equal(parsed.kind, "frame");

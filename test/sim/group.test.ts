@@ -6,7 +6,7 @@ import { ok } from "node:assert/strict";
 import { test } from "node:test";
 import { oracleOf, SimWorker, World } from "./group-world.ts";
 
-const steps = 40;
+const steps = 200;
 const oracle = oracleOf(steps);
 const chaosMs = 6000;
 const calmMs = 60_000;
@@ -60,7 +60,8 @@ async function chaos(seed: number): Promise<World> {
     return world.nowMs > chaosMs + 3000 && members.length > 0 && members.every(({ isTrained }) => isTrained);
   };
   const hasEnded = await world.run(isDone, chaosMs + calmMs);
-  ok(hasEnded, `seed ${seed}: training ends after the last fault`);
+  if (!hasEnded && given !== undefined) process.stdout.write(`${world.log.join("\n")}\n`);
+  ok(hasEnded, `training ends after the last fault; ${world.alive().map(({ id, group }) => `${id} ${group.state} g${group.generation} step ${group.step}`)}`);
   return world;
 }
 

@@ -48,6 +48,8 @@ export interface ChangePorts {
 
 const answerTimeoutMs = 1000;
 const recordTimeoutMs = 1000;
+/** While everybody is frozen. */
+const recordAcceptTimeoutMs = 300;
 const retryMs = 50;
 /** A frozen member waits so long, and longer with its rank, before it takes over as proposer. */
 const takeOverMs = 1200;
@@ -342,7 +344,7 @@ export class Change {
     const { record, clock, decided } = this.#ports;
     const base = recordOf(decided()!);
     const asking = record.accept(base, round.ballot, proposal, round.record!.revision);
-    const isInTime = await within(clock, asking, recordTimeoutMs);
+    const isInTime = await within(clock, asking, recordAcceptTimeoutMs);
     const revision = isInTime ? await asking : undefined;
     if (revision === undefined) {
       for (const worker of proposal.joined) this.candidates.remove(worker);

@@ -27,7 +27,7 @@ export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gon
 /** What a member needs of its connections. */
 export type PeersPort = Pick<
   Peers,
-  "isConnected" | "send" | "tell" | "drop" | "queuedBytes" | "drained"
+  "connect" | "isConnected" | "send" | "tell" | "drop" | "queuedBytes" | "drained"
 >;
 
 export interface MemberPorts {
@@ -238,7 +238,25 @@ export class GroupMembership {
       const { clock } = this.#ports;
       if (clock.nowMs() - this.#behindSinceMs > catchUpMs) this.change.request();
     }
-    if (this.rank >= 0 && this.#state !== "gone") void this.change.run();
+    if (this.rank < 0 || this.#state === "gone") return;
+    this.#reconnect();
+    void this.change.run();
+  }
+
+  /** Members that lost each other but live must be able to agree: the lower id connects again. */
+  #reconnect(): void {
+    const { me, peers, knownDead } = this.#ports;
+    if (this.#state !== "frozen" && this.change.suspects.size === 0) return;
+    const dead = knownDead();
+    for (const { workerId, address } of this.#members)
+      if (me.workerId < workerId && !dead.has(workerId) && !peers.isConnected(workerId))
+        void peers.connect(workerId, address);
+  }
+
+  /** What was on its way when the connection broke is lost: all begin anew in the next generation. */
+  onConnected(workerId: string): void {
+    if (!this.change.suspects.delete(workerId)) return;
+    this.change.request();
   }
 
   #leave(proposal: Proposal): void {

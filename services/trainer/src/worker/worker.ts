@@ -194,11 +194,12 @@ function openPeers({ config, parts, secret, log }: Running): Peers {
     else if (message.kind === "formed") transfers.get(parts)?.onFormed(from, message);
     else parts.group?.onControl(from, message);
   };
+  const onConnected = (workerId: string) => parts.group?.onConnected(workerId);
   const onLost = (workerId: string, reason: string) => {
     log("connection lost", { peer: workerId, reason });
     parts.group?.onLost(workerId);
   };
-  const peers = new Peers(options, { onConnected: () => undefined, onFrame, onControl, onLost });
+  const peers = new Peers(options, { onConnected, onFrame, onControl, onLost });
   parts.peers = peers;
   return peers;
 }
