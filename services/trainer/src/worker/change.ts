@@ -186,7 +186,8 @@ export class Change {
   #passOn(proposer: string | undefined): void {
     if (proposer === undefined) return;
     const tell = (message: ControlMessage) => this.#ports.tell(proposer, message);
-    for (const workerId of this.suspects) tell({ kind: "suspect", workerId });
+    const generation = this.#ports.generation();
+    for (const workerId of this.suspects) tell({ kind: "suspect", workerId, generation });
     for (const workerId of this.leaving) tell({ kind: "leave", workerId });
     if (this.#isRequested) tell({ kind: "stuck" });
     for (const ready of this.candidates.list()) tell({ kind: "ready", ...ready });

@@ -44,7 +44,10 @@ export async function enterGroup(ports: JoinPorts): Promise<void> {
     const entry = await record.get(ports.job().id).catch(() => "away" as const);
     if (entry !== "away") {
       const members = (entry?.value.members ?? []) as readonly Member[];
-      const isAnyAlive = members.some(({ workerId }) => !ports.knownDead().has(workerId));
+      // The own id stands there alone when the answer to founding was lost: found once more.
+      const isAnyAlive = members.some(
+        ({ workerId }) => workerId !== me.workerId && !ports.knownDead().has(workerId),
+      );
       if (!isAnyAlive) await found(ports, entry);
       else if (members.every(({ workerId }) => workerId !== me.workerId))
         await join(ports, members);

@@ -186,8 +186,8 @@ export class GroupMembership {
 
   /** The record holds a later generation, or another one of the same number: it is the last word. */
   seeRecord(record: MembershipRecord): void {
-    if (this.#state === "gone" || this.#decided === undefined) return;
-    if (!isAhead(record, recordOf(this.#decided))) return;
+    if (this.#state === "gone") return;
+    if (this.#decided !== undefined && !isAhead(record, recordOf(this.#decided))) return;
     const { generation, fromStep, cause } = record;
     const members = record.members as readonly GroupMember[];
     const proposal: Proposal = {
@@ -195,7 +195,7 @@ export class GroupMembership {
       ...{ joined: [], left: [], lost: [], level: [] },
     };
     if (generation > this.#generation) this.adopt(proposal);
-    else this.#leave(proposal);
+    else if (this.#state !== "joining") this.#leave(proposal);
   }
 
   /** Members differ by one step at most: whoever is behind asks, whoever is ahead of all sends. */
@@ -433,7 +433,9 @@ export class GroupMembership {
         void this.change.run();
         return;
       case "suspect":
-        if (!this.change.suspects.has(from)) this.change.suspect(String(message["workerId"]));
+        // Who has just left sees the others hang up: that is no news of this generation.
+        if (message["generation"] === this.#generation && !this.change.suspects.has(from))
+          this.change.suspect(String(message["workerId"]));
         return;
       case "decided":
         this.adopt(message["proposal"] as Proposal);
