@@ -7,7 +7,7 @@ import { commitParts } from "./commit-parts.ts";
 import { decideCommit } from "./decide/decide-commit.ts";
 import { decideExport } from "./decide/decide-export.ts";
 import { decideOrphans, decideRetention } from "./decide/decide-retention.ts";
-import { ToldParts } from "./decide/told-parts.ts";
+import { ToldParts, type Written } from "./decide/told-parts.ts";
 import { exportModel } from "./export-model.ts";
 
 export interface Ports {
@@ -37,6 +37,7 @@ export async function runCheckpoints(ports: Ports): Promise<void> {
   const told = new ToldParts();
   const view = followJobs(bus as Bus, { signal, onEvent: (event) => told.observe(event) });
   await Promise.race([view.caughtUp, view.done]);
+  await resume(ports, { view, told });
   const consumed = bus.consume(
     { durable: "checkpoint-parts", names: heard, signal, deliveriesMax },
     (event, deliveries) => handle(ports, { view, told }, event, deliveries),
@@ -47,6 +48,26 @@ export async function runCheckpoints(ports: Ports): Promise<void> {
 interface Known {
   readonly view: JobsView;
   readonly told: ToldParts;
+}
+
+/**
+ * Goes on where a killed service stopped, at once: what it was at is only delivered again after a
+ * while. A failure is left to that delivery.
+ */
+async function resume(ports: Ports, { view, told }: Known): Promise<void> {
+  const attempt = async (act: () => Promise<unknown>) => {
+    try {
+      if (!ports.signal.aborted) await act();
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      ports.log("could not go on at the start", { err: error });
+    }
+  };
+  for (const { jobId, sequence, part } of told.pending()) {
+    const job = view.jobs.get(jobId);
+    if (job !== undefined) await attempt(() => judge(ports, job, told, { part, sequence }));
+  }
+  for (const job of view.jobs.values()) await attempt(() => publishModel(ports, job));
 }
 
 /** Look, decide, do: what is done depends on the log up to the event, so doing it twice is harmless. */
@@ -62,7 +83,13 @@ async function handle(
   if (job === undefined) return { kind: "term", reason: "there is no such job" };
   switch (event.name) {
     case "checkpoint.written":
-      return await judge(ports, job, told, event, deliveries);
+      return await judge(
+        ports,
+        job,
+        told,
+        { part: event.payload, sequence: event.sequence },
+        deliveries,
+      );
     case "checkpoint.committed":
       await tidy(ports, job, event.sequence);
       if (event.payload.final) await publishModel(ports, job);
@@ -78,33 +105,25 @@ async function handle(
   }
 }
 
-type Written = Extract<StoredEvent, { name: "checkpoint.written" }>;
-
 /** Commits or rejects a checkpoint whose parts are all told. */
 async function judge(
   ports: Ports,
   job: Job,
   told: ToldParts,
-  event: Written,
-  deliveries: number,
+  { part, sequence }: { readonly part: Written; readonly sequence: number },
+  deliveries = 1,
 ): Promise<Verdict> {
-  const { step, generation } = event.payload;
-  const written = told.upTo(job.id, event.payload, event.sequence);
+  const { step, generation } = part;
+  const written = told.upTo(job.id, part, sequence);
   const decision = decideCommit({
     written,
     committed: job.checkpoints,
-    pathOf: ({ part, parts }) => storePaths.part(job.id, step, generation, part, parts),
+    pathOf: (one) => storePaths.part(job.id, step, generation, one.part, one.parts),
   });
   const reject = async (reason: string): Promise<Verdict> => {
     ports.log("checkpoint rejected", { jobId: job.id, step, generation, reason });
     const payload = { step, generation, reason: reason.slice(0, 4000) };
-    await say(
-      ports,
-      job.id,
-      "checkpoint.rejected",
-      `${step}.g${generation}.${event.sequence}`,
-      payload,
-    );
+    await say(ports, job.id, "checkpoint.rejected", `${step}.g${generation}.${sequence}`, payload);
     return { kind: "ack" };
   };
   if (decision.kind === "wait" || decision.kind === "ignore") return { kind: "ack" };

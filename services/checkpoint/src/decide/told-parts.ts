@@ -46,6 +46,16 @@ export class ToldParts {
     }
   }
 
+  /** Every part told last of its checkpoint, with the event's sequence: what a restart looks at. */
+  pending(): { readonly jobId: string; readonly sequence: number; readonly part: Written }[] {
+    return [...this.#jobs].flatMap(([jobId, places]) =>
+      [...places.values()].flatMap((told) => {
+        const last = told.at(-1);
+        return last === undefined ? [] : [{ jobId, ...last }];
+      }),
+    );
+  }
+
   /** Parts of one checkpoint told up to `sequence`, so that the same event always sees the same. */
   upTo(jobId: string, place: Place, sequence: number): readonly Written[] {
     const told = this.#jobs.get(jobId)?.get(keyOf(place)) ?? [];
