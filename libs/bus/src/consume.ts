@@ -53,6 +53,7 @@ export async function consume(
     const stop = () => messages.stop();
     const stopListening = ports.onReconnect(stop);
     options.signal.addEventListener("abort", stop, { once: true });
+    if (options.signal.aborted) stop(); // While the consumer was being opened.
     try {
       for await (const message of messages) await deliver(ports.client, options, message, handle);
     } finally {
