@@ -152,8 +152,11 @@ export class GroupMembership {
     const { me, peers, ledger, log } = this.#ports;
     if (proposal.generation <= this.#generation || this.#state === "gone") return;
     const isIn = proposal.members.some(({ workerId }) => workerId === me.workerId);
-    // A joiner that starts over: the members notice that it is not there.
-    if (this.#state === "joining" && !(isIn && this.isReady)) return;
+    if (this.#state === "joining" && !(isIn && this.isReady)) {
+      // Taken in while it starts over, it could not do a member's part: its process starts anew.
+      if (isIn) this.#leave(proposal);
+      return;
+    }
     const before = this.#members;
     const isNew = this.#state === "joining";
     this.#generation = proposal.generation;
