@@ -1,4 +1,3 @@
-export { wasmIdentity } from "./wasm-engine.ts";
 export { availableEngines, type EngineOptions, openEngine } from "./open-engine.ts";
 export type {
   CompiledProgram,
@@ -9,3 +8,5 @@ export type {
   Segment,
   ShardInput,
 } from "./port.ts";
+export { predict } from "./predict.ts";
+export { wasmIdentity } from "./wasm-engine.ts";
