@@ -1,0 +1,20 @@
+/** `npm run bench -- NAME [options]`: runs one benchmark; its last line is one JSON object. */
+import { readdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+
+const folder = resolve(import.meta.dirname, "../benchmarks");
+const names = (await readdir(folder))
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => file.slice(0, -3))
+  .sort();
+const [name, ...rest] = process.argv.slice(2);
+
+if (name === undefined || name === "--help" || !names.includes(name)) {
+  const isHelp = name === "--help";
+  const text = `npm run bench -- NAME [options]\n\n  NAME is one of ${names.join(", ")}; NAME --help lists its options.`;
+  if (isHelp) console.log(text);
+  else console.error(name === undefined ? text : `There is no benchmark "${name}".\n${text}`);
+  process.exit(isHelp ? 0 : 2);
+}
+process.argv.splice(2, Number.POSITIVE_INFINITY, ...rest);
+await import(join(folder, `${name}.ts`));
