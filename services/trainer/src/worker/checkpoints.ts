@@ -1,6 +1,7 @@
 /** The worker's part of checkpoints: every member writes 1/N of the state, in the background. */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Bus } from "@coxswain/bus";
-import type { Job, JobId } from "@coxswain/domain";
+import { AppError, type Job, type JobId } from "@coxswain/domain";
 import { type CheckpointFacts, partRange, type Store, storePaths } from "@coxswain/store";
 import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
@@ -15,6 +16,7 @@ export interface CheckpointPorts {
   readonly steps: number;
   /** Resolves when the log tells of every step below. */
   readonly toldUpTo: (step: number) => Promise<void>;
+  readonly log: (sentence: string, fields: object) => void;
 }
 
 export interface PartPlace {
@@ -22,7 +24,13 @@ export interface PartPlace {
   readonly generation: number;
   readonly part: number;
   readonly parts: number;
+  /** Counts from 0: a part that was found damaged is written and told again. */
+  readonly attempt?: number;
 }
+
+const retryMs = 2000;
+/** Hours: the last checkpoint waits for room, since without it the job cannot end. */
+const finalTriesMax = 10_000;
 
 /**
  * Writes one part of the state as of `step`. Call it at the step's boundary: the copy is asked for
@@ -38,7 +46,7 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
   const range = partRange(total, place.part, place.parts);
   const { floats, weightsSha256 } = await ports.compute.copy(range.from, range.to, true);
   const path = storePaths.part(job.id, place.step, place.generation, place.part, place.parts);
-  const { bytes, sha256 } = await ports.store.write(path, chunksOf(floats));
+  const { bytes, sha256 } = await writeFloats(ports, path, floats, place.step === ports.steps);
   const facts: CheckpointFacts = {
     step: place.step,
     steps: ports.steps,
@@ -51,22 +59,44 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
     parameterFloats: layout.parameterFloats,
     slotCount: layout.slotCount,
     segments: layout.segments,
+    samplesTrain: compiled.samplesTrain,
     ...(compiled.modelTopology === undefined ? {} : { modelTopology: compiled.modelTopology }),
     weightsSha256: weightsSha256!,
     final: place.step === ports.steps,
   };
   if (place.part === 0) await ports.toldUpTo(place.step);
+  const { attempt = 0, ...told } = place;
+  const again = attempt === 0 ? "" : `.again-${attempt}`;
   await ports.bus.append(
     {
       name: "checkpoint.written",
       jobId: job.id as JobId,
-      id: `${job.id}.checkpoint.${place.step}.g${place.generation}.${place.part}-of-${place.parts}`,
+      id: `${job.id}.checkpoint.${place.step}.g${place.generation}.${place.part}-of-${place.parts}${again}`,
       source: "trainer",
-      payload: { ...place, path, bytes, sha256, workerId: ports.workerId, manifest: { ...facts } },
+      payload: { ...told, path, bytes, sha256, workerId: ports.workerId, manifest: { ...facts } },
     },
     { timeoutMs: 60_000 },
   );
   return weightsSha256!;
+}
+
+async function writeFloats(
+  { store, log }: CheckpointPorts,
+  path: string,
+  floats: Float32Array,
+  isFinal: boolean,
+): Promise<{ readonly bytes: number; readonly sha256: string }> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await store.write(path, chunksOf(floats));
+    } catch (error) {
+      // One checkpoint less does no harm, as long as it is not the last.
+      const isWorthIt = isFinal && tries < finalTriesMax;
+      if (!(error instanceof AppError) || !error.retryable || !isWorthIt) throw error;
+      log("the final checkpoint could not be written; trying again", { err: error, path });
+    }
+    await delay(retryMs, undefined, { ref: false });
+  }
 }
 
 const chunkBytes = 1024 * 1024;

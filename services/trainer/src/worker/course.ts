@@ -3,7 +3,7 @@
  * None of it holds up a step.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import type { AppError } from "@coxswain/domain";
+import { AppError } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import type { Candidate } from "../decide/agreement.ts";
 import { type CheckpointPorts, writePart } from "./checkpoints.ts";
@@ -21,6 +21,7 @@ export interface CoursePorts extends Omit<CheckpointPorts, "job" | "workerId" | 
 }
 
 const paceWindow = 64;
+const rejectionsMax = 5;
 const lastPartTimeoutMs = 10_000;
 const finalRetryMs = 1000;
 
@@ -29,6 +30,7 @@ export class Course {
   readonly #committedAtMs: number[] = [];
   #metrics: Readonly<Record<string, number>> = {};
   #finalGeneration = 0;
+  #rejections = 0;
   #evaluation: Promise<Readonly<Record<string, number>>> | undefined;
   #isLeaving = false;
   #isTold = false;
@@ -76,9 +78,20 @@ export class Course {
     this.#ports.ledger.epochFinished({ generation, epoch, step, metrics });
   }
 
-  #writeOwnPart(step: number): Promise<string> {
+  #writeOwnPart(step: number, attempt = 0): Promise<string> {
     const { generation, rank, members } = this.#ports.membership();
-    return this.#write({ step, generation, part: rank, parts: members.length });
+    return this.#write({ step, generation, part: rank, parts: members.length, attempt });
+  }
+
+  /** The final checkpoint was rejected: without one the job cannot end. */
+  #writeAgain(step: number, reason: string): void {
+    this.#rejections += 1;
+    if (this.#rejections <= rejectionsMax) {
+      this.#inBackground(this.#writeOwnPart(step, this.#rejections));
+      return;
+    }
+    const sentence = `the final checkpoint was rejected ${this.#rejections} times: ${reason}`;
+    this.#ports.onFailed(new AppError("checkpoint-damaged", sentence), step);
   }
 
   #write(place: Parameters<typeof writePart>[1]): Promise<string> {
@@ -156,7 +169,7 @@ export class Course {
       event.payload.step === this.#ports.steps &&
       this.#ports.membership()?.step === this.#ports.steps
     ) {
-      this.#inBackground(this.#writeOwnPart(event.payload.step));
+      this.#writeAgain(event.payload.step, event.payload.reason);
     }
     const isOver = ["training.finished", "training.failed", "job.failed"].includes(event.name);
     if (isOver) this.#ports.onEnded("finished");
