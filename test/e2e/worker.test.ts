@@ -39,7 +39,11 @@ async function endsRight(
 const members = (cluster: Cluster, ids: readonly string[]) =>
   cluster.event(
     "training.generation-formed",
-    (formed) => formed.members.map(({ workerId }) => workerId).sort().join() === ids.join(),
+    (formed) =>
+      formed.members
+        .map(({ workerId }) => workerId)
+        .sort()
+        .join() === ids.join(),
   );
 
 for (const count of [2, 3, 4]) {
@@ -52,7 +56,11 @@ for (const count of [2, 3, 4]) {
 
 test("killed: the survivors go on, a newcomer joins, the first member dies too", async (t) => {
   const cluster = await startCluster(t, { steps });
-  const [a, b, c] = ["wa", "wb", "wc"].map((id) => cluster.start(id)) as [WorkerProcess, WorkerProcess, WorkerProcess];
+  const [a, b, c] = ["wa", "wb", "wc"].map((id) => cluster.start(id)) as [
+    WorkerProcess,
+    WorkerProcess,
+    WorkerProcess,
+  ];
   await members(cluster, ["wa", "wb", "wc"]);
   b.process.kill("SIGKILL");
   await members(cluster, ["wa", "wc"]);
@@ -91,7 +99,10 @@ test("all asked to leave, then placed again: goes on where it stopped", async (t
   const committed = await cluster.event("checkpoint.committed");
   const after = ["wd", "we"].map((id) => cluster.start(id));
   await endsRight(t, cluster, after);
-  const restored = await cluster.event("training.generation-formed", ({ cause }) => cause === "restore");
+  const restored = await cluster.event(
+    "training.generation-formed",
+    ({ cause }) => cause === "restore",
+  );
   equal(restored.fromStep, committed.step);
 });
 
@@ -101,10 +112,14 @@ test("all killed: restores the newest whole checkpoint", async (t) => {
   await cluster.event("checkpoint.committed", ({ step }) => step >= 40);
   for (const worker of before) worker.process.kill("SIGKILL");
   for (const worker of before) await worker.ended;
-  for (const { workerId } of before) await cluster.event("worker.lost", (lost) => lost.workerId === workerId);
+  for (const { workerId } of before)
+    await cluster.event("worker.lost", (lost) => lost.workerId === workerId);
   const after = ["wc", "wd"].map((id) => cluster.start(id));
   await endsRight(t, cluster, after);
-  const restored = await cluster.event("training.generation-formed", ({ cause }) => cause === "restore");
+  const restored = await cluster.event(
+    "training.generation-formed",
+    ({ cause }) => cause === "restore",
+  );
   ok(restored.fromStep >= 40);
 });
 
@@ -116,7 +131,8 @@ test("the bus dies and comes back: training goes on meanwhile", async (t) => {
   const atDeath = workers[0]!.commits().length;
   workers[2]!.process.kill("SIGKILL");
   await workers[2]!.ended;
-  while (workers[0]!.commits().length < atDeath + 50) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (workers[0]!.commits().length < atDeath + 50)
+    await new Promise((resolve) => setTimeout(resolve, 20));
   await cluster.testBus.restart();
   await endsRight(t, cluster, workers.slice(0, 2), 600);
 });
@@ -135,7 +151,10 @@ test("a zombie wakes up: it is fenced out and ends", async (t) => {
 
 test("a program that throws fails the job with its own error and step", async (t) => {
   const program = await readFile(new URL("./tiny-program.mjs", import.meta.url), "utf8");
-  const broken = program.replace("return crossEntropy(", "if (calls++ === 30) throw new Error('boom');\n return crossEntropy(");
+  const broken = program.replace(
+    "return crossEntropy(",
+    "if (calls++ === 30) throw new Error('boom');\n return crossEntropy(",
+  );
   const cluster = await startCluster(t, { steps }, `let calls = 0;\n${broken}`);
   const worker = cluster.start("wa");
   const failed = await cluster.event("training.failed");
@@ -152,5 +171,6 @@ test("a loss that is not finite fails the job", async (t) => {
   const workers = ["wa", "wb"].map((id) => cluster.start(id));
   const failed = await cluster.event("training.failed");
   equal(failed.error.code, "loss-not-finite");
-  for (const worker of workers) ok([0, 10].includes((await worker.ended) as number), worker.output());
+  for (const worker of workers)
+    ok([0, 10].includes((await worker.ended) as number), worker.output());
 });

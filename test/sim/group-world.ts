@@ -2,13 +2,13 @@
  * A job's workers in one process, on simulated time: the real membership, agreement, exchange and
  * transfer code over connections, a record and compute threads that the simulation owns.
  */
-import { deepEqual, equal } from "node:assert/strict";
+import { equal } from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { Bucket, MembershipRecord } from "@coxswain/bus";
 import { AppError, type Job } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import type { Store } from "@coxswain/store";
-import { type Piece } from "../../services/trainer/src/decide/shards.ts";
+import type { Piece } from "../../services/trainer/src/decide/shards.ts";
 import { type Frame, FrameParser, frameTypes } from "../../services/trainer/src/exchange/frames.ts";
 import { allocate, buildAdd, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
@@ -43,7 +43,8 @@ export function randomOf(seed: number): () => number {
 /** The made-up gradient of a shard: depends on everything that a real one depends on. */
 function gradient(step: number, shard: number, parameters: Float32Array, out: Float32Array): void {
   const random = randomOf(step * 977 + shard * 31 + 5);
-  for (let i = 0; i < 32; i += 1) out[i] = (random() - 0.5) * 1e3 ** random() + 0.1 * parameters[i]!;
+  for (let i = 0; i < 32; i += 1)
+    out[i] = (random() - 0.5) * 1e3 ** random() + 0.1 * parameters[i]!;
   out[32] = random();
 }
 
@@ -91,6 +92,7 @@ export class World {
   nowMs = 0;
   #timers: Timer[] = [];
   #order = 0;
+  #breach: string | undefined;
   readonly workers = new Map<string, SimWorker>();
   readonly knownDead = new Set<string>();
   readonly cuts = new Set<string>();
@@ -101,6 +103,11 @@ export class World {
     this.random = randomOf(seed);
     this.steps = steps;
     this.oracle = oracle;
+  }
+
+  /** What must hold; the first breach ends the run. */
+  check(actual: unknown, expected: unknown, sentence: string): void {
+    if (actual !== expected) this.#breach ??= `${sentence}: ${actual} is not ${expected}`;
   }
 
   note(sentence: string): void {
@@ -122,6 +129,7 @@ export class World {
   async run(isDone: () => boolean, limitMs: number): Promise<boolean> {
     while (!isDone()) {
       await new Promise(setImmediate); // Promises settle first.
+      equal(this.#breach, undefined);
       let first = this.#timers[0];
       for (const timer of this.#timers)
         if (timer.atMs < first!.atMs || (timer.atMs === first!.atMs && timer.order < first!.order))
@@ -235,7 +243,7 @@ export class SimWorker {
     for (const { id, how, group } of this.world.workers.values()) {
       if (how !== undefined || id === this.id || group.generation !== generation) continue;
       const theirs = group.members.map(({ workerId }) => workerId).join();
-      equal(members.join(), theirs, `generation ${generation} is one and the same`);
+      this.world.check(members.join(), theirs, `generation ${generation} is one and the same`);
     }
   }
 
@@ -308,7 +316,8 @@ export class SimWorker {
     return new Promise((resolve) =>
       this.later(world.latency(), () => {
         const peer = world.workers.get(other);
-        const isOpen = peer?.how === undefined && peer?.isPaused === false && !world.isCut(this.id, other);
+        const isOpen =
+          peer?.how === undefined && peer?.isPaused === false && !world.isCut(this.id, other);
         if (isOpen && !peer.#links.has(this.id)) {
           this.#links.set(other, { lastMs: 0, isBroken: false });
           peer.#links.set(this.id, { lastMs: 0, isBroken: false });
@@ -405,7 +414,8 @@ export class SimWorker {
         world.at(world.latency(), () => {
           try {
             const result = serve();
-            if (world.random() < 0.03) away(); // Done, but nobody hears of it.
+            if (world.random() < 0.03)
+              away(); // Done, but nobody hears of it.
             else this.later(world.latency(), () => resolve(result));
           } catch (error) {
             this.later(world.latency(), () => reject(error as Error));
@@ -421,7 +431,8 @@ export class SimWorker {
     const port = {
       get: () => ask(() => world.record && { key: "job", ...structuredClone(world.record) }),
       create: (_: string, value: MembershipRecord) => ask(() => write(value, 0)),
-      update: (_: string, value: MembershipRecord, revision: number) => ask(() => write(value, revision)),
+      update: (_: string, value: MembershipRecord, revision: number) =>
+        ask(() => write(value, revision)),
     };
     return port as unknown as Bucket<MembershipRecord>;
   }
@@ -446,7 +457,11 @@ export class SimWorker {
         this.#parameters.set(floats, from);
         this.#parametersStep = this.group.step;
         if (this.#parametersStep > 0)
-          equal(hashOf(this.#parameters), world.oracle[this.#parametersStep - 1], "the state is whole");
+          world.check(
+            hashOf(this.#parameters),
+            world.oracle[this.#parametersStep - 1],
+            "the state is whole",
+          );
       },
       copy: async () => ({
         ...{ kind: "copied" as const, id: 0, weightsSha256: undefined },
@@ -456,10 +471,14 @@ export class SimWorker {
         this.#order += 1;
       },
       apply: async (step: number) => {
-        equal(step, this.#parametersStep, `${this.id} applies each step once, in order`);
+        world.check(step, this.#parametersStep, `${this.id} applies each step once, in order`);
         update(this.#parameters, this.#vectors.reduced[(step % 2) as 0 | 1]);
         this.#parametersStep += 1;
-        equal(hashOf(this.#parameters), world.oracle[step], `${this.id} has the oracle's bits`);
+        world.check(
+          hashOf(this.#parameters),
+          world.oracle[step],
+          `${this.id} has the oracle's bits`,
+        );
       },
       order: (step: number, pieces: readonly Piece[]) => {
         this.#order += 1;
@@ -473,7 +492,7 @@ export class SimWorker {
     if (piece === undefined) return;
     this.later(piece.size * (1 + this.world.random() * 4), () => {
       if (order !== this.#order) return;
-      deepEqual(step, this.#parametersStep);
+      this.world.check(step, this.#parametersStep, "a gradient is of the present parameters");
       const sum = (lo: number, size: number): Float32Array => {
         const out = new Float32Array(48);
         if (size === 1) gradient(step, lo, this.#parameters, out);

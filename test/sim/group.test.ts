@@ -57,26 +57,39 @@ async function chaos(seed: number): Promise<World> {
   world.at(world.random() * 500, harm);
   const isDone = () => {
     const members = world.alive().filter(({ group }) => group.state === "member");
-    return world.nowMs > chaosMs + 3000 && members.length > 0 && members.every(({ isTrained }) => isTrained);
+    return (
+      world.nowMs > chaosMs + 3000 &&
+      members.length > 0 &&
+      members.every(({ isTrained }) => isTrained)
+    );
   };
-  const hasEnded = await world.run(isDone, chaosMs + calmMs);
-  if (!hasEnded && given !== undefined) process.stdout.write(`${world.log.join("\n")}\n`);
-  ok(hasEnded, `training ends after the last fault; ${world.alive().map(({ id, group }) => `${id} ${group.state} g${group.generation} step ${group.step}`)}`);
+  let hasEnded = false;
+  try {
+    hasEnded = await world.run(isDone, chaosMs + calmMs);
+  } finally {
+    if (given !== undefined) process.stdout.write(`${world.log.join("\n")}\n`);
+  }
+  ok(
+    hasEnded,
+    `training ends after the last fault; ${world.alive().map(({ id, group }) => `${id} ${group.state} g${group.generation} step ${group.step}`)}`,
+  );
   return world;
 }
 
 const given = process.env["GROUP_SEED"];
 const first = Number(process.env["GROUP_SEED_FIRST"] ?? 1);
 const count = Number(process.env["GROUP_SEEDS"] ?? 60);
-const seeds = given === undefined ? Array.from({ length: count }, (_, i) => first + i) : [Number(given)];
+const seeds =
+  given === undefined ? Array.from({ length: count }, (_, i) => first + i) : [Number(given)];
 
 test(`${seeds.length} seeds of chaos: one generation at a time, and the oracle's bits`, async () => {
   for (const seed of seeds) {
     try {
-      const world = await chaos(seed);
-      if (given !== undefined) process.stdout.write(`${world.log.join("\n")}\n`);
+      await chaos(seed);
     } catch (error) {
-      throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : error}`, { cause: error });
+      throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : error}`, {
+        cause: error,
+      });
     }
   }
 });

@@ -335,7 +335,6 @@ export class Change {
     for (const worker of new Set([...round.members, ...proposal.members].map((m) => m.workerId)))
       if (worker !== me) tell(worker, { kind: "decided", proposal });
     adopt(proposal, clock.nowMs() - startedMs);
-    if (!isByRecord) void this.#publish(proposal);
     return true;
   }
 
@@ -356,8 +355,8 @@ export class Change {
     return true;
   }
 
-  /** Retried while the bus is away and the generation stands. */
-  async #publish(proposal: Proposal): Promise<void> {
+  /** Writes the generation into the record; retried while the bus is away and the generation stands. */
+  async publish(proposal: Proposal): Promise<void> {
     const { record, clock, generation, seeRecord } = this.#ports;
     while (!this.#isStopped && generation() === proposal.generation) {
       const outcome = await record.publish(proposal);

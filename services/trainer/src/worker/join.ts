@@ -38,22 +38,44 @@ const takenInMs = 10_000;
 
 /** Returns when this worker is a member, or `signal` aborts. */
 export async function enterGroup(ports: JoinPorts): Promise<void> {
-  const { record, me, membership, signal, clock } = ports;
+  const { record, membership, signal, clock } = ports;
   const isJoining = () => !signal.aborted && membership.state === "joining";
   while (isJoining()) {
     const entry = await record.get(ports.job().id).catch(() => "away" as const);
-    if (entry !== "away") {
-      const members = (entry?.value.members ?? []) as readonly Member[];
-      // The own id stands there alone when the answer to founding was lost: found once more.
-      const isAnyAlive = members.some(
-        ({ workerId }) => workerId !== me.workerId && !ports.knownDead().has(workerId),
-      );
-      if (!isAnyAlive) await found(ports, entry);
-      else if (members.every(({ workerId }) => workerId !== me.workerId))
-        await join(ports, members);
-    }
+    if (entry !== "away") await tryOnce(ports, entry);
     if (isJoining()) await clock.delay(retryMs);
   }
+}
+
+async function tryOnce(
+  ports: JoinPorts,
+  entry: Entry<MembershipRecord> | undefined,
+): Promise<void> {
+  const { me, membership } = ports;
+  const members = candidatesOf(entry?.value);
+  const isMe = ({ workerId }: Member) => workerId === me.workerId;
+  // The own id stands there alone when the answer to founding was lost: found once more.
+  const isAnyAlive = members.some(
+    (member) => !isMe(member) && !ports.knownDead().has(member.workerId),
+  );
+  if (!isAnyAlive) await found(ports, entry);
+  else if (!((entry?.value.members ?? []) as readonly Member[]).some(isMe))
+    await join(
+      ports,
+      members.filter((member) => !isMe(member)),
+    );
+  else if (membership.isReady) membership.seeRecord(entry!.value);
+  else membership.giveUp();
+}
+
+/**
+ * Who may be a member: those of the record, and those of the generation that the record has accepted.
+ * A generation with newcomers needs the record's acceptance, so nobody else can be one.
+ */
+function candidatesOf(record: MembershipRecord | undefined): readonly Member[] {
+  const accepted = record?.vote?.accepted?.proposal as Proposal | undefined;
+  const all = [...(record?.members ?? []), ...(accepted?.members ?? [])] as readonly Member[];
+  return [...new Map(all.map((member) => [member.workerId, member])).values()];
 }
 
 /** Nobody lives: starts at the beginning, or at the newest whole checkpoint. */

@@ -81,6 +81,7 @@ export class GroupMembership {
   #futureBytes = 0;
   #stepStartedMs = 0;
   #behindSinceMs = 0;
+  #formedMs = 0;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
 
@@ -152,16 +153,13 @@ export class GroupMembership {
     const { me, peers, ledger, log } = this.#ports;
     if (proposal.generation <= this.#generation || this.#state === "gone") return;
     const isIn = proposal.members.some(({ workerId }) => workerId === me.workerId);
-    if (this.#state === "joining" && !(isIn && this.isReady)) {
-      // Taken in while it starts over, it could not do a member's part: its process starts anew.
-      if (isIn) this.#leave(proposal);
-      return;
-    }
+    if (this.#state === "joining" && !(isIn && this.isReady)) return;
     const before = this.#members;
     const isNew = this.#state === "joining";
     this.#generation = proposal.generation;
     this.#members = proposal.members;
     this.#decided = proposal;
+    this.#formedMs = this.#ports.clock.nowMs();
     this.#reduces.clear();
     const { generation, fromStep, cause } = proposal;
     const ids = proposal.members.map(({ workerId }) => workerId);
@@ -184,6 +182,7 @@ export class GroupMembership {
     this.#replay();
     for (const workerId of ids)
       if (workerId !== me.workerId && !peers.isConnected(workerId)) this.change.suspect(workerId);
+    if (this.rank === 0) void this.change.publish(proposal);
     void this.change.run();
   }
 
@@ -199,6 +198,14 @@ export class GroupMembership {
     };
     if (generation > this.#generation) this.adopt(proposal);
     else if (this.#state !== "joining") this.#leave(proposal);
+  }
+
+  /** Taken in while it starts over, it could not do a member's part: its process starts anew. */
+  giveUp(): void {
+    if (this.#state !== "joining" || this.isReady) return;
+    this.#state = "gone";
+    this.change.stop();
+    this.#ports.onGone("fenced");
   }
 
   /** Members differ by one step at most: whoever is behind asks, whoever is ahead of all sends. */
@@ -233,13 +240,27 @@ export class GroupMembership {
       peers.send(workerId, frame);
   }
 
+  #onNeed(workerId: string, step: number): void {
+    if (this.rank < 0 || this.#state === "gone") return;
+    const isAhead = step === this.#step - 1;
+    if (!isAhead || this.#heldStep === step) return this.#sendReduced(workerId, step);
+    // A newcomer has the state, not the last step's vector. Nobody else sends it either: the others
+    // compute the step again, and this worker's process starts anew.
+    const sinceMs = this.#ports.clock.nowMs() - this.#formedMs;
+    if (sinceMs >= catchUpMs / 2) this.#leave(this.#decided!);
+  }
+
   /** Now and then: what may have been lost is asked for again. */
   tick(): void {
     if (this.#state === "catching-up") {
       this.#askForStep();
       // Nobody has it any more: a new generation starts from what is left, and computes it again.
       const { clock } = this.#ports;
-      if (clock.nowMs() - this.#behindSinceMs > catchUpMs) this.change.request();
+      if (clock.nowMs() - this.#behindSinceMs > catchUpMs) {
+        // A newcomer whose donor died on the way lacks more than anybody still holds.
+        if (this.#step < this.#decided!.fromStep - 1) return this.#leave(this.#decided!);
+        this.change.request();
+      }
     }
     if (this.rank < 0 || this.#state === "gone") return;
     this.#reconnect();
@@ -421,6 +442,7 @@ export class GroupMembership {
       case "join":
         this.change.candidates.remove(from);
         if (this.rank >= 0 && this.#state !== "gone") void this.donor.add(from, this.#members);
+        else this.#ports.peers.drop(from);
         return;
       case "ready":
         this.#onReady(from, message as unknown as Ready);
@@ -429,7 +451,7 @@ export class GroupMembership {
         this.change.request();
         return;
       case "need":
-        this.#sendReduced(from, Number(message["step"]));
+        this.#onNeed(from, Number(message["step"]));
         return;
       case "leave":
         this.change.leaving.add(String(message["workerId"]));
