@@ -1,0 +1,39 @@
+/** Runs the tests with what they need: `npm test [-- PATTERN …]`. */
+import { spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { AppError } from "@coxswain/domain";
+import { setUp } from "./lib/set-up.ts";
+
+const testTimeoutMs = 120_000;
+const patterns = process.argv.slice(2);
+const all = [
+  "libs/**/*.test.ts",
+  "services/**/*.test.ts",
+  "test/contract/**/*.test.ts",
+  "test/sim/**/*.test.ts",
+  "test/e2e/**/*.test.ts",
+];
+
+try {
+  const ready = await setUp({
+    environment: process.env,
+    native: false,
+    onLine: (line) => console.error(line),
+  });
+  const args = [
+    "--test",
+    `--test-timeout=${testTimeoutMs}`,
+    "--test-force-exit",
+    `--test-concurrency=${Math.min(4, availableParallelism())}`,
+    ...(patterns.length > 0 ? patterns : all),
+  ];
+  const child = spawn(process.execPath, args, {
+    stdio: "inherit",
+    env: { ...process.env, NATS_SERVER_BIN: ready.natsBinary },
+  });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
+  child.on("exit", (code) => process.exit(code ?? 1));
+} catch (error) {
+  console.error(error instanceof AppError ? `${error.message}\nWhat to do: ${error.fix}` : error);
+  process.exit(1);
+}

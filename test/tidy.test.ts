@@ -1,0 +1,171 @@
+/** Rules that no linter knows. Each says what to do instead. */
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { test } from "node:test";
+import { errorCodes } from "@coxswain/domain";
+
+const root = resolve(import.meta.dirname, "..");
+const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+})
+  .split("\n")
+  .filter((file) => file !== "" && existsSync(join(root, file)));
+const read = (file: string) => readFileSync(join(root, file), "utf8");
+const code = tracked.filter((file) => /\.(ts|mjs)$/.test(file));
+const product = code.filter((file) => !/\.test\.ts$|^test\/|testing\.ts$/.test(file));
+const services = readdirSync(join(root, "services"));
+
+/** Lines of these files that match, as `file:line`. */
+function found(files: readonly string[], pattern: RegExp): string[] {
+  return files.flatMap((file) =>
+    read(file)
+      .split("\n")
+      .flatMap((line, index) => (pattern.test(line) ? [`${file}:${index + 1}`] : [])),
+  );
+}
+
+test("randomness is an argument: Math.random stands in one file, which tames it", () => {
+  deepEqual(
+    found(
+      product.filter((file) => file !== "libs/engine/src/deterministic.ts"),
+      /Math\.random\(/,
+    ),
+    [],
+  );
+});
+
+test("subjects are spelled in libs/events and libs/bus only, but for signs of life", () => {
+  const elsewhere = product.filter((file) => !/^libs\/(events|bus)\//.test(file));
+  deepEqual(found(elsewhere, /["'`](evt|dead|log)\.v1/), []);
+});
+
+test("services never import each other", () => {
+  const files = product.filter((file) => file.startsWith("services/"));
+  const guilty = files.filter((file) => {
+    const own = file.split("/")[1];
+    return services.some(
+      (name) =>
+        name !== own &&
+        new RegExp(`from "(@coxswain/${name}"|.*services/${name}/)`).test(read(file)),
+    );
+  });
+  deepEqual(guilty, []);
+});
+
+test("libs never import services", () => {
+  deepEqual(
+    found(
+      product.filter((file) => file.startsWith("libs/")),
+      /from ".*services\//,
+    ),
+    [],
+  );
+});
+
+test("each service has the same files", () => {
+  for (const service of services) {
+    for (const file of [
+      "README.md",
+      "package.json",
+      "src/main.ts",
+      "src/config.ts",
+      "src/service.ts",
+    ]) {
+      ok(
+        existsSync(join(root, "services", service, file)),
+        `services/${service}/${file} is missing`,
+      );
+    }
+    ok(
+      existsSync(join(root, "services", service, "src/decide")),
+      `services/${service} decides nowhere`,
+    );
+  }
+});
+
+test("each service's README says what it hears, says, keeps, bounds, and how it fails", () => {
+  for (const service of services) {
+    const text = read(`services/${service}/README.md`);
+    for (const word of ["hears", "says", "keeps", "bounds", "fails how"])
+      ok(text.includes(`**${word}**`), `${service}: ${word}`);
+  }
+});
+
+test("decisions are synchronous", () => {
+  const decisions = product.filter((file) => file.includes("/decide/"));
+  ok(decisions.length > 5);
+  deepEqual(found(decisions, /\bawait\b|\basync\b/), []);
+});
+
+test("only main files, scripts and benchmarks read the environment", () => {
+  const files = product.filter(
+    (file) => !/main\.ts$|^scripts\/|^benchmarks\/|^libs\/cli\/bin\//.test(file),
+  );
+  deepEqual(found(files, /process\.env\b/), []);
+});
+
+test("no path of one machine, no address of a registry", () => {
+  const texts = tracked.filter(
+    (file) => /\.(ts|mjs|json|md|ya?ml|sh)$|^\.ci\/run$/.test(file) && file !== "test/tidy.test.ts",
+  );
+  deepEqual(found(texts, /(^|[^\w.~])\/(work|home|root)\/\w/), []);
+  deepEqual(found(texts, /https?:\/\/[\w.-]*(registry|mirror|proxy)[\w.-]*\//), []);
+});
+
+test("the lock file carries no resolved addresses", () => {
+  deepEqual(found(["package-lock.json"], /"resolved": "http/), []);
+});
+
+test("each error code says what to do, in a sentence", () => {
+  for (const [name, { fix, status }] of Object.entries(errorCodes)) {
+    ok(/^[A-Z`].*[.]$|\}\.$/.test(fix), `${name}: ${fix}`);
+    ok(status >= 400 && status < 600, name);
+  }
+});
+
+test("each library that we lean on is named in ADR 0007", () => {
+  const adr = read("docs/adr/0007-libraries.md");
+  const names = new Set(
+    tracked
+      .filter((file) => /(^|\/)package\.json$/.test(file))
+      .flatMap((file) => {
+        const { dependencies = {}, devDependencies = {} } = JSON.parse(read(file)) as {
+          dependencies?: Record<string, string>;
+          devDependencies?: Record<string, string>;
+        };
+        return Object.keys({ ...dependencies, ...devDependencies });
+      })
+      .filter((name) => !/^@coxswain\/|^@types\//.test(name)),
+  );
+  const isNamed = (name: string) =>
+    adr.includes(name) || (name.startsWith("@") && adr.includes(`${name.split("/")[0]}/`));
+  deepEqual(
+    [...names].filter((name) => !isNamed(name)),
+    [],
+  );
+});
+
+test("no test is skipped for ever, and none runs alone", () => {
+  deepEqual(
+    found(
+      code.filter((file) => /\.test\.ts$/.test(file) && file !== "test/tidy.test.ts"),
+      /\b(test|it|describe)\.(only|todo)\b/,
+    ),
+    [],
+  );
+});
+
+test("commands in the README exist", () => {
+  const scripts = Object.keys(
+    (JSON.parse(read("package.json")) as { scripts: Record<string, string> }).scripts,
+  );
+  const named = [...read("README.md").matchAll(/npm run ([a-z]+)/g)].map(([, name]) => name!);
+  equal(
+    named.every((name) => scripts.includes(name)),
+    true,
+    named.join(),
+  );
+});
