@@ -99,7 +99,7 @@ function tensorOf(name: string, entry: unknown, data: Uint8Array, begin: number)
   if (from !== begin || to !== begin + size * 4 || to > data.length)
     throw damaged(`${name} of shape [${shape}] lies at ${from} to ${to}`);
   // A copy, since a Float32Array must start on a multiple of four.
-  return { name, shape, values: new Float32Array(data.slice(from, to).buffer) };
+  return { name, shape, values: new Float32Array(Uint8Array.from(data.subarray(from, to)).buffer) };
 }
 
 function damaged(why: string, cause?: unknown): AppError {
