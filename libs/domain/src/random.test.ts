@@ -47,3 +47,27 @@ test("another place gives other numbers, the same place the same", () => {
   deepEqual(draw(1, 2), draw(1, 2));
   ok(draw(1, 2)[0] !== draw(1, 3)[0] && draw(1, 2)[0] !== draw(2, 2)[0]);
 });
+
+test("the numbers are those that older jobs were started with", () => {
+  const uniform = new Float32Array(5);
+  fillUniform({ seed: 1, purpose: 1 }, uniform);
+  const normal = new Float32Array(3);
+  fillNormal({ seed: 1, purpose: 1 }, normal);
+  deepEqual(
+    [...uniform, ...normal],
+    [
+      0.6320756077766418, 0.17552727460861206, 0.8324856758117676, 0.011640489101409912,
+      0.9098516702651978, -0.9593491554260254, 0.5377829670906067, -0.4004116654396057,
+    ],
+  );
+});
+
+test("a shorter draw is the beginning of a longer one", () => {
+  const draw = (length: number, fill: typeof fillUniform) => {
+    const out = new Float32Array(length);
+    fill({ seed: 9, purpose: 3, a: 4, b: 5 }, out);
+    return [...out];
+  };
+  for (const fill of [fillUniform, fillNormal])
+    deepEqual(draw(7, fill), draw(100, fill).slice(0, 7));
+});
