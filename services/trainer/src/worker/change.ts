@@ -106,8 +106,10 @@ export class Change {
     this.#highestBallot = 0;
     this.#isRequested = false;
     const members = new Set(this.#ports.members().map(({ workerId }) => workerId));
-    for (const set of [this.suspects, this.leaving])
-      for (const worker of [...set]) if (!members.has(worker)) set.delete(worker);
+    // What others say of a member counts for one generation; the own connection counts longer.
+    for (const worker of [...this.suspects])
+      if (!members.has(worker) || this.#ports.isConnected(worker)) this.suspects.delete(worker);
+    for (const worker of [...this.leaving]) if (!members.has(worker)) this.leaving.delete(worker);
     this.#wake();
     const later = this.#later;
     this.#later = [];
