@@ -20,12 +20,13 @@ export const peerOptions = {
 
 export interface Peer {
   readonly name: string;
-  /** Runs a script of the peers' folder in so many processes; returns the last line as JSON. */
+  readonly python: string;
+  /** Runs a script of the peers' folder in so many processes; returns its lines of JSON. */
   run(
     script: string,
     processes: number,
     args: readonly string[],
-  ): Promise<Readonly<Record<string, unknown>>>;
+  ): Promise<readonly Readonly<Record<string, unknown>>[]>;
 }
 
 /** Undefined with one line that says why, where there is none. */
@@ -99,6 +100,7 @@ function buildPeer(
   const launcher = ["-m", "torch.distributed.run", "--standalone"];
   return {
     name: `torch ${version}`,
+    python,
     run: async (script, processes, args) => {
       const launch = processes === 1 ? [] : [...launcher, `--nproc-per-node=${processes}`];
       const { stdout } = await run(python, [...launch, join(folder, script), ...args], {
@@ -107,8 +109,8 @@ function buildPeer(
         timeout: runTimeoutMs,
         killSignal: "SIGTERM",
       });
-      const line = stdout.trim().split("\n").at(-1) ?? "";
-      return JSON.parse(line) as Readonly<Record<string, unknown>>;
+      const lines = stdout.split("\n").filter((line) => line.startsWith("{"));
+      return lines.map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>);
     },
   };
 }

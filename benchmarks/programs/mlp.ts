@@ -1,6 +1,7 @@
 /** The multi-layer perceptron of the peers' scripts: 784-512-256-10. */
 import { accuracy, crossEntropy, defineProgram, mnist, momentum, tf } from "@coxswain/program";
 
+// biome-ignore lint/style/noDefaultExport: a program is the default export of its module
 export default defineProgram({
   data: mnist,
   model: () =>
