@@ -86,7 +86,8 @@ export async function openBenchExchange(options: BenchExchangeOptions): Promise<
       const present = step;
       step += 1;
       const reduce = reduceOf(present);
-      for (const [index, piece] of pieces.entries()) reduce.give(piece as Piece, index ? zero : input);
+      for (const [index, piece] of pieces.entries())
+        reduce.give(piece as Piece, index ? zero : input);
       await doneOf(present).promise;
       reduces.delete(present);
       whole.delete(present);
@@ -97,11 +98,7 @@ export async function openBenchExchange(options: BenchExchangeOptions): Promise<
 }
 
 /** The higher rank connects; resolves when all pairs are connected. */
-async function connectAll(
-  peers: Peers,
-  rank: number,
-  addresses: readonly string[],
-): Promise<void> {
+async function connectAll(peers: Peers, rank: number, addresses: readonly string[]): Promise<void> {
   for (let other = 0; other < rank; other += 1) await peers.connect(`r${other}`, addresses[other]!);
   while (addresses.some((_, other) => other !== rank && !peers.isConnected(`r${other}`)))
     await new Promise((resolve) => setTimeout(resolve, 5));

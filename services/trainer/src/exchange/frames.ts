@@ -2,7 +2,7 @@
  * Frames between workers: a fixed header of 32 bytes, little-endian, then the payload.
  *
  *   0 magic u32 | 4 type u8 | 5 zero u8 | 6 lo u16 | 8 size u16 | 10 slice u16 | 12 generation u32
- *   16 step u32 | 20 offset u32 (bytes) | 24 length u32 (bytes) | 28 crc32 of the payload u32
+ *   16 step u32 | 20 offset u32 (bytes) | 24 length u32 (bytes) | 28 crc32 of all the rest u32
  *
  * Anything that is not such a frame closes the connection.
  */
@@ -48,8 +48,12 @@ export function encodeFrame(head: FrameHead, payload: Uint8Array): Buffer {
   frame.writeUInt32LE(head.step, 16);
   frame.writeUInt32LE(head.offset, 20);
   frame.writeUInt32LE(payload.length, 24);
-  frame.writeUInt32LE(crc32(frame.subarray(headBytes)), 28);
+  frame.writeUInt32LE(checksumOf(frame), 28);
   return frame;
+}
+
+function checksumOf(frame: Buffer): number {
+  return crc32(frame.subarray(headBytes), crc32(frame.subarray(0, headBytes - 4)));
 }
 
 /** A message of the control protocol, as JSON. */
@@ -98,7 +102,7 @@ export class FrameParser {
       if (this.#bytes < headBytes + length) return;
       const whole = this.#take(headBytes + length);
       const payload = whole.subarray(headBytes);
-      if (crc32(payload) !== whole.readUInt32LE(28)) {
+      if (checksumOf(whole) !== whole.readUInt32LE(28)) {
         yield { kind: "nonsense", reason: "the checksum differs" };
         return;
       }

@@ -106,14 +106,19 @@ export class Change {
     this.#highestBallot = 0;
     this.#isRequested = false;
     const members = new Set(this.#ports.members().map(({ workerId }) => workerId));
-    // What others say of a member counts for one generation; the own connection counts longer.
-    for (const worker of [...this.suspects])
-      if (!members.has(worker) || this.#ports.isConnected(worker)) this.suspects.delete(worker);
+    this.#forgetHearsay();
+    for (const worker of [...this.suspects]) if (!members.has(worker)) this.suspects.delete(worker);
     for (const worker of [...this.leaving]) if (!members.has(worker)) this.leaving.delete(worker);
     this.#wake();
     const later = this.#later;
     this.#later = [];
     for (const { from, message } of later) this.receive(from, message);
+  }
+
+  /** What others say of a member counts for one round; the own connection counts longer. */
+  #forgetHearsay(): void {
+    for (const worker of [...this.suspects])
+      if (this.#ports.isConnected(worker)) this.suspects.delete(worker);
   }
 
   /** Agree on a new generation from the steps that the members have, whoever they are. */
@@ -215,7 +220,10 @@ export class Change {
         new Set(round.promises.keys()),
         this.#ports.knownDead(),
       );
-      if (quorum.kind === "none") return this.#waits(quorum.reason);
+      if (quorum.kind === "none") {
+        this.#forgetHearsay();
+        return this.#waits(quorum.reason);
+      }
       if (quorum.kind === "with-record" && !(await this.#askRecord(round))) return false;
       const joining = quorum.kind === "majority" && candidate !== undefined ? [candidate] : [];
       const proposal = this.#proposal(round, joining);
