@@ -160,6 +160,7 @@ async function* listen(connection: NatsConnection, subject: string, signal: Abor
   const subscription = connection.subscribe(subject);
   const stop = () => subscription.unsubscribe();
   signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop(); // Before there was a listener.
   try {
     for await (const message of subscription)
       yield { subject: message.subject, payload: message.json<unknown>() };

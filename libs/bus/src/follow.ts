@@ -87,6 +87,7 @@ async function openSource(ports: FollowPorts, options: FollowOptions, next: numb
   const stop = () => messages.stop();
   const stopListening = ports.onReconnect(stop);
   options.signal?.addEventListener("abort", stop, { once: true });
+  if (options.signal?.aborted) stop(); // While the source was being opened.
   return {
     messages,
     pending: info.num_pending,

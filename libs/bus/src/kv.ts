@@ -109,6 +109,7 @@ async function* watch<Value>(
     const stop = () => entries.stop();
     const stopListening = ports.onReconnect(stop);
     options.signal.addEventListener("abort", stop, { once: true });
+    if (options.signal.aborted) stop(); // Before there was a listener.
     try {
       for await (const entry of entries) {
         const { key, operation, revision } = entry;

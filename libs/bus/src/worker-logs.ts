@@ -45,6 +45,7 @@ export async function* followLogs(
   const messages = await consumer.consume({ max_messages: 256 });
   const stop = () => messages.stop();
   options.signal.addEventListener("abort", stop, { once: true });
+  if (options.signal.aborted) stop(); // Before there was a listener.
   try {
     for await (const message of messages) {
       yield { ...message.json<LogLine>(), sequence: message.seq };
