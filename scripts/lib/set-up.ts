@@ -1,6 +1,8 @@
 /** The set-up that demo, tests and `npm run setup` share. */
+
+import { AppError } from "@coxswain/domain";
 import { cacheFolder, ensureNatsServer } from "@coxswain/embedded";
-import { availableEngines } from "@coxswain/engine";
+import { availableEngines, installNative } from "@coxswain/engine";
 
 export interface SetUp {
   readonly natsBinary: string;
@@ -22,8 +24,18 @@ export async function setUp({ environment, native, onLine }: SetUpOptions): Prom
   const nats = await ensureNatsServer({ environment, onProgress: onLine });
   onLine(`set-up: nats-server ${nats.version} (${nats.origin})`);
   const cacheDir = cacheFolder(environment);
-  void native;
+  if (native) await bringNative(cacheDir, onLine);
   const [best] = await availableEngines({ cacheDir });
   onLine(`set-up: engine ${best!.text}`);
   return { natsBinary: nats.path, cacheDir, engine: best!.name, ms: performance.now() - startedMs };
+}
+
+/** The platform trains without it, slower: a failure is one line. */
+async function bringNative(cacheDir: string, onLine: (line: string) => void): Promise<void> {
+  try {
+    await installNative({ cacheDir, onProgress: onLine });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    onLine(`set-up: the wasm engine will train: ${error.message.replace(/^\[[a-z-]+\] /, "")}`);
+  }
 }

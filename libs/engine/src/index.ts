@@ -1,3 +1,5 @@
+export { type Installed, type InstallOptions, installNative } from "./install-native.ts";
+export { engineEnvironment } from "./native-place.ts";
 export { availableEngines, type EngineOptions, openEngine } from "./open-engine.ts";
 export type {
   CompiledProgram,

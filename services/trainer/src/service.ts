@@ -3,7 +3,7 @@ import { availableParallelism, totalmem } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bus, NodeRecord, WantedWorker } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
-import { availableEngines } from "@coxswain/engine";
+import { availableEngines, engineEnvironment } from "@coxswain/engine";
 import { Agent, type AgentPorts } from "./agent/agent.ts";
 import type { Config } from "./config.ts";
 
@@ -34,6 +34,7 @@ function workerVariables(
   folder: string,
 ): Record<string, string> {
   return {
+    ...engineEnvironment(wanted.engine.name),
     NATS_URL: config.NATS_URL,
     NATS_REPLICAS: String(config.NATS_REPLICAS),
     LOG_LEVEL: config.LOG_LEVEL,

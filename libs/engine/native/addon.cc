@@ -1,0 +1,423 @@
+// A small N-API addon over TensorFlow's C API. It is the `binding` that tfjs-node's
+// NodeJSKernelBackend (plain JavaScript) expects, and adds context options and reads straight into
+// the caller's memory, shared or not.
+//
+// A JavaScript number names one tensor handle; numbers are never used twice. One TensorFlow context
+// per process, one table of handles per JavaScript environment (main thread, each worker thread).
+// Every exported function runs inside `guard`: C++ throws Error, JavaScript sees TensorFlow's words.
+#include <node_api.h>
+#include <tensorflow/c/c_api.h>
+#include <tensorflow/c/eager/c_api.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace {
+
+struct Error {
+  std::string message;
+};
+
+[[noreturn]] void fail(const std::string& message) { throw Error{message}; }
+
+void check(napi_status status) {
+  if (status != napi_ok) fail("wrong argument (N-API status " + std::to_string(status) + ")");
+}
+
+// A TF_Status that turns a failure into an exception.
+class Status {
+ public:
+  ~Status() { TF_DeleteStatus(status_); }
+  operator TF_Status*() { return status_; }
+  void check(const std::string& what) {
+    if (TF_GetCode(status_) != TF_OK) fail(what + ": " + TF_Message(status_));
+  }
+
+ private:
+  TF_Status* status_ = TF_NewStatus();
+};
+
+template <class T, void (*Delete)(T*)>
+struct Deleter {
+  void operator()(T* pointer) const {
+    if (pointer != nullptr) Delete(pointer);
+  }
+};
+template <class T, void (*Delete)(T*)>
+using Owned = std::unique_ptr<T, Deleter<T, Delete>>;
+using Tensor = Owned<TF_Tensor, TF_DeleteTensor>;
+using Handle = Owned<TFE_TensorHandle, TFE_DeleteTensorHandle>;
+using Op = Owned<TFE_Op, TFE_DeleteOp>;
+
+// ---- the context of the process, the table of the environment ----
+
+std::mutex context_mutex;
+TFE_Context* context = nullptr;  // Never freed: TensorFlow's threads may outlive JavaScript.
+
+struct Table {
+  std::unordered_map<int64_t, Handle> handles;
+  int64_t next = 1;
+};
+
+Table& tableOf(napi_env env) {
+  void* table;
+  check(napi_get_instance_data(env, &table));
+  return *static_cast<Table*>(table);
+}
+
+TFE_Context* contextWith(const uint8_t* config, size_t bytes) {
+  std::lock_guard<std::mutex> lock(context_mutex);
+  if (context == nullptr) {
+    Status status;
+    Owned<TFE_ContextOptions, TFE_DeleteContextOptions> options(TFE_NewContextOptions());
+    if (bytes > 0) TFE_ContextOptionsSetConfig(options.get(), config, bytes, status);
+    status.check("ConfigProto");
+    context = TFE_NewContext(options.get(), status);
+    status.check("TFE_NewContext");
+  }
+  return context;
+}
+
+// ---- JavaScript values ----
+
+std::string text(napi_env env, napi_value value) {
+  size_t length;
+  check(napi_get_value_string_utf8(env, value, nullptr, 0, &length));
+  std::string result(length, 0);
+  check(napi_get_value_string_utf8(env, value, &result[0], length + 1, &length));
+  return result;
+}
+
+double number(napi_env env, napi_value value) {
+  double result;
+  check(napi_get_value_double(env, value, &result));
+  return result;
+}
+
+int64_t integer(napi_env env, napi_value value) {
+  int64_t result;
+  check(napi_get_value_int64(env, value, &result));
+  return result;
+}
+
+bool boolean(napi_env env, napi_value value) {
+  napi_value coerced;
+  bool result;
+  check(napi_coerce_to_bool(env, value, &coerced));
+  check(napi_get_value_bool(env, coerced, &result));
+  return result;
+}
+
+napi_value property(napi_env env, napi_value object, const char* name) {
+  napi_value value;
+  check(napi_get_named_property(env, object, name, &value));
+  return value;
+}
+
+bool isArray(napi_env env, napi_value value) {
+  bool result;
+  check(napi_is_array(env, value, &result));
+  return result;
+}
+
+uint32_t length(napi_env env, napi_value array) {
+  uint32_t result;
+  check(napi_get_array_length(env, array, &result));
+  return result;
+}
+
+napi_value element(napi_env env, napi_value array, uint32_t index) {
+  napi_value value;
+  check(napi_get_element(env, array, index, &value));
+  return value;
+}
+
+std::vector<int64_t> integers(napi_env env, napi_value array) {
+  std::vector<int64_t> result(length(env, array));
+  for (uint32_t i = 0; i < result.size(); i++) result[i] = integer(env, element(env, array, i));
+  return result;
+}
+
+napi_value make(napi_env env, double number) {
+  napi_value value;
+  check(napi_create_double(env, number, &value));
+  return value;
+}
+
+napi_value nothing(napi_env env) {
+  napi_value value;
+  check(napi_get_undefined(env, &value));
+  return value;
+}
+
+// A typed array over an ArrayBuffer or a SharedArrayBuffer; nothing is copied.
+struct View {
+  void* data;
+  size_t bytes;
+};
+
+View viewOf(napi_env env, napi_value value) {
+  bool isTyped;
+  check(napi_is_typedarray(env, value, &isTyped));
+  if (!isTyped) fail("a typed array is expected");
+  napi_typedarray_type type;
+  size_t count;
+  View view;
+  check(napi_get_typedarray_info(env, value, &type, &count, &view.data, nullptr, nullptr));
+  static const int size[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  view.bytes = count * size[type];
+  return view;
+}
+
+// ---- tensors ----
+
+int64_t keep(napi_env env, TFE_TensorHandle* handle) {
+  Table& table = tableOf(env);
+  table.handles.emplace(table.next, Handle(handle));
+  return table.next++;
+}
+
+TFE_TensorHandle* find(napi_env env, int64_t id) {
+  auto& handles = tableOf(env).handles;
+  auto found = handles.find(id);
+  if (found == handles.end()) fail("there is no tensor " + std::to_string(id));
+  return found->second.get();
+}
+
+Tensor resolve(TFE_TensorHandle* handle) {
+  Status status;
+  Tensor tensor(TFE_TensorHandleResolve(handle, status));
+  status.check("reading a tensor");
+  return tensor;
+}
+
+// (shape, dtype, typed array) -> id
+napi_value createTensor(napi_env env, napi_value* arguments) {
+  auto shape = integers(env, arguments[0]);
+  auto type = static_cast<TF_DataType>(integer(env, arguments[1]));
+  if (type == TF_STRING) fail("string tensors are not supported");
+  View view = viewOf(env, arguments[2]);
+  size_t bytes = TF_DataTypeSize(type);
+  for (auto dimension : shape) bytes *= dimension;
+  if (view.bytes != bytes) fail("createTensor: " + std::to_string(view.bytes) + " bytes instead of " + std::to_string(bytes));
+  Tensor tensor(TF_AllocateTensor(type, shape.data(), shape.size(), bytes));
+  if (bytes > 0) memcpy(TF_TensorData(tensor.get()), view.data, bytes);
+  Status status;
+  TFE_TensorHandle* handle = TFE_NewTensorHandle(tensor.get(), status);
+  status.check("createTensor");
+  return make(env, keep(env, handle));
+}
+
+napi_value deleteTensor(napi_env env, napi_value* arguments) {
+  if (tableOf(env).handles.erase(integer(env, arguments[0])) == 0) fail("deleteTensor: no such tensor");
+  return nothing(env);
+}
+
+// id -> new typed array
+napi_value tensorDataSync(napi_env env, napi_value* arguments) {
+  Tensor tensor = resolve(find(env, integer(env, arguments[0])));
+  size_t bytes = TF_TensorByteSize(tensor.get());
+  napi_typedarray_type type;
+  size_t size = 4;
+  switch (TF_TensorType(tensor.get())) {
+    case TF_FLOAT:
+    case TF_COMPLEX64:
+      type = napi_float32_array;
+      break;
+    case TF_INT32:
+      type = napi_int32_array;
+      break;
+    case TF_BOOL:
+    case TF_UINT8:
+      type = napi_uint8_array;
+      size = 1;
+      break;
+    case TF_INT64:
+      type = napi_bigint64_array;
+      size = 8;
+      break;
+    default:
+      fail("tensorDataSync: unsupported dtype " + std::to_string(TF_TensorType(tensor.get())));
+  }
+  void* data;
+  napi_value buffer, result;
+  check(napi_create_arraybuffer(env, bytes, &data, &buffer));
+  if (bytes > 0) memcpy(data, TF_TensorData(tensor.get()), bytes);
+  check(napi_create_typedarray(env, type, bytes / size, buffer, 0, &result));
+  return result;
+}
+
+// (id, typed array): the values go straight into the caller's memory.
+napi_value tensorReadInto(napi_env env, napi_value* arguments) {
+  Tensor tensor = resolve(find(env, integer(env, arguments[0])));
+  View view = viewOf(env, arguments[1]);
+  size_t bytes = TF_TensorByteSize(tensor.get());
+  if (bytes != view.bytes) fail("tensorReadInto: the tensor has " + std::to_string(bytes) + " bytes, the view " + std::to_string(view.bytes));
+  memcpy(view.data, TF_TensorData(tensor.get()), bytes);
+  return nothing(env);
+}
+
+// ---- operators ----
+
+void setListAttribute(napi_env env, TFE_Op* op, const char* name, int type, napi_value value) {
+  auto values = integers(env, value);
+  if (type == TF_ATTR_INT) {
+    TFE_OpSetAttrIntList(op, name, values.data(), values.size());
+  } else if (type == TF_ATTR_TYPE) {
+    std::vector<TF_DataType> types;
+    for (auto each : values) types.push_back(static_cast<TF_DataType>(each));
+    TFE_OpSetAttrTypeList(op, name, types.data(), types.size());
+  } else if (type == TF_ATTR_SHAPE) {
+    Status status;
+    TFE_OpSetAttrShape(op, name, values.data(), values.size(), status);
+    status.check(name);
+  } else {
+    fail(std::string("attribute ") + name + ": unsupported list of type " + std::to_string(type));
+  }
+}
+
+// {name, type: TF_ATTR_*, value: scalar or array}
+void setAttribute(napi_env env, TFE_Op* op, napi_value attribute) {
+  std::string owned = text(env, property(env, attribute, "name"));
+  const char* name = owned.c_str();
+  napi_value value = property(env, attribute, "value");
+  int type = integer(env, property(env, attribute, "type"));
+  if (type == TF_ATTR_FLOAT && isArray(env, value)) {
+    std::vector<float> values;
+    for (uint32_t i = 0; i < length(env, value); i++) values.push_back(number(env, element(env, value, i)));
+    TFE_OpSetAttrFloatList(op, name, values.data(), values.size());
+    return;
+  }
+  if (isArray(env, value)) return setListAttribute(env, op, name, type, value);
+  switch (type) {
+    case TF_ATTR_STRING: {
+      std::string content = text(env, value);
+      TFE_OpSetAttrString(op, name, content.data(), content.size());
+      return;
+    }
+    case TF_ATTR_INT:
+      return TFE_OpSetAttrInt(op, name, integer(env, value));
+    case TF_ATTR_FLOAT:
+      return TFE_OpSetAttrFloat(op, name, number(env, value));
+    case TF_ATTR_BOOL:
+      return TFE_OpSetAttrBool(op, name, boolean(env, value));
+    case TF_ATTR_TYPE:
+      return TFE_OpSetAttrType(op, name, static_cast<TF_DataType>(integer(env, value)));
+    default:
+      fail("attribute " + owned + ": unsupported type " + std::to_string(type));
+  }
+}
+
+// {id, shape, dtype}
+napi_value describe(napi_env env, Handle handle) {
+  Status status;
+  int dimensions = TFE_TensorHandleNumDims(handle.get(), status);
+  status.check("shape");
+  napi_value object, shape;
+  check(napi_create_object(env, &object));
+  check(napi_create_array_with_length(env, dimensions, &shape));
+  for (int i = 0; i < dimensions; i++) check(napi_set_element(env, shape, i, make(env, TFE_TensorHandleDim(handle.get(), i, status))));
+  check(napi_set_named_property(env, object, "shape", shape));
+  check(napi_set_named_property(env, object, "dtype", make(env, TFE_TensorHandleDataType(handle.get()))));
+  check(napi_set_named_property(env, object, "id", make(env, keep(env, handle.release()))));
+  return object;
+}
+
+// (operator, attributes, input ids, number of outputs) -> [{id, shape, dtype}]
+napi_value executeOp(napi_env env, napi_value* arguments) {
+  std::string name = text(env, arguments[0]);
+  Status status;
+  Op op(TFE_NewOp(contextWith(nullptr, 0), name.c_str(), status));
+  status.check(name);
+  for (uint32_t i = 0; i < length(env, arguments[1]); i++) setAttribute(env, op.get(), element(env, arguments[1], i));
+  for (int64_t id : integers(env, arguments[2])) {
+    TFE_OpAddInput(op.get(), find(env, id), status);
+    status.check(name);
+  }
+  int count = integer(env, arguments[3]);
+  std::vector<TFE_TensorHandle*> outputs(count + 1);
+  TFE_Execute(op.get(), outputs.data(), &count, status);
+  status.check(name);
+  std::vector<Handle> owned;
+  for (int i = 0; i < count; i++) owned.emplace_back(outputs[i]);
+  napi_value result;
+  check(napi_create_array_with_length(env, count, &result));
+  for (int i = 0; i < count; i++) check(napi_set_element(env, result, i, describe(env, std::move(owned[i]))));
+  return result;
+}
+
+// ---- the module ----
+
+// (bytes of a ConfigProto): makes the context; the first one of the process counts.
+napi_value init(napi_env env, napi_value* arguments) {
+  View config = viewOf(env, arguments[0]);
+  contextWith(static_cast<uint8_t*>(config.data), config.bytes);
+  return nothing(env);
+}
+
+napi_value isUsingGpuDevice(napi_env env, napi_value*) {
+  napi_value result;
+  check(napi_get_boolean(env, false, &result));
+  return result;
+}
+
+napi_value getNumOfTensors(napi_env env, napi_value*) { return make(env, tableOf(env).handles.size()); }
+napi_value getNumOfSavedModels(napi_env env, napi_value*) { return make(env, 0); }
+
+template <napi_value (*Function)(napi_env, napi_value*)>
+napi_value guard(napi_env env, napi_callback_info info) {
+  size_t count = 4;
+  napi_value arguments[4];  // Missing ones arrive as undefined.
+  try {
+    check(napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr));
+    return Function(env, arguments);
+  } catch (const Error& error) {
+    napi_throw_error(env, nullptr, error.message.c_str());
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, error.what());
+  }
+  return nullptr;
+}
+
+template <napi_value (*Function)(napi_env, napi_value*)>
+void define(napi_env env, napi_value exports, const char* name) {
+  napi_value function;
+  check(napi_create_function(env, name, NAPI_AUTO_LENGTH, guard<Function>, nullptr, &function));
+  check(napi_set_named_property(env, exports, name, function));
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  try {
+    check(napi_set_instance_data(env, new Table, [](napi_env, void* table, void*) { delete static_cast<Table*>(table); }, nullptr));
+    define<init>(env, exports, "init");
+    define<createTensor>(env, exports, "createTensor");
+    define<deleteTensor>(env, exports, "deleteTensor");
+    define<tensorDataSync>(env, exports, "tensorDataSync");
+    define<tensorReadInto>(env, exports, "tensorReadInto");
+    define<executeOp>(env, exports, "executeOp");
+    define<isUsingGpuDevice>(env, exports, "isUsingGpuDevice");
+    define<getNumOfTensors>(env, exports, "getNumOfTensors");
+    define<getNumOfSavedModels>(env, exports, "getNumOfSavedModels");
+    const struct {
+      const char* name;
+      int value;
+    } constants[] = {{"TF_FLOAT", TF_FLOAT},       {"TF_INT32", TF_INT32},         {"TF_INT64", TF_INT64},         {"TF_BOOL", TF_BOOL},
+                     {"TF_COMPLEX64", TF_COMPLEX64}, {"TF_STRING", TF_STRING},       {"TF_RESOURCE", TF_RESOURCE},   {"TF_UINT8", TF_UINT8},
+                     {"TF_ATTR_STRING", TF_ATTR_STRING}, {"TF_ATTR_INT", TF_ATTR_INT}, {"TF_ATTR_FLOAT", TF_ATTR_FLOAT}, {"TF_ATTR_BOOL", TF_ATTR_BOOL},
+                     {"TF_ATTR_TYPE", TF_ATTR_TYPE}, {"TF_ATTR_SHAPE", TF_ATTR_SHAPE}};
+    for (auto& constant : constants) check(napi_set_named_property(env, exports, constant.name, make(env, constant.value)));
+    napi_value version;
+    check(napi_create_string_utf8(env, TF_Version(), NAPI_AUTO_LENGTH, &version));
+    check(napi_set_named_property(env, exports, "TF_Version", version));
+  } catch (const Error& error) {
+    napi_throw_error(env, nullptr, error.message.c_str());
+  }
+  return exports;
+}

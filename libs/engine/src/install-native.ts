@@ -1,0 +1,241 @@
+/**
+ * Brings the native engine: TensorFlow's C library out of PyPI's wheel, and our addon, built with
+ * the user's compiler. What is there already is not brought again; what fails leaves nothing half.
+ */
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { access, mkdir, mkdtemp, readdir, rename, rm, statfs, symlink } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { AppError } from "@coxswain/domain";
+import {
+  engineEnvironment,
+  type NativePlace,
+  nativePlace,
+  tensorflowVersion,
+} from "./native-place.ts";
+
+const run = promisify(execFile);
+
+const wheelSha256 = "2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c";
+const wheelMegabytes = 274;
+const diskBytesMin = 3 * 1024 ** 3;
+const downloadTimeoutMs = 900_000;
+const buildTimeoutMs = 300_000;
+const progressMs = 5000;
+
+const headers = [
+  "tensorflow/c/c_api.h",
+  "tensorflow/c/c_api_macros.h",
+  "tensorflow/c/eager/c_api.h",
+  "tensorflow/c/tf_attrtype.h",
+  "tensorflow/c/tf_buffer.h",
+  "tensorflow/c/tf_datatype.h",
+  "tensorflow/c/tf_status.h",
+  "tensorflow/c/tf_tensor.h",
+  "tensorflow/c/tf_tstring.h",
+  "tensorflow/core/platform/ctstring.h",
+  "tensorflow/core/platform/ctstring_internal.h",
+  "tsl/platform/ctstring.h",
+  "tsl/platform/ctstring_internal.h",
+  "xla/tsl/c/tsl_status.h",
+];
+const libraries = ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"];
+
+export interface InstallOptions {
+  readonly cacheDir: string;
+  readonly onProgress: (line: string) => void;
+}
+
+export interface Installed {
+  /** False when it was there already. */
+  readonly isNew: boolean;
+}
+
+/** @throws AppError `engine-unavailable` with what is missing */
+export async function installNative(options: InstallOptions): Promise<Installed> {
+  const place = await nativePlace(options.cacheDir);
+  if (await isThere(place.addon)) return { isNew: false };
+  try {
+    requirePlatform();
+    await mkdir(options.cacheDir, { recursive: true });
+    if (!(await isThere(join(place.tensorflow, "complete")))) await bringTensorflow(place, options);
+    await buildAddon(place, options);
+    return { isNew: true };
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause;
+    const { stderr, message } = cause as { readonly stderr?: string; readonly message?: string };
+    const words = (stderr || message || String(cause)).trim().split("\n").slice(-3).join(" | ");
+    throw new AppError(
+      "engine-unavailable",
+      `the native engine cannot be installed: ${words.slice(0, 500)}`,
+      { cause },
+    );
+  }
+}
+
+const isThere = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+function requirePlatform(): void {
+  if (process.platform === "linux" && process.arch === "x64") return;
+  throw new AppError(
+    "engine-unavailable",
+    `the native engine is brought for linux-x64 only, this is ${process.platform}-${process.arch}`,
+  );
+}
+
+async function bringTensorflow(
+  place: NativePlace,
+  { cacheDir, onProgress }: InstallOptions,
+): Promise<void> {
+  const { bavail, bsize } = await statfs(cacheDir);
+  if (bavail * bsize < diskBytesMin)
+    throw new AppError(
+      "engine-unavailable",
+      `${diskBytesMin / 1024 ** 3} GiB of disk are needed in ${cacheDir}`,
+    );
+  const folder = await mkdtemp(join(cacheDir, "fetch-"));
+  try {
+    const wheel = await download(folder, onProgress);
+    onProgress("set-up: unpacking TensorFlow's C library …");
+    const target = join(folder, "tensorflow");
+    await extract(wheel, target);
+    for (const library of libraries)
+      await run("strip", [join(target, "lib", library)], { timeout: buildTimeoutMs }).catch(
+        () => undefined,
+      ); // Only smaller.
+    await symlink("libtensorflow_cc.so.2", join(target, "lib/libtensorflow.so"));
+    await symlink("libtensorflow_framework.so.2", join(target, "lib/libtensorflow_framework.so"));
+    await mkdir(join(target, "complete"));
+    await rm(place.tensorflow, { recursive: true, force: true });
+    await rename(target, place.tensorflow);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** pip knows its index, its mirror and its proxies; the hash makes sure of what it brought. */
+async function download(folder: string, onProgress: (line: string) => void): Promise<string> {
+  onProgress(
+    `set-up: fetching TensorFlow ${tensorflowVersion} for the native engine (${wheelMegabytes} MB) …`,
+  );
+  const startedMs = performance.now();
+  const timer = setInterval(
+    () =>
+      onProgress(
+        `set-up: still fetching, ${Math.round((performance.now() - startedMs) / 1000)} s …`,
+      ),
+    progressMs,
+  );
+  try {
+    const [command, ...args] = await pip(folder);
+    const wanted = [
+      "download",
+      "--quiet",
+      "--no-deps",
+      "--only-binary=:all:",
+      "--python-version",
+      "3.11",
+      "--implementation",
+      "cp",
+      "--platform",
+      "manylinux_2_27_x86_64",
+      "--dest",
+      folder,
+      `tensorflow-cpu==${tensorflowVersion}`,
+    ];
+    await run(command!, [...args, ...wanted], { timeout: downloadTimeoutMs });
+  } finally {
+    clearInterval(timer);
+  }
+  const file = (await readdir(folder)).find((name) => name.endsWith(".whl"));
+  if (file === undefined) throw new AppError("engine-unavailable", "pip brought no wheel");
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(join(folder, file))) hash.update(chunk as Buffer);
+  const actual = hash.digest("hex");
+  if (actual !== wheelSha256)
+    throw new AppError(
+      "engine-unavailable",
+      `the wheel's SHA-256 is ${actual}, expected ${wheelSha256}`,
+    );
+  return join(folder, file);
+}
+
+async function pip(folder: string): Promise<string[]> {
+  const hasPip = await run("python3", ["-m", "pip", "--version"]).then(
+    () => true,
+    () => false,
+  );
+  if (hasPip) return ["python3", "-m", "pip"];
+  await run("python3", ["-m", "venv", join(folder, "venv")], { timeout: buildTimeoutMs });
+  return [join(folder, "venv/bin/pip")];
+}
+
+/** Only the two libraries and the C headers: the whole wheel is three times as large. */
+async function extract(wheel: string, target: string): Promise<void> {
+  const program = `
+import os, shutil, sys, zipfile
+wheel, target, libraries, headers = sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4].split(",")
+def put(member, path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with archive.open(member) as source, open(path, "wb") as out: shutil.copyfileobj(source, out, 1 << 20)
+with zipfile.ZipFile(wheel) as archive:
+    for name in libraries: put("tensorflow/" + name, target + "/lib/" + name)
+    for name in headers: put("tensorflow/include/" + name, target + "/include/" + name)
+`;
+  await run("python3", ["-c", program, wheel, target, libraries.join(), headers.join()], {
+    timeout: buildTimeoutMs,
+  });
+}
+
+async function buildAddon(place: NativePlace, { onProgress }: InstallOptions): Promise<void> {
+  onProgress("set-up: building the native engine's addon with g++ …");
+  const require = createRequire(import.meta.url);
+  const nodeHeaders = join(dirname(require.resolve("node-api-headers/package.json")), "include");
+  const temporary = place.addon.replace(/\.node$/, `-${process.pid}.node`);
+  const lib = join(place.tensorflow, "lib");
+  const args = [
+    "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-shared",
+    "-Wall",
+    "-Wextra",
+    "-DNAPI_VERSION=8",
+    `-I${nodeHeaders}`,
+    `-I${join(place.tensorflow, "include")}`,
+    place.addonSource,
+    "-o",
+    temporary,
+    `-L${lib}`,
+    "-ltensorflow",
+    "-ltensorflow_framework",
+    "-Wl,-rpath,$ORIGIN/lib",
+  ];
+  await run("g++", args, { timeout: buildTimeoutMs }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT")
+      throw new AppError(
+        "engine-unavailable",
+        "a C++ compiler (g++) is needed to build the native engine",
+        { cause },
+      );
+    throw cause;
+  });
+  const probe = "process.stdout.write(require(process.argv[1]).TF_Version)";
+  const { stdout } = await run(process.execPath, ["-e", probe, temporary], {
+    env: { ...engineEnvironment("native") },
+    timeout: buildTimeoutMs,
+  });
+  if (stdout !== tensorflowVersion)
+    throw new AppError(
+      "engine-unavailable",
+      `the library says that it is ${stdout}, not ${tensorflowVersion}`,
+    );
+  await rename(temporary, place.addon);
+}
