@@ -78,7 +78,7 @@ async function chaos(seed: number): Promise<World> {
 
 const given = process.env["GROUP_SEED"];
 const first = Number(process.env["GROUP_SEED_FIRST"] ?? 1);
-const count = Number(process.env["GROUP_SEEDS"] ?? 60);
+const count = Number(process.env["GROUP_SEEDS"] ?? 150);
 const seeds =
   given === undefined ? Array.from({ length: count }, (_, i) => first + i) : [Number(given)];
 

@@ -22,6 +22,7 @@ class Subtrees {
   readonly #finished = new Map<string, number>();
   #free: number[];
   readonly #buffers: number;
+  readonly #inUse = new Set<string>();
 
   constructor(buffers: number) {
     this.#buffers = buffers;
@@ -31,6 +32,7 @@ class Subtrees {
   startStep(step: number): void {
     this.step = step;
     this.#finished.clear();
+    this.#inUse.clear();
     this.#free = Array.from({ length: this.#buffers }, (_, index) => index);
   }
 
@@ -38,18 +40,32 @@ class Subtrees {
     return this.#finished.get(pieceKey(piece));
   }
 
-  /** A buffer for a new sum; when none is left, one whose piece nobody wants any more. */
+  /**
+   * A buffer for a new sum. When none is left: one whose piece nobody wants any more, else the
+   * smallest that is not in use; what it held is computed again when its turn comes.
+   */
   take(wanted: readonly Piece[]): number {
     const free = this.#free.pop();
     if (free !== undefined) return free;
-    for (const [key, buffer] of this.#finished) {
-      const [lo, size] = key.split("+").map(Number) as [number, number];
-      const isWanted = wanted.some((piece) => piece.lo <= lo && lo + size <= piece.lo + piece.size);
-      if (isWanted) continue;
-      this.#finished.delete(key);
-      return buffer;
-    }
-    throw new AppError("out-of-memory", "no buffer is left for a subtree");
+    const idle = [...this.#finished.keys()]
+      .map(parsePiece)
+      .filter((piece) => !this.#inUse.has(pieceKey(piece)))
+      .sort((a, b) => a.size - b.size);
+    const victim = idle.find((piece) => !wanted.some((one) => isWithin(piece, one))) ?? idle[0];
+    assert(victim !== undefined, "there are more buffers than pieces in use at once");
+    const buffer = this.get(victim)!;
+    this.#finished.delete(pieceKey(victim));
+    return buffer;
+  }
+
+  /** The piece stays until it is let go: it waits for its other half, or has been given away. */
+  hold(piece: Piece): void {
+    this.#inUse.add(pieceKey(piece));
+  }
+
+  /** A new order: nothing of the old one is needed as it is. */
+  letAllGo(): void {
+    this.#inUse.clear();
   }
 
   finish(piece: Piece, buffer: number): void {
@@ -60,8 +76,18 @@ class Subtrees {
   drop(piece: Piece, isBufferFree: boolean): void {
     const buffer = this.#finished.get(pieceKey(piece));
     this.#finished.delete(pieceKey(piece));
+    this.#inUse.delete(pieceKey(piece));
     if (isBufferFree && buffer !== undefined) this.#free.push(buffer);
   }
+}
+
+function parsePiece(key: string): Piece {
+  const [lo, size] = key.split("+").map(Number) as [number, number];
+  return { lo, size };
+}
+
+function isWithin(inner: Piece, outer: Piece): boolean {
+  return outer.lo <= inner.lo && inner.lo + inner.size <= outer.lo + outer.size;
 }
 
 class Compute {
@@ -150,22 +176,23 @@ class Compute {
       while (this.#order !== undefined) {
         const order = this.#order;
         if (order.step !== this.#subtrees.step) this.#subtrees.startStep(order.step);
-        for (const piece of order.pieces) {
-          if (!(await this.#finish(order, piece))) break;
-          reply({
-            kind: "piece",
-            order: order.order,
-            step: order.step,
-            piece,
-            buffer: this.#subtrees.get(piece)!,
-          });
-        }
+        this.#subtrees.letAllGo();
+        await this.#carryOut(order);
         if (this.#order === order) this.#order = undefined;
       }
     } catch (error) {
       fail(error, this.#subtrees.step);
     } finally {
       this.#isRunning = false;
+    }
+  }
+
+  async #carryOut(order: Extract<ComputeRequest, { kind: "order" }>): Promise<void> {
+    for (const piece of order.pieces) {
+      if (!(await this.#finish(order, piece))) return;
+      this.#subtrees.hold(piece);
+      const buffer = this.#subtrees.get(piece)!;
+      reply({ kind: "piece", order: order.order, step: order.step, piece, buffer });
     }
   }
 
@@ -188,7 +215,9 @@ class Compute {
     const half = piece.size / 2;
     const left = { lo: piece.lo, size: half };
     const right = { lo: piece.lo + half, size: half };
-    if (!(await this.#finish(order, left)) || !(await this.#finish(order, right))) return false;
+    if (!(await this.#finish(order, left))) return false;
+    this.#subtrees.hold(left);
+    if (!(await this.#finish(order, right))) return false;
     const into = this.#subtrees.get(left)!;
     const pool = this.#vectors!.pool;
     this.#add!(pool[into]!, pool[into]!, pool[this.#subtrees.get(right)!]!);

@@ -235,7 +235,8 @@ export class GroupMembership {
 
   #sendReduced(workerId: string, step: number): void {
     const { me, peers, vectors } = this.#ports;
-    if (workerId === me.workerId || this.#heldStep !== step || step !== this.#step - 1) return;
+    const hasIt = step >= 0 && this.#heldStep === step && step === this.#step - 1;
+    if (!hasIt || workerId === me.workerId) return;
     for (const frame of reducedFrames(step, vectors.reduced[(step % 2) as 0 | 1]))
       peers.send(workerId, frame);
   }
