@@ -18,6 +18,8 @@ export type Submission =
 
 const validator = Compile(TrainingJobSchema);
 const violationsMax = 100;
+/** A valid job has six levels; deeper ones would only exhaust the stack. */
+const depthMax = 16;
 
 export function decideSubmission(document: unknown): Submission {
   if (!isRecord(document))
@@ -31,6 +33,10 @@ export function decideSubmission(document: unknown): Submission {
         },
       ],
     };
+  if (isDeeperThan(document, depthMax)) {
+    const detail = `The document is nested deeper than ${depthMax} levels; a TrainingJob has no use for that.`;
+    return { kind: "invalid", violations: [{ pointer: "", detail }] };
+  }
   const filled = fillDefaults(structuredClone(document));
   const violations = [...validator.Errors(filled)].slice(0, violationsMax).map(violationOf);
   const spec = isRecord(filled["spec"]) ? filled["spec"] : {};
@@ -42,6 +48,18 @@ export function decideSubmission(document: unknown): Submission {
   );
   if (unique.length > 0) return { kind: "invalid", violations: unique };
   return { kind: "valid", job: filled as unknown as TrainingJob };
+}
+
+/** Level by level, so that the depth of the document costs no stack. */
+function isDeeperThan(document: unknown, levels: number): boolean {
+  let level: unknown[] = [document];
+  for (let depth = 0; depth <= levels; depth += 1) {
+    level = level.flatMap((value) =>
+      typeof value === "object" && value !== null ? Object.values(value) : [],
+    );
+    if (level.length === 0) return false;
+  }
+  return true;
 }
 
 type Fields = Record<string, unknown>;
