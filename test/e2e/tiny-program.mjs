@@ -22,6 +22,7 @@ function split(samples, seed) {
   };
 }
 
+// biome-ignore lint/style/noDefaultExport: a program is the module's default.
 export default defineProgram({
   data: async () => ({
     inputShape: [width],

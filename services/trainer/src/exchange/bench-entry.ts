@@ -3,11 +3,11 @@
  * and reduction. Each process opens its rank, then all call `allReduce` with equal arguments.
  */
 import type { Layout } from "@coxswain/engine";
-import { assignShards, type Piece, piecesOf } from "../decide/shards.ts";
+import { assignShards, piecesOf } from "../decide/shards.ts";
 import { type Frame, frameTypes } from "./frames.ts";
 import { allocate, buildAdd, vectorsOf } from "./memory.ts";
 import { Peers } from "./peers.ts";
-import { Reduce } from "./reduce.ts";
+import { Reduce, type ReduceOptions } from "./reduce.ts";
 
 export interface BenchExchangeOptions {
   readonly rank: number;
@@ -49,28 +49,12 @@ export async function openBenchExchange(options: BenchExchangeOptions): Promise<
   const pieces = piecesOf(ranges[rank]!);
   const input = vectors.pool[0]!;
   const zero = vectors.pool[1]!;
-  const reduces = new Map<number, Reduce>();
-  const whole = new Map<number, PromiseWithResolvers<void>>();
-  const doneOf = (step: number) => {
-    const done = whole.get(step) ?? Promise.withResolvers<void>();
-    whole.set(step, done);
-    return done;
-  };
-  const reduceOf = (step: number): Reduce => {
-    let reduce = reduces.get(step);
-    if (reduce === undefined) {
-      reduce = new Reduce({
-        ...{ generation: 1, step, shards, rank, ranges, vectors, vectorFloats: floats, add },
-        send: (other, frame) => peers.send(`r${other}`, frame),
-        onWhole: () => doneOf(step).resolve(),
-      });
-      reduces.set(step, reduce);
-    }
-    return reduce;
-  };
+  const send = (other: number, frame: Buffer) => peers.send(`r${other}`, frame);
+  const common = { generation: 1, shards, rank, ranges, vectors, vectorFloats: floats, add, send };
+  const rounds = new Rounds(common);
   const onFrame = (_: string, frame: Frame) => {
     if (frame.type === frameTypes.piece || frame.type === frameTypes.result)
-      reduceOf(frame.step).receive(frame);
+      rounds.at(frame.step).reduce.receive(frame);
   };
   const ignore = () => undefined;
   const peers = new Peers(
@@ -85,16 +69,39 @@ export async function openBenchExchange(options: BenchExchangeOptions): Promise<
     allReduce: async () => {
       const present = step;
       step += 1;
-      const reduce = reduceOf(present);
-      for (const [index, piece] of pieces.entries())
-        reduce.give(piece as Piece, index ? zero : input);
-      await doneOf(present).promise;
-      reduces.delete(present);
-      whole.delete(present);
+      const { reduce, whole } = rounds.at(present);
+      for (const [index, piece] of pieces.entries()) reduce.give(piece, index ? zero : input);
+      await whole;
+      rounds.forget(present);
       return vectors.reduced[(present % 2) as 0 | 1];
     },
     close: () => peers.close(),
   };
+}
+
+/** The all-reduces that are on their way: a fast peer is one ahead. */
+class Rounds {
+  readonly #common: Omit<ReduceOptions, "step" | "onWhole">;
+  readonly #rounds = new Map<number, { readonly reduce: Reduce; readonly whole: Promise<void> }>();
+
+  constructor(common: Omit<ReduceOptions, "step" | "onWhole">) {
+    this.#common = common;
+  }
+
+  at(step: number) {
+    let round = this.#rounds.get(step);
+    if (round === undefined) {
+      const whole = Promise.withResolvers<void>();
+      const reduce = new Reduce({ ...this.#common, step, onWhole: whole.resolve });
+      round = { reduce, whole: whole.promise };
+      this.#rounds.set(step, round);
+    }
+    return round;
+  }
+
+  forget(step: number): void {
+    this.#rounds.delete(step);
+  }
 }
 
 /** The higher rank connects; resolves when all pairs are connected. */

@@ -23,15 +23,8 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
   const ready = Promise.withResolvers<void>();
   let job: Job | undefined;
   const fold = (event: StoredEvent) => {
-    try {
-      job = next(job, event);
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error; // A refused move changes nothing.
-    }
-    if (event.name === "worker.lost" || event.name === "worker.left")
-      knownDead.add(event.payload.workerId);
-    if (event.name === "job.placed")
-      for (const worker of event.payload.declaredDead ?? []) knownDead.add(worker);
+    job = foldOne(job, event);
+    for (const worker of deadOf(event)) knownDead.add(worker);
     if (listeners.size === 0 && event.name.startsWith("training.")) training.push(event);
     for (const listener of listeners) listener(event);
   };
@@ -54,4 +47,19 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
     training,
     onEvent: (listener) => void listeners.add(listener),
   };
+}
+
+function foldOne(job: Job | undefined, event: StoredEvent): Job | undefined {
+  try {
+    return next(job, event);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return job; // A refused move changes nothing.
+  }
+}
+
+/** Workers that cannot commit anything any more, says this event. */
+function deadOf(event: StoredEvent): readonly string[] {
+  if (event.name === "worker.lost" || event.name === "worker.left") return [event.payload.workerId];
+  return event.name === "job.placed" ? (event.payload.declaredDead ?? []) : [];
 }

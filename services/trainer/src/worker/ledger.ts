@@ -165,23 +165,26 @@ export class Ledger {
   }
 
   async #tellAll(): Promise<void> {
-    for (;;) {
+    while (this.#isTeller && !this.#isStopped) {
       const event = this.#next();
-      if (event === undefined || !this.#isTeller || this.#isStopped) return;
-      const before = this.#toldSequence;
-      try {
-        const { sequence, duplicate } = await this.#ports.bus.append(event, {
-          expectLastSequence: before,
-        });
-        // The log holds it already: its own copy will be observed in its place.
-        if (duplicate) this.#forget(event);
-        this.observe({ ...event, sequence, timeMs: Date.now() } as StoredEvent);
-      } catch (error) {
-        if (!(error instanceof AppError) || !error.retryable) this.#ports.onError(error);
-        // Somebody else told something first, or the bus is away: look at the log again.
-        await Promise.race([this.#wake.promise, delay(retryMs)]);
-        if (error instanceof AppError && error.code !== "conflict") return;
-      }
+      if (event === undefined || !(await this.#tell(event))) return;
+    }
+  }
+
+  /** False when the bus is away: later. */
+  async #tell(event: NewEvent): Promise<boolean> {
+    try {
+      const options = { expectLastSequence: this.#toldSequence };
+      const { sequence, duplicate } = await this.#ports.bus.append(event, options);
+      // The log holds it already: its own copy will be observed in its place.
+      if (duplicate) this.#forget(event);
+      this.observe({ ...event, sequence, timeMs: Date.now() } as StoredEvent);
+      return true;
+    } catch (error) {
+      if (!(error instanceof AppError) || !error.retryable) this.#ports.onError(error);
+      // Somebody else told something first, or the bus is away: look at the log again.
+      await Promise.race([this.#wake.promise, delay(retryMs)]);
+      return !(error instanceof AppError) || error.code === "conflict";
     }
   }
 
