@@ -117,35 +117,42 @@ async function measureAll(
   return { ours, peers };
 }
 
+const head = ["workers", "MB", "ours, ms", "gloo, ms", "ours / gloo"];
+
+function rowOf(
+  workers: number,
+  megabytes: number,
+  series: { readonly ours: readonly number[]; readonly peers: readonly number[] },
+  peer: Peer | undefined,
+) {
+  const ms = median(series.ours);
+  const peerMs = peer === undefined ? null : rounded(median(series.peers));
+  return {
+    transport: "tcp",
+    addon: false,
+    megabytes,
+    workers,
+    ms: rounded(ms),
+    peer: peer === undefined ? null : `gloo (${peer.name})`,
+    peerMs,
+    ratio: peerMs === null ? null : rounded(ms / peerMs),
+  };
+}
+
 await runBenchmark(async (cleanUp) => {
   const peer = await findPeer(options, process.env, cacheFolder(process.env));
-  const rows = [];
-  const lines: string[][] = [];
+  const rows: ReturnType<typeof rowOf>[] = [];
+  const lines: (string | number)[][] = [];
   for (const workers of workerCounts) {
     const { ours, peers } = await measureAll(workers, peer, cleanUp);
-    for (const megabytes of sizes) {
-      const ms = median(ours.get(megabytes)!);
-      const peerMs = peer === undefined ? null : rounded(median(peers.get(megabytes)!));
-      const ratio = peerMs === null ? null : rounded(ms / peerMs);
-      rows.push({
-        transport: "tcp",
-        addon: false,
-        megabytes,
-        workers,
-        ms: rounded(ms),
-        peer: peer === undefined ? null : `gloo (${peer.name})`,
-        peerMs,
-        ratio,
-      });
-      lines.push([
-        String(workers),
-        String(megabytes),
-        spread(ours.get(megabytes)!, 2),
-        spread(peers.get(megabytes)!, 2),
-        ratio === null ? "-" : ratio.toFixed(2),
-      ]);
+    for (const size of sizes) {
+      const series = { ours: ours.get(size)!, peers: peers.get(size)! };
+      const row = rowOf(workers, size, series, peer);
+      rows.push(row);
+      const ratio = row.ratio?.toFixed(2) ?? "-";
+      lines.push([workers, size, spread(series.ours, 2), spread(series.peers, 2), ratio]);
     }
   }
-  printTable(["workers", "MB", "ours, ms", "gloo, ms", "ours / gloo"], lines);
+  printTable(head, lines);
   printLastLine({ benchmark: "exchange", rows });
 });
