@@ -1,15 +1,17 @@
 /** Real workers on a real nats-server: whatever happens to them, the final weights have the same bits. */
-import { equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { auditJob } from "@coxswain/audit";
 import { followJobs } from "@coxswain/bus";
 import { defaultShards, type JobId, type TrainingJob } from "@coxswain/domain";
 import { startTestBus } from "@coxswain/embedded/testing";
 import { wasmIdentity } from "@coxswain/engine";
+import type { StoredEvent } from "@coxswain/events";
 import { openStore } from "@coxswain/store";
 import { runCheckpoints } from "../../services/checkpoint/src/service.ts";
 
@@ -134,10 +136,25 @@ async function startGroup(t: TestContext, steps: number) {
 }
 
 const step = (job: { progress: { step: number } | undefined }) => job.progress?.step ?? 0;
-const steps = 120;
+// Enough for a worker to start and join before the others are done.
+const steps = 300;
 let reference = "";
 
+/** The final weights' hash, once the log alone has proved that nothing was done twice or left out. */
 async function hashOf(group: Awaited<ReturnType<typeof startGroup>>): Promise<string> {
+  await group.until(() => group.current()?.model !== undefined);
+  const events: StoredEvent[] = [];
+  for await (const item of group.bus.follow()) {
+    if (item.kind === "caught-up") break;
+    events.push(item.event);
+  }
+  const { violations, stepsCommitted, samplesTwice, samplesSkipped, samplesProof } =
+    auditJob(events);
+  deepEqual(violations, []);
+  deepEqual(
+    [stepsCommitted, samplesTwice, samplesSkipped, samplesProof],
+    [steps, 0, 0, "counted"],
+  );
   await group.until(() => group.current()?.finished !== undefined);
   ok(group.current().finished!.step === steps);
   return group.current().finished!.weightsSha256;
