@@ -34,6 +34,8 @@ export class ServiceChild {
   #child: ChildProcess | undefined;
   #isStopping = false;
   #restarts = 0;
+  /** What it found out when it was first ready: a port that clients hold is taken again. */
+  #learned: Readonly<Record<string, string>> = {};
 
   constructor(spec: ServiceSpec, logDir: string, events: ChildEvents) {
     this.name = spec.name;
@@ -51,7 +53,7 @@ export class ServiceChild {
     const output = openSync(join(this.#logDir, `${this.name}.log`), "a");
     const child = fork(this.#spec.entry, {
       stdio: ["ignore", output, output, "ipc"],
-      env: { ...this.#spec.environment },
+      env: { ...this.#spec.environment, ...this.#learned },
       execArgv: [],
       // A Ctrl-C of the terminal is for the supervisor alone; it ends its services in order.
       detached: true,
@@ -80,7 +82,10 @@ export class ServiceChild {
           } & ReadyFacts,
         ) => {
           clearTimeout(timer);
-          if (message.kind === "ready") resolve(message);
+          if (message.kind === "ready") {
+            if (message.port !== undefined) this.#learned = { HTTP_PORT: String(message.port) };
+            resolve(message);
+          }
           if (message.kind === "failed")
             reject(
               new AppError(

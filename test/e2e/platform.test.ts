@@ -1,0 +1,194 @@
+/** The whole platform, real processes: every service killed once, failures told with their first cause. */
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { type TestContext, test } from "node:test";
+import {
+  ApiClient,
+  auditThroughApi,
+  type FollowedEvent,
+  followEvents,
+  submitFile,
+} from "@coxswain/cli";
+import {
+  cacheFolder,
+  ensureNatsServer,
+  isRunning,
+  liveWorkers,
+  startPlatform,
+} from "@coxswain/embedded";
+
+const root = resolve(import.meta.dirname, "../..");
+const fixture = join(root, "test/fixtures/digits.mjs");
+
+async function start(t: TestContext) {
+  const { path } = await ensureNatsServer({ environment: process.env });
+  const dataDir = await mkdtemp(join(tmpdir(), "coxswain-e2e-"));
+  const platform = await startPlatform({
+    dataDir,
+    natsBinary: path,
+    cacheDir: cacheFolder(process.env),
+    environment: { ...process.env, HEARTBEAT_TIMEOUT_MS: "5000" },
+  });
+  const stop = new AbortController();
+  t.after(async () => {
+    stop.abort();
+    await platform.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+  const api = new ApiClient(platform.apiUrl);
+  const jobFile = join(dataDir, "job.yaml");
+  /** Submits a program and follows it to its end, or until `onEvent` says true. */
+  const run = async (
+    program: string,
+    settings: readonly string[],
+    onEvent: (event: FollowedEvent) => Promise<boolean | undefined> | boolean | undefined = () =>
+      false,
+  ) => {
+    await writeFile(
+      jobFile,
+      `apiVersion: coxswain.dev/v1\nkind: TrainingJob\nmetadata: {name: e2e}\nspec: {program: ${program}, steps: 150, batchSize: 64, workers: {min: 2, max: 2}, resources: {cpu: 0.5, memory: 512}, engine: wasm, checkpoint: {everySteps: 50, keep: 2}}\n`,
+    );
+    const job = await submitFile(api, jobFile, { settings });
+    const events: FollowedEvent[] = [];
+    for await (const event of followEvents(api, {
+      jobId: job.id,
+      follow: true,
+      signal: stop.signal,
+    })) {
+      events.push(event);
+      if (await onEvent(event)) break;
+      if (["job.succeeded", "job.failed", "job.cancelled", "job.suspended"].includes(event.name))
+        break;
+    }
+    return { id: job.id as string, events, last: events.at(-1)! };
+  };
+  return { platform, api, run, dataDir };
+}
+
+/** A worker says that it has left, then ends; the test's time-out is the limit. */
+async function nobodyLives(dataDir: string): Promise<void> {
+  while ((await liveWorkers(dataDir)).length > 0) await new Promise(setImmediate);
+}
+
+/** A program file whose loss is `loss`, a JavaScript expression over tf, labels and outputs. */
+async function programWith(dataDir: string, name: string, loss: string): Promise<string> {
+  const path = join(dataDir, `${name}.mjs`);
+  const text = `import { defineProgram, mnist, sgd, tf } from "@coxswain/program";
+export default defineProgram({
+  data: mnist,
+  model: () => tf.sequential({ layers: [tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.dense({ units: 10 })] }),
+  loss: (labels, outputs) => ${loss},
+  optimizer: sgd({ learningRate: 0.01 }),
+});\n`;
+  await writeFile(path, text);
+  return path;
+}
+
+test("each service is killed once in a run: the run ends with the bits of an undisturbed one", async (t) => {
+  const { platform, api, run } = await start(t);
+  const undisturbed = await run(fixture, [
+    "spec.steps=600",
+    "spec.workers.min=1",
+    "spec.workers.max=1",
+    "spec.shards=8",
+  ]);
+  equal(undisturbed.last.name, "job.succeeded");
+  const victims = ["scheduler", "checkpoint", "autoscaler", "trainer", "nats-server", "job-api"];
+  const killed: string[] = [];
+  const disturbed = await run(fixture, ["spec.steps=600"], async (event) => {
+    if (event.name !== "training.progressed" || killed.length >= victims.length) return false;
+    // One kill for each progress report from step 30 on.
+    if (event.payload.stepTo < 30) return false;
+    const victim = victims[killed.length]!;
+    killed.push(victim);
+    await platform.kill(victim);
+    return false;
+  });
+  deepEqual(killed, victims);
+  equal(disturbed.last.name, "job.succeeded");
+  equal(disturbed.last.payload.weightsSha256, undisturbed.last.payload.weightsSha256);
+  const report = await auditThroughApi(api, disturbed.id);
+  deepEqual([report.ok, report.stepsTwice, report.stepsSkipped], [true, 0, 0]);
+});
+
+test("suspended, resumed, scaled: the same bits, and a cancelled job leaves no worker", async (t) => {
+  const { api, run, dataDir } = await start(t);
+  const whole = await run(fixture, []);
+  const halted = await run(fixture, ["spec.steps=150"], async (event) => {
+    if (
+      event.name === "training.progressed" &&
+      event.payload.stepTo >= 10 &&
+      event.payload.stepTo < 140
+    )
+      await api.send("POST", `/v1/jobs/${event.jobId}/suspend`).catch(() => undefined);
+    return event.name === "job.suspended";
+  });
+  equal(halted.last.name, "job.suspended");
+  await nobodyLives(dataDir);
+  await api.send("PATCH", `/v1/jobs/${halted.id}/workers`, { workers: 3 });
+  await api.send("POST", `/v1/jobs/${halted.id}/resume`);
+  const after: FollowedEvent[] = [];
+  for await (const event of followEvents(api, {
+    jobId: halted.id,
+    after: halted.last.sequence,
+    follow: true,
+    signal: new AbortController().signal,
+  })) {
+    after.push(event);
+    if (event.name === "job.succeeded" || event.name === "job.failed") break;
+  }
+  equal(after.at(-1)!.payload.weightsSha256, whole.last.payload.weightsSha256);
+  const cancelled = await run(fixture, ["spec.steps=100000"], async (event) => {
+    if (event.name === "training.generation-formed")
+      await api.send("POST", `/v1/jobs/${event.jobId}/cancel`).catch(() => undefined);
+    return false;
+  });
+  equal(cancelled.last.name, "job.cancelled");
+  await nobodyLives(dataDir);
+});
+
+test("a failing program fails its job with the first cause", async (t) => {
+  const { api, run, dataDir } = await start(t);
+  const failures: readonly (readonly [string, string, readonly string[], string, RegExp])[] = [
+    [
+      "throws",
+      '(() => { throw new Error("no such layer"); })()',
+      [],
+      "program-threw",
+      /no such layer/,
+    ],
+    ["nan", "tf.mul(tf.sum(outputs, -1), NaN)", [], "loss-not-finite", /loss of step 0 is NaN/],
+    [
+      "stuck",
+      "(() => { for (;;); })()",
+      ["spec.stepTimeout=1"],
+      "program-stuck",
+      /longer than 1 s/,
+    ],
+  ];
+  for (const [name, loss, settings, code, message] of failures) {
+    const { id, last } = await run(await programWith(dataDir, name, loss), settings);
+    equal(last.name, "job.failed", name);
+    equal(last.payload.error.code, code);
+    match(last.payload.error.message, message);
+    const shown = await api.get(`/v1/jobs/${id}`);
+    deepEqual([shown.state, shown.error.code], ["failed", code]);
+  }
+  ok((await api.get("/readyz")).status === "ready");
+});
+
+test("stopping the platform leaves no process behind", async (t) => {
+  const { platform, run, dataDir } = await start(t);
+  await run(
+    fixture,
+    ["spec.steps=100000"],
+    (event) => event.name === "training.generation-formed" && event.payload.members.length === 2,
+  );
+  const workers = await liveWorkers(dataDir);
+  equal(workers.length, 2);
+  const pids = [...platform.services, "nats-server"].map((name) => platform.pidOf(name)!);
+  await platform.stop();
+  deepEqual([...pids, ...workers.map(({ pid }) => pid)].filter(isRunning), []);
+});
