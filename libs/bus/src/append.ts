@@ -65,14 +65,19 @@ async function appendWithRetries(
       const ack = await client.publish(subject, message.body, {
         msgID: event.id,
         headers,
-        timeout: attemptTimeoutMs,
+        timeout: Math.max(100, Math.min(attemptTimeoutMs, deadlineMs - performance.now())),
         retries: 1,
         ...expect,
       });
       return { sequence: ack.seq, duplicate: ack.duplicate };
     } catch (error) {
       if (isConflict(error)) {
-        const own = attempt > 0 ? await ownSequence(manager, subject, event.id) : undefined;
+        const own =
+          attempt > 0
+            ? await ownSequence(manager, subject, event.id).catch((cause: unknown) => {
+                throw busError(cause, `${event.name} of "${event.jobId}"`);
+              })
+            : undefined;
         if (own !== undefined) return { sequence: own, duplicate: true };
         throw busError(error, `${event.name} of "${event.jobId}"`);
       }

@@ -49,7 +49,10 @@ export async function consume(
       await delay(retryDelayMs, undefined, { signal: options.signal }).catch(() => undefined);
       continue;
     }
-    const messages = await consumer.consume({ max_messages: 16, idle_heartbeat: 5000 });
+    const messages = await consumer
+      .consume({ max_messages: 16, idle_heartbeat: 5000 })
+      .catch(() => undefined);
+    if (messages === undefined) continue; // As above: opening it again waits.
     const stop = () => messages.stop();
     const stopListening = ports.onReconnect(stop);
     options.signal.addEventListener("abort", stop, { once: true });
@@ -128,9 +131,13 @@ async function bury(
   }
   headers.set("coxswain-reason", reason.replaceAll(/[\r\n]+/g, " ").slice(0, 1000));
   headers.set("coxswain-sequence", String(message.seq));
-  await client.publish(deadLetterSubject(durable), message.data, {
-    headers,
-    msgID: `${durable}.${message.seq}`,
-  });
+  try {
+    await client.publish(deadLetterSubject(durable), message.data, {
+      headers,
+      msgID: `${durable}.${message.seq}`,
+    });
+  } catch {
+    return message.nak(nakDelayMsMax); // The server is away: the copy comes before the end.
+  }
   message.term(reason.slice(0, 200));
 }

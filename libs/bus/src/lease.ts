@@ -75,18 +75,29 @@ function keep(
   const lost = new AbortController();
   const done = new AbortController();
   let held = first;
+  // A timer of its own ends the role in time, whatever a renewal is waiting for. The margin keeps
+  // this holder's end before the others' beginning.
+  let deadline: NodeJS.Timeout | undefined;
+  const extend = () => {
+    clearTimeout(deadline);
+    const leftMs = held.sentMs + options.ttlMs * 0.75 - performance.now();
+    deadline = setTimeout(
+      () => lost.abort(new Error(`lease "${role}" ran out`)),
+      Math.max(0, leftMs),
+    ).unref();
+  };
+  extend();
   const renewing = (async () => {
-    // The margin keeps this holder's end before the others' beginning.
     while (!done.signal.aborted && !lost.signal.aborted) {
       await delay(options.ttlMs / 3, undefined, { signal: done.signal }).catch(() => undefined);
-      if (done.signal.aborted) return;
+      if (done.signal.aborted || lost.signal.aborted) return;
       const renewed = await Promise.race([
         tryWrite(() => bucket.update(role, record(holder, first.revision), held.revision)),
         delay(options.ttlMs / 4, undefined, { ref: false }),
       ]);
-      if (renewed !== undefined) held = renewed;
-      if (performance.now() - held.sentMs > options.ttlMs * 0.75)
-        lost.abort(new Error(`lease "${role}" ran out`));
+      if (renewed === undefined) continue;
+      held = renewed;
+      if (!lost.signal.aborted) extend();
     }
   })();
   return {
@@ -95,6 +106,7 @@ function keep(
     release: async () => {
       done.abort();
       await renewing;
+      clearTimeout(deadline);
       if (!lost.signal.aborted)
         await tryWrite(() => bucket.update(role, record("", first.revision), held.revision));
     },
