@@ -139,6 +139,7 @@ test("suspended, resumed, scaled: the same bits, and a cancelled job leaves no w
     after.push(event);
     if (event.name === "job.succeeded" || event.name === "job.failed") break;
   }
+  equal(after.at(-1)!.name, "job.succeeded", JSON.stringify(after.at(-1)));
   equal(after.at(-1)!.payload.weightsSha256, whole.last.payload.weightsSha256);
   const cancelled = await run(fixture, ["spec.steps=100000"], async (event) => {
     if (event.name === "training.generation-formed")
