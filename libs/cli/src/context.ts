@@ -4,6 +4,7 @@ import { type PlatformFile, readPlatformFile } from "@coxswain/embedded";
 import Table from "cli-table3";
 import pc from "picocolors";
 import { ApiClient, ApiError, type Json } from "./io/api-client.ts";
+import { nearest } from "./render/nearest.ts";
 
 export interface Terminal {
   readonly out: (text: string) => void;
@@ -67,11 +68,13 @@ export async function findJob(api: ApiClient, given: string): Promise<Json> {
     const { items } = await api.get("/v1/jobs?limit=200");
     const named = items.find((job: Json) => job.name === given);
     if (named !== undefined) return api.get(`/v1/jobs/${named.id}`);
-    const near = items
-      .map(({ id }: Json) => id as string)
-      .filter((id: string) => id.includes(given) || given.includes(id.slice(0, 4)));
-    const hint = near.length > 0 ? ` Did you mean ${near.slice(0, 3).join(", ")}?` : "";
-    throw new ApiError({ ...error.problem, detail: `${error.problem.detail}.${hint}` });
+    const near = nearest(
+      given,
+      items.flatMap(({ id, name }: Json) => [id, name] as string[]),
+    );
+    const hint = near.length > 0 ? `; did you mean ${near.join(" or ")}?` : "";
+    const detail = `${error.problem.detail}${hint}`;
+    throw new ApiError({ ...error.problem, detail }, { cause: error });
   }
 }
 

@@ -12,8 +12,8 @@ export interface ProblemDetails {
 export class ApiError extends Error {
   readonly problem: ProblemDetails;
 
-  constructor(problem: ProblemDetails, cause?: unknown) {
-    super(problem.detail, cause === undefined ? {} : { cause });
+  constructor(problem: ProblemDetails, options?: ErrorOptions) {
+    super(problem.detail, options);
     this.name = "ApiError";
     this.problem = problem;
   }
@@ -41,7 +41,7 @@ export class ApiClient {
     } catch (cause) {
       const detail = `no platform answers at ${this.url}`;
       const fix = "Start one with `cox up`, or name one with --api.";
-      throw new ApiError({ code: "unreachable", detail, status: 0, fix }, cause);
+      throw new ApiError({ code: "unreachable", detail, status: 0, fix }, { cause });
     }
     if (response.ok) return response;
     const problem = (await response.json().catch(() => undefined)) as ProblemDetails | undefined;

@@ -30,23 +30,32 @@ export async function* followEvents(
   const path = options.jobId === undefined ? "/v1/events" : `/v1/jobs/${options.jobId}/events`;
   while (!options.signal.aborted) {
     try {
-      const body = await api.stream(`${path}?follow=${options.follow}`, options.signal, {
-        "last-event-id": String(last),
-      });
-      for await (const event of eventsOf(body)) {
+      for await (const event of readOnce(api, path, last, options)) {
         last = event.sequence;
         yield event;
       }
-      if (!options.follow) return;
     } catch (error) {
-      if (options.signal.aborted) return;
-      // The API is restarted or away: what it says of us is final, what the network says is not.
-      if (error instanceof ApiError && error.problem.status >= 400 && error.problem.status < 500)
-        throw error;
-      if (!options.follow) throw error;
+      if (!options.signal.aborted && (!options.follow || isFinal(error))) throw error;
     }
+    if (!options.follow) return;
     await delay(retryMs, undefined, { signal: options.signal }).catch(() => undefined);
   }
+}
+
+/** One connection, to its end. */
+async function* readOnce(
+  api: ApiClient,
+  path: string,
+  last: number,
+  { follow, signal }: FollowOptions,
+): AsyncGenerator<FollowedEvent> {
+  const headers = { "last-event-id": String(last) };
+  yield* eventsOf(await api.stream(`${path}?follow=${follow}`, signal, headers));
+}
+
+/** The API is restarted or away: what it says of us is final, what the network says is not. */
+function isFinal(error: unknown): boolean {
+  return error instanceof ApiError && error.problem.status >= 400 && error.problem.status < 500;
 }
 
 async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<FollowedEvent> {
