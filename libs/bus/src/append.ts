@@ -2,8 +2,9 @@
  * Appending one fact: validated, stored and synced once, or refused.
  *
  * A publish that times out may or may not have been stored. It is sent again with the same id: the
- * server answers "duplicate" when the first one made it. When the retry meets a wrong last
- * sequence instead, the last message on the subject says whether it is our own.
+ * server answers "duplicate" when the first one made it. It looks at the last sequence before it
+ * looks at ids, though: so after a conflict the message right behind the expected one says who won,
+ * and when it is our own, nothing was lost, whatever others have appended since.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "@coxswain/domain";
@@ -72,12 +73,7 @@ async function appendWithRetries(
       return { sequence: ack.seq, duplicate: ack.duplicate };
     } catch (error) {
       if (isConflict(error)) {
-        const own =
-          attempt > 0
-            ? await ownSequence(manager, subject, event.id).catch((cause: unknown) => {
-                throw busError(cause, `${event.name} of "${event.jobId}"`);
-              })
-            : undefined;
+        const own = await ownSequence(manager, subject, event.id, options.expectLastSequence ?? 0);
         if (own !== undefined) return { sequence: own, duplicate: true };
         throw busError(error, `${event.name} of "${event.jobId}"`);
       }
@@ -88,12 +84,18 @@ async function appendWithRetries(
   }
 }
 
-/** The sequence of the subject's last message when it is the event with this id. */
+/** The sequence of the first message behind `expected` when it is the event with this id. */
 async function ownSequence(
   manager: JetStreamManager,
   subject: string,
   id: string,
+  expected: number,
 ): Promise<number | undefined> {
-  const last = await manager.streams.getMessage(eventStream, { last_by_subj: subject });
-  return last?.header.get("ce-id") === id ? last.seq : undefined;
+  try {
+    const query = { seq: expected + 1, next_by_subj: subject };
+    const winner = await manager.streams.getMessage(eventStream, query);
+    return winner?.header.get("ce-id") === id ? winner.seq : undefined;
+  } catch (error) {
+    throw busError(error, `who wrote first on ${subject}`);
+  }
 }

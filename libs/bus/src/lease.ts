@@ -29,27 +29,28 @@ export async function acquireLease(
   options: LeaseOptions,
 ): Promise<Lease> {
   const holder = randomUUID();
-  let observed = { revision: -1, sinceMs: performance.now() };
+  const attempt = buildAttempt(bucket, role, holder, options.ttlMs);
   for (;;) {
     options.signal.throwIfAborted();
-    const entry = await bucket.get(role).catch(() => "away" as const); // The server is away: wait.
-    if (entry === undefined) {
-      const held = await tryWrite(() => bucket.create(role, record(holder, 0)));
-      if (held !== undefined) return keep(bucket, role, holder, held, options);
-    } else if (entry !== "away") {
-      if (entry.revision !== observed.revision)
-        observed = { revision: entry.revision, sinceMs: performance.now() };
-      const isFree =
-        entry.value.holder === "" || performance.now() - observed.sinceMs > options.ttlMs;
-      if (isFree) {
-        const held = await tryWrite(() =>
-          bucket.update(role, record(holder, entry.revision), entry.revision),
-        );
-        if (held !== undefined) return keep(bucket, role, holder, held, options);
-      }
-    }
+    const held = await attempt();
+    if (held !== undefined) return keep(bucket, role, holder, held, options);
     await delay(Math.min(200, options.ttlMs / 6), undefined, { signal: options.signal });
   }
+}
+
+/** One look at the role, and a try to take it when it is free; remembers since when it looks so. */
+function buildAttempt(bucket: Bucket<LeaseRecord>, role: string, holder: string, ttlMs: number) {
+  let observed = { revision: -1, sinceMs: performance.now() };
+  return async (): Promise<Held | undefined> => {
+    const entry = await bucket.get(role).catch(() => "away" as const); // The server is away: wait.
+    if (entry === "away") return undefined;
+    if (entry === undefined) return tryWrite(() => bucket.create(role, record(holder, 0)));
+    const { revision, value } = entry;
+    if (revision !== observed.revision) observed = { revision, sinceMs: performance.now() };
+    const isFree = value.holder === "" || performance.now() - observed.sinceMs > ttlMs;
+    if (!isFree) return undefined;
+    return tryWrite(() => bucket.update(role, record(holder, revision), revision));
+  };
 }
 
 async function tryWrite(write: () => Promise<number>): Promise<Held | undefined> {
@@ -87,17 +88,20 @@ function keep(
     ).unref();
   };
   extend();
+  const renew = () =>
+    Promise.race([
+      tryWrite(() => bucket.update(role, record(holder, first.revision), held.revision)),
+      delay(options.ttlMs / 4, undefined, { ref: false }),
+    ]);
+  const isOver = () => done.signal.aborted || lost.signal.aborted;
   const renewing = (async () => {
-    while (!done.signal.aborted && !lost.signal.aborted) {
+    while (!isOver()) {
       await delay(options.ttlMs / 3, undefined, { signal: done.signal }).catch(() => undefined);
-      if (done.signal.aborted || lost.signal.aborted) return;
-      const renewed = await Promise.race([
-        tryWrite(() => bucket.update(role, record(holder, first.revision), held.revision)),
-        delay(options.ttlMs / 4, undefined, { ref: false }),
-      ]);
+      if (isOver()) return;
+      const renewed = await renew();
       if (renewed === undefined) continue;
       held = renewed;
-      if (!lost.signal.aborted) extend();
+      if (!isOver()) extend();
     }
   })();
   return {
