@@ -35,7 +35,7 @@ export async function* followEvents(
         yield event;
       }
     } catch (error) {
-      if (!options.signal.aborted && (!options.follow || isFinal(error))) throw error;
+      if (isFinal(error, options)) throw error;
     }
     if (!options.follow) return;
     await delay(retryMs, undefined, { signal: options.signal }).catch(() => undefined);
@@ -54,7 +54,9 @@ async function* readOnce(
 }
 
 /** The API is restarted or away: what it says of us is final, what the network says is not. */
-function isFinal(error: unknown): boolean {
+function isFinal(error: unknown, { follow, signal }: FollowOptions): boolean {
+  if (signal.aborted) return false;
+  if (!follow) return true;
   return error instanceof ApiError && error.problem.status >= 400 && error.problem.status < 500;
 }
 
