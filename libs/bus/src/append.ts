@@ -72,12 +72,11 @@ async function appendWithRetries(
       });
       return { sequence: ack.seq, duplicate: ack.duplicate };
     } catch (error) {
-      if (isConflict(error)) {
-        const own = await ownSequence(manager, subject, event.id, options.expectLastSequence ?? 0);
-        if (own !== undefined) return { sequence: own, duplicate: true };
-        throw busError(error, `${event.name} of "${event.jobId}"`);
-      }
-      if (isFull(error) || performance.now() >= deadlineMs)
+      const own = isConflict(error)
+        ? await ownSequence(manager, subject, event.id, options.expectLastSequence ?? 0)
+        : undefined;
+      if (own !== undefined) return { sequence: own, duplicate: true };
+      if (isConflict(error) || isFull(error) || performance.now() >= deadlineMs)
         throw busError(error, `${event.name} of "${event.jobId}"`);
       await delay(Math.min(50 * 2 ** attempt, 500));
     }

@@ -79,16 +79,15 @@ function statusOf(connection: NatsConnection) {
   const reconnectListeners = new Set<() => void>();
   const statusListeners = new Set<(status: "connected" | "disconnected") => void>();
   let isConnected = true;
+  const change = (isUp: boolean) => {
+    isConnected = isUp;
+    if (isUp) for (const listener of [...reconnectListeners]) listener();
+    for (const listener of [...statusListeners]) listener(isUp ? "connected" : "disconnected");
+  };
   const watching = (async () => {
-    for await (const status of connection.status()) {
-      if (status.type === "disconnect") isConnected = false;
-      if (status.type === "reconnect") isConnected = true;
-      if (status.type === "reconnect") for (const listener of [...reconnectListeners]) listener();
-      if (status.type === "reconnect" || status.type === "disconnect") {
-        for (const listener of [...statusListeners])
-          listener(isConnected ? "connected" : "disconnected");
-      }
-    }
+    for await (const status of connection.status())
+      if (status.type === "reconnect" || status.type === "disconnect")
+        change(status.type === "reconnect");
     isConnected = false;
   })();
   return {

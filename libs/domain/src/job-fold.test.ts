@@ -1,0 +1,153 @@
+import { deepEqual, equal, ok, throws } from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  AppError,
+  errorCodes,
+  isEnded,
+  type Job,
+  type JobFact,
+  type JobStateKind,
+  next,
+  whyIllegal,
+} from "./index.ts";
+
+const hash = "a".repeat(64);
+const payloads: Record<string, object> = {
+  "job.submitted": {
+    job: { metadata: { name: "j" }, spec: { workers: { min: 1, max: 4 }, steps: 10 } },
+  },
+  "job.cancel-requested": {},
+  "job.suspend-requested": {},
+  "job.resume-requested": {},
+  "job.resize-requested": { workersMax: 2 },
+  "job.workers-wanted": { workersWanted: 2 },
+  "job.queued": { reason: "WaitingForNodes", message: "no room" },
+  "job.placed": {
+    workers: [{ workerId: "w1", nodeId: "n1" }],
+    engine: { name: "e", identity: "i" },
+  },
+  "job.preempted": { reason: "another" },
+  "job.suspended": {},
+  "job.succeeded": { weightsSha256: hash, metrics: {} },
+  "job.failed": { error: { code: "worker-failed", message: "x" } },
+  "job.cancelled": {},
+  "worker.joined": {},
+  "worker.left": { workerId: "w1" },
+  "worker.lost": { workerId: "w1", error: { code: "worker-failed", message: "x" } },
+  "training.generation-formed": {
+    generation: 1,
+    members: [{ workerId: "w1", nodeId: "n1", shardFrom: 0, shardTo: 8 }],
+  },
+  "training.progressed": {
+    stepTo: 5,
+    steps: 10,
+    epoch: 0.5,
+    samplesPerSecond: 1,
+    stepMs: 1,
+    metrics: {},
+  },
+  "training.epoch-finished": { epoch: 1, step: 5, metrics: {} },
+  "training.finished": { step: 10, weightsSha256: hash, metrics: {} },
+  "training.failed": { error: { code: "program-threw", message: "y" } },
+  "checkpoint.written": {},
+  "checkpoint.committed": {
+    generation: 1,
+    step: 5,
+    path: "p",
+    bytes: 1,
+    sha256: hash,
+    weightsSha256: hash,
+    final: false,
+  },
+  "checkpoint.rejected": {},
+  "checkpoint.pruned": { steps: [5] },
+  "model.exported": { step: 10, path: "m", format: "safetensors", files: [] },
+  "model.export-failed": { reason: "full" },
+};
+const names = Object.keys(payloads);
+
+const factOf = (name: string, sequence: number): JobFact =>
+  ({
+    name,
+    jobId: "j-1",
+    sequence,
+    timeMs: sequence,
+    payload: payloads[name],
+  }) as unknown as JobFact;
+
+function fold(story: string): Job {
+  const facts = story.split(" ").map((name, index) => factOf(name, index + 1));
+  return facts.reduce<Job | undefined>((job, fact) => next(job, fact), undefined) as Job;
+}
+
+const running = "job.submitted job.placed training.generation-formed";
+const stories: Record<string, [string, JobStateKind]> = {
+  "a submitted job waits": ["job.submitted", "queued"],
+  "a placed job has no generation yet": ["job.submitted job.placed", "placed"],
+  "a generation makes it run": [running, "running"],
+  "preempted, it waits again": [`${running} job.preempted`, "queued"],
+  "it stops before it is suspended": [`${running} job.suspend-requested`, "stopping"],
+  "it is suspended": [`${running} job.suspend-requested job.suspended`, "suspended"],
+  "resumed, it waits": [
+    `${running} job.suspend-requested job.suspended job.resume-requested`,
+    "queued",
+  ],
+  cancelled: [`${running} job.cancel-requested job.cancelled`, "cancelled"],
+  "the end came before the cancel": [
+    `${running} job.cancel-requested training.finished`,
+    "finishing",
+  ],
+  succeeded: [`${running} training.finished model.exported job.succeeded`, "succeeded"],
+  failed: [`${running} training.failed job.failed`, "failed"],
+  "a late generation revives nothing": [
+    `${running} job.cancel-requested job.cancelled training.generation-formed`,
+    "cancelled",
+  ],
+};
+for (const [name, [story, want]] of Object.entries(stories))
+  test(`${name}: ${want}`, () => equal(fold(story).state.kind, want));
+
+test("a job is submitted first, and once", () => {
+  throws(() => next(undefined, factOf("job.placed", 1)), { code: "illegal-move" });
+  throws(() => next(fold("job.submitted"), factOf("job.submitted", 2)), { code: "illegal-move" });
+});
+
+test("the first error stays, and a committed step forgets it", () => {
+  const lost = fold(`${running} worker.lost training.failed`);
+  equal(lost.lossesInARow, 1);
+  const recovered = fold(`${running} worker.lost training.progressed`);
+  deepEqual([recovered.lossesInARow, recovered.firstError], [0, undefined]);
+});
+
+/** Folds one fact and checks what must hold; a refused one leaves the job as it was. */
+function checkedNext(job: Job, name: string, sequence: number): Job {
+  const before = structuredClone(job);
+  const fact = factOf(name, sequence);
+  if (whyIllegal(job, name) !== undefined) {
+    throws(() => next(job, fact), AppError);
+    return job;
+  }
+  const after = next(job, fact);
+  if (isEnded(before)) equal(after.state.kind, before.state.kind);
+  equal(after.sequence, sequence);
+  equal(after.lastJobSequence, name.startsWith("job.") ? sequence : before.lastJobSequence);
+  deepEqual(job, before, "the fold changes nothing in place");
+  return after;
+}
+
+test("no sequence of facts corrupts a job, and an end is final", () => {
+  const tails = fc.array(fc.constantFrom(...names), { maxLength: 40 });
+  fc.assert(
+    fc.property(tails, (tail) => {
+      tail.reduce((job, name, index) => checkedNext(job, name, index + 2), fold("job.submitted"));
+    }),
+  );
+});
+
+test("every error has a status of HTTP and a sentence that says what to do", () => {
+  for (const [code, { status, fix }] of Object.entries(errorCodes)) {
+    ok(status >= 400 && status < 600, code);
+    ok(/^[A-Z].*\.$/.test(fix), `${code}: ${fix}`);
+  }
+});
