@@ -151,10 +151,7 @@ async function hashOf(group: Awaited<ReturnType<typeof startGroup>>): Promise<st
   const { violations, stepsCommitted, samplesTwice, samplesSkipped, samplesProof } =
     auditJob(events);
   deepEqual(violations, []);
-  deepEqual(
-    [stepsCommitted, samplesTwice, samplesSkipped, samplesProof],
-    [steps, 0, 0, "counted"],
-  );
+  deepEqual([stepsCommitted, samplesTwice, samplesSkipped, samplesProof], [steps, 0, 0, "counted"]);
   await group.until(() => group.current()?.finished !== undefined);
   ok(group.current().finished!.step === steps);
   return group.current().finished!.weightsSha256;

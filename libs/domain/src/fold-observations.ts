@@ -13,6 +13,18 @@ export function foldWorkerEnded(job: Job, ended: Job["ended"][number]): Job {
   };
 }
 
+function foldGeneration(job: Job, fact: FactOf<"training.generation-formed">): Job {
+  if (fact.payload.generation < job.generation || isEnded(job)) return job;
+  const state: JobState = job.state.kind === "placed" ? { kind: "running" } : job.state;
+  return {
+    ...job,
+    state,
+    generation: fact.payload.generation,
+    members: fact.payload.members,
+    startedAtMs: job.startedAtMs ?? fact.timeMs,
+  };
+}
+
 export function foldTraining(
   job: Job,
   fact: FactOf<
@@ -24,17 +36,8 @@ export function foldTraining(
   >,
 ): Job {
   switch (fact.name) {
-    case "training.generation-formed": {
-      if (fact.payload.generation < job.generation || isEnded(job)) return job;
-      const state: JobState = job.state.kind === "placed" ? { kind: "running" } : job.state;
-      return {
-        ...job,
-        state,
-        generation: fact.payload.generation,
-        members: fact.payload.members,
-        startedAtMs: job.startedAtMs ?? fact.timeMs,
-      };
-    }
+    case "training.generation-formed":
+      return foldGeneration(job, fact);
     case "training.progressed": {
       const { stepTo, steps, epoch, samplesPerSecond, stepMs, metrics } = fact.payload;
       return {

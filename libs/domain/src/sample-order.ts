@@ -12,10 +12,8 @@
  */
 import { assert } from "./assert.ts";
 
-export interface Permutation {
-  /** A bijection of 0 <= index < samples. */
-  (index: number): number;
-}
+/** A bijection of 0 <= index < samples. */
+export type Permutation = (index: number) => number;
 
 const rounds = 6;
 

@@ -16,6 +16,13 @@ export interface ReadyFacts {
   readonly healthPort?: number;
 }
 
+/** What a service says to its supervisor. */
+interface ServiceMessage extends ReadyFacts {
+  readonly kind: string;
+  readonly message?: string;
+  readonly code?: string;
+}
+
 export interface ChildEvents {
   readonly onExit: (name: string, how: string, restarts: number) => void;
 }
@@ -72,29 +79,11 @@ export class ServiceChild {
           ),
         readyTimeoutMs,
       );
-      child.on(
-        "message",
-        (
-          message: {
-            readonly kind: string;
-            readonly message?: string;
-            readonly code?: string;
-          } & ReadyFacts,
-        ) => {
-          clearTimeout(timer);
-          if (message.kind === "ready") {
-            if (message.port !== undefined) this.#learned = { HTTP_PORT: String(message.port) };
-            resolve(message);
-          }
-          if (message.kind === "failed")
-            reject(
-              new AppError(
-                message.code === "port-in-use" ? "port-in-use" : "setup-failed",
-                `${this.name}: ${message.message}`,
-              ),
-            );
-        },
-      );
+      child.on("message", (message: ServiceMessage) => {
+        clearTimeout(timer);
+        if (message.kind === "ready") resolve(this.#learn(message));
+        if (message.kind === "failed") reject(this.#failure(message));
+      });
       child.once("exit", () => {
         clearTimeout(timer);
         reject(
@@ -105,6 +94,16 @@ export class ServiceChild {
         );
       });
     });
+  }
+
+  #learn(facts: ServiceMessage): ReadyFacts {
+    if (facts.port !== undefined) this.#learned = { HTTP_PORT: String(facts.port) };
+    return facts;
+  }
+
+  #failure({ code, message }: ServiceMessage): AppError {
+    const kind = code === "port-in-use" ? "port-in-use" : "setup-failed";
+    return new AppError(kind, `${this.name}: ${message}`);
   }
 
   async #exited(child: ChildProcess, how: string): Promise<void> {

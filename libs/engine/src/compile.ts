@@ -60,7 +60,16 @@ function hashOf(
 ): string {
   // Named one by one: what else the caller's record holds, such as limits of workers, may change.
   const { data, batchSize, shards, seed, parameters } = options;
-  const facts = { engine: identity.text, data, batchSize, shards, seed, parameters, layout, optimizer };
+  const facts = {
+    engine: identity.text,
+    data,
+    batchSize,
+    shards,
+    seed,
+    parameters,
+    layout,
+    optimizer,
+  };
   return createHash("sha256").update(source).update(JSON.stringify(facts)).digest("hex");
 }
 

@@ -26,8 +26,7 @@ export function fitSpeed(measured: readonly Measured[]): SpeedCurve {
   }));
   if (points.length === 1) return { a: points[0]!.t * points[0]!.n, b: 0, c: 0 };
   const full = points.length >= 3 ? solve(points, [1, 1, 1]) : undefined;
-  if (full !== undefined && full.every((value) => value >= 0))
-    return { a: full[0]!, b: full[1]!, c: full[2]! };
+  if (full?.every((value) => value >= 0)) return { a: full[0]!, b: full[1]!, c: full[2]! };
   // A term that came out negative is left out: first the last one, then the one before.
   const withoutC = solve(points, [1, 1, 0]);
   if (withoutC !== undefined && withoutC[0]! >= 0 && withoutC[1]! >= 0)

@@ -20,56 +20,208 @@ interface JobInput {
 function jobOf(input: JobInput, index: number): Job {
   const id = `j${index}`;
   const spec = {
-    program: `sha256:${"0".repeat(64)}`, data: "d", steps: 10, batchSize: 64, workers: { min: input.min, max: input.max }, shards: 64, seed: 1,
-    resources: { cpu: 1, memory: 64, gpu: 0 }, priority: input.priority ?? 0, queue: "default", checkpoint: { everySteps: 5, keep: 1 },
-    exchange: "exact" as const, stepTimeout: 10, engine: "auto" as const, parameters: {},
+    program: `sha256:${"0".repeat(64)}`,
+    data: "d",
+    steps: 10,
+    batchSize: 64,
+    workers: { min: input.min, max: input.max },
+    shards: 64,
+    seed: 1,
+    resources: { cpu: 1, memory: 64, gpu: 0 },
+    priority: input.priority ?? 0,
+    queue: "default",
+    checkpoint: { everySteps: 5, keep: 1 },
+    exchange: "exact" as const,
+    stepTimeout: 10,
+    engine: "auto" as const,
+    parameters: {},
   };
-  const job = { apiVersion: "coxswain.dev/v1" as const, kind: "TrainingJob" as const, metadata: { name: id }, spec };
-  let folded = next(undefined, { name: "job.submitted", jobId: id, sequence: index + 1, timeMs: index, payload: { job } });
+  const job = {
+    apiVersion: "coxswain.dev/v1" as const,
+    kind: "TrainingJob" as const,
+    metadata: { name: id },
+    spec,
+  };
+  let folded = next(undefined, {
+    name: "job.submitted",
+    jobId: id,
+    sequence: index + 1,
+    timeMs: index,
+    payload: { job },
+  });
   if (input.has === undefined) return folded;
   const workers = input.has.map((nodeId, worker) => ({ workerId: `${id}-${worker}`, nodeId }));
-  folded = next(folded, { name: "job.placed", jobId: id, sequence: 100 + index, timeMs: index, payload: { workers, engine } });
+  folded = next(folded, {
+    name: "job.placed",
+    jobId: id,
+    sequence: 100 + index,
+    timeMs: index,
+    payload: { workers, engine },
+  });
   if (input.isRunning === false) return folded;
-  const members = workers.map(({ workerId, nodeId }) => ({ workerId, nodeId, shardFrom: 0, shardTo: 1 }));
-  return next(folded, { name: "training.generation-formed", jobId: id, sequence: 200 + index, timeMs: index, payload: { generation: 1, members } });
+  const members = workers.map(({ workerId, nodeId }) => ({
+    workerId,
+    nodeId,
+    shardFrom: 0,
+    shardTo: 1,
+  }));
+  return next(folded, {
+    name: "training.generation-formed",
+    jobId: id,
+    sequence: 200 + index,
+    timeMs: index,
+    payload: { generation: 1, members },
+  });
 }
 
 function snapshotOf(cores: readonly number[], jobs: readonly Job[]): Snapshot {
   return {
     nowMs: 1_000_000,
     jobs,
-    nodes: cores.map((cpu, index) => ({ nodeId: `n${index}`, capacity: { cpu, memoryMib: 100_000, gpu: 0 }, engines: [engine], isAlive: cpu > 0 })),
+    nodes: cores.map((cpu, index) => ({
+      nodeId: `n${index}`,
+      capacity: { cpu, memoryMib: 100_000, gpu: 0 },
+      engines: [engine],
+      isAlive: cpu > 0,
+    })),
     newWorkerId: (job, index) => `${job.id}+${index}`,
   };
 }
 
 /** `j0: n0 n0` for a placement, `j0: WaitingForQuota` for a wait. */
 function brief(decision: Decision): string {
-  if (decision.kind === "place") return `${decision.jobId}: ${decision.workers.map(({ nodeId }) => nodeId).join(" ")}`;
+  if (decision.kind === "place")
+    return `${decision.jobId}: ${decision.workers.map(({ nodeId }) => nodeId).join(" ")}`;
   if (decision.kind === "queue") return `${decision.jobId}: ${decision.reason}`;
   return `${decision.jobId}: ${decision.kind}`;
 }
 
-const cases: Record<string, { readonly cores: readonly number[]; readonly jobs: readonly JobInput[]; readonly want: readonly string[] }> = {
-  "without nodes a job waits for nodes": { cores: [], jobs: [{ min: 1, max: 1 }], want: ["j0: WaitingForNodes"] },
-  "a dead node counts for nothing": { cores: [0], jobs: [{ min: 1, max: 1 }], want: ["j0: WaitingForNodes"] },
-  "a waiting job gets its minimum first": { cores: [4], jobs: [{ min: 2, max: 4 }], want: ["j0: n0 n0"] },
-  "a gang takes all or nothing": { cores: [2], jobs: [{ min: 3, max: 3 }], want: ["j0: WaitingForQuota"] },
+const cases: Record<
+  string,
+  {
+    readonly cores: readonly number[];
+    readonly jobs: readonly JobInput[];
+    readonly want: readonly string[];
+  }
+> = {
+  "without nodes a job waits for nodes": {
+    cores: [],
+    jobs: [{ min: 1, max: 1 }],
+    want: ["j0: WaitingForNodes"],
+  },
+  "a dead node counts for nothing": {
+    cores: [0],
+    jobs: [{ min: 1, max: 1 }],
+    want: ["j0: WaitingForNodes"],
+  },
+  "a waiting job gets its minimum first": {
+    cores: [4],
+    jobs: [{ min: 2, max: 4 }],
+    want: ["j0: n0 n0"],
+  },
+  "a gang takes all or nothing": {
+    cores: [2],
+    jobs: [{ min: 3, max: 3 }],
+    want: ["j0: WaitingForQuota"],
+  },
   "a gang may span nodes": { cores: [1, 2], jobs: [{ min: 3, max: 3 }], want: ["j0: n0 n1 n1"] },
-  "the fullest node that fits is taken": { cores: [4, 1], jobs: [{ min: 1, max: 1 }], want: ["j0: n1"] },
-  "the older job goes first": { cores: [2], jobs: [{ min: 2, max: 2 }, { min: 1, max: 1 }], want: ["j0: n0 n0", "j1: WaitingForQuota"] },
-  "the higher priority goes before the older": { cores: [1], jobs: [{ min: 1, max: 1 }, { min: 1, max: 1, priority: 5 }], want: ["j1: n0", "j0: WaitingForQuota"] },
-  "a small job passes one that does not fit": { cores: [2], jobs: [{ min: 3, max: 3 }, { min: 1, max: 1 }], want: ["j1: n0", "j0: WaitingForQuota"] },
-  "a running job grows to its maximum": { cores: [4], jobs: [{ min: 1, max: 3, has: ["n0"] }], want: ["j0: n0 n0 n0"] },
-  "a job that is only placed does not grow yet": { cores: [4], jobs: [{ min: 1, max: 3, has: ["n0"], isRunning: false }], want: [] },
-  "two running jobs share what is left": { cores: [6], jobs: [{ min: 1, max: 9, has: ["n0"] }, { min: 1, max: 9, has: ["n0"] }], want: ["j0: n0 n0 n0", "j1: n0 n0 n0"] },
-  "a waiting gang goes before growth": { cores: [3], jobs: [{ min: 1, max: 3, has: ["n0"] }, { min: 2, max: 2 }], want: ["j1: n0 n0"] },
-  "a job that has what it wants is left alone": { cores: [4], jobs: [{ min: 1, max: 2, has: ["n0", "n0"] }], want: [] },
-  "workers on a lost node are replaced": { cores: [0, 2], jobs: [{ min: 1, max: 2, has: ["n0", "n1"] }], want: ["j0: n1 n1"] },
-  "a lower priority shrinks before anybody is evicted": { cores: [3], jobs: [{ min: 1, max: 3, has: ["n0", "n0", "n0"] }, { min: 2, max: 2, priority: 1 }], want: ["j0: n0", "j1: n0 n0"] },
-  "a lower priority is evicted where shrinking is not enough": { cores: [2], jobs: [{ min: 2, max: 2, has: ["n0", "n0"] }, { min: 2, max: 2, priority: 1 }], want: ["j0: preempt", "j1: n0 n0"] },
-  "nobody is evicted in vain": { cores: [2], jobs: [{ min: 2, max: 2, has: ["n0", "n0"] }, { min: 3, max: 3, priority: 1 }], want: ["j1: WaitingForQuota"] },
-  "the same priority is never preempted": { cores: [2], jobs: [{ min: 2, max: 2, has: ["n0", "n0"] }, { min: 2, max: 2 }], want: ["j1: WaitingForQuota"] },
+  "the fullest node that fits is taken": {
+    cores: [4, 1],
+    jobs: [{ min: 1, max: 1 }],
+    want: ["j0: n1"],
+  },
+  "the older job goes first": {
+    cores: [2],
+    jobs: [
+      { min: 2, max: 2 },
+      { min: 1, max: 1 },
+    ],
+    want: ["j0: n0 n0", "j1: WaitingForQuota"],
+  },
+  "the higher priority goes before the older": {
+    cores: [1],
+    jobs: [
+      { min: 1, max: 1 },
+      { min: 1, max: 1, priority: 5 },
+    ],
+    want: ["j1: n0", "j0: WaitingForQuota"],
+  },
+  "a small job passes one that does not fit": {
+    cores: [2],
+    jobs: [
+      { min: 3, max: 3 },
+      { min: 1, max: 1 },
+    ],
+    want: ["j1: n0", "j0: WaitingForQuota"],
+  },
+  "a running job grows to its maximum": {
+    cores: [4],
+    jobs: [{ min: 1, max: 3, has: ["n0"] }],
+    want: ["j0: n0 n0 n0"],
+  },
+  "a job that is only placed does not grow yet": {
+    cores: [4],
+    jobs: [{ min: 1, max: 3, has: ["n0"], isRunning: false }],
+    want: [],
+  },
+  "two running jobs share what is left": {
+    cores: [6],
+    jobs: [
+      { min: 1, max: 9, has: ["n0"] },
+      { min: 1, max: 9, has: ["n0"] },
+    ],
+    want: ["j0: n0 n0 n0", "j1: n0 n0 n0"],
+  },
+  "a waiting gang goes before growth": {
+    cores: [3],
+    jobs: [
+      { min: 1, max: 3, has: ["n0"] },
+      { min: 2, max: 2 },
+    ],
+    want: ["j1: n0 n0"],
+  },
+  "a job that has what it wants is left alone": {
+    cores: [4],
+    jobs: [{ min: 1, max: 2, has: ["n0", "n0"] }],
+    want: [],
+  },
+  "workers on a lost node are replaced": {
+    cores: [0, 2],
+    jobs: [{ min: 1, max: 2, has: ["n0", "n1"] }],
+    want: ["j0: n1 n1"],
+  },
+  "a lower priority shrinks before anybody is evicted": {
+    cores: [3],
+    jobs: [
+      { min: 1, max: 3, has: ["n0", "n0", "n0"] },
+      { min: 2, max: 2, priority: 1 },
+    ],
+    want: ["j0: n0", "j1: n0 n0"],
+  },
+  "a lower priority is evicted where shrinking is not enough": {
+    cores: [2],
+    jobs: [
+      { min: 2, max: 2, has: ["n0", "n0"] },
+      { min: 2, max: 2, priority: 1 },
+    ],
+    want: ["j0: preempt", "j1: n0 n0"],
+  },
+  "nobody is evicted in vain": {
+    cores: [2],
+    jobs: [
+      { min: 2, max: 2, has: ["n0", "n0"] },
+      { min: 3, max: 3, priority: 1 },
+    ],
+    want: ["j1: WaitingForQuota"],
+  },
+  "the same priority is never preempted": {
+    cores: [2],
+    jobs: [
+      { min: 2, max: 2, has: ["n0", "n0"] },
+      { min: 2, max: 2 },
+    ],
+    want: ["j1: WaitingForQuota"],
+  },
 };
 
 for (const [name, { cores, jobs, want }] of Object.entries(cases)) {
@@ -79,40 +231,79 @@ for (const [name, { cores, jobs, want }] of Object.entries(cases)) {
 test("a wait says with numbers what lacks", () => {
   const [decision] = decidePlacement(snapshotOf([2], [jobOf({ min: 3, max: 3 }, 0)]));
   ok(decision?.kind === "queue");
-  deepEqual(decision.message, "3 workers of 1 cores, 64 MiB are needed at once; there is room for 2.");
+  deepEqual(
+    decision.message,
+    "3 workers of 1 cores, 64 MiB are needed at once; there is room for 2.",
+  );
 });
 
 test("a stopping job ends when nobody is left", () => {
-  const job = next(jobOf({ min: 1, max: 1 }, 0), { name: "job.suspend-requested", jobId: "j0", sequence: 300, timeMs: 1, payload: {} });
-  deepEqual(decidePlacement(snapshotOf([1], [job])), [{ kind: "end", jobId: "j0", how: "suspended" }]);
+  const job = next(jobOf({ min: 1, max: 1 }, 0), {
+    name: "job.suspend-requested",
+    jobId: "j0",
+    sequence: 300,
+    timeMs: 1,
+    payload: {},
+  });
+  deepEqual(decidePlacement(snapshotOf([1], [job])), [
+    { kind: "end", jobId: "j0", how: "suspended" },
+  ]);
 });
 
 test("a job that its program failed is failed with the first error", () => {
   const error = { code: "program-threw", message: "boom", workerId: "w1" };
-  const job = next(jobOf({ min: 1, max: 1, has: ["n0"] }, 0), { name: "training.failed", jobId: "j0", sequence: 300, timeMs: 1, payload: { error } });
-  deepEqual(decidePlacement(snapshotOf([1], [job])), [{ kind: "fail", jobId: "j0", code: "program-threw", message: "boom", workerId: "w1" }]);
+  const job = next(jobOf({ min: 1, max: 1, has: ["n0"] }, 0), {
+    name: "training.failed",
+    jobId: "j0",
+    sequence: 300,
+    timeMs: 1,
+    payload: { error },
+  });
+  deepEqual(decidePlacement(snapshotOf([1], [job])), [
+    { kind: "fail", jobId: "j0", code: "program-threw", message: "boom", workerId: "w1" },
+  ]);
 });
 
-const anyJob = fc.record({ min: fc.integer({ min: 1, max: 4 }), extra: fc.integer({ min: 0, max: 4 }), priority: fc.integer({ min: 0, max: 3 }) });
+const anyJob = fc.record({
+  min: fc.integer({ min: 1, max: 4 }),
+  extra: fc.integer({ min: 0, max: 4 }),
+  priority: fc.integer({ min: 0, max: 3 }),
+});
 
 test("room is never overbooked, gangs are whole, and repeating comes to rest", () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 0, max: 6 }), { maxLength: 4 }), fc.array(anyJob, { maxLength: 6 }), (cores, inputs) => {
-      let jobs = inputs.map(({ min, extra, priority }, index) => jobOf({ min, max: min + extra, priority }, index));
-      let decisions: Decision[] = [];
-      for (let round = 0; round < 12; round += 1) {
-        decisions = decidePlacement(snapshotOf(cores, jobs));
-        deepEqual(decisions, decidePlacement(snapshotOf(cores, jobs)), "the same snapshot, the same decisions");
-        jobs = jobs.map((job) => applyAll(job, decisions, round));
-        for (const [index, cpu] of cores.entries()) {
-          const used = jobs.flatMap(({ placement }) => placement).filter(({ nodeId }) => nodeId === `n${index}`).length;
-          ok(used <= cpu, `n${index} holds ${used} of ${cpu}`);
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 6 }), { maxLength: 4 }),
+      fc.array(anyJob, { maxLength: 6 }),
+      (cores, inputs) => {
+        let jobs = inputs.map(({ min, extra, priority }, index) =>
+          jobOf({ min, max: min + extra, priority }, index),
+        );
+        let decisions: Decision[] = [];
+        for (let round = 0; round < 12; round += 1) {
+          decisions = decidePlacement(snapshotOf(cores, jobs));
+          deepEqual(
+            decisions,
+            decidePlacement(snapshotOf(cores, jobs)),
+            "the same snapshot, the same decisions",
+          );
+          jobs = jobs.map((job) => applyAll(job, decisions, round));
+          for (const [index, cpu] of cores.entries()) {
+            const used = jobs
+              .flatMap(({ placement }) => placement)
+              .filter(({ nodeId }) => nodeId === `n${index}`).length;
+            ok(used <= cpu, `n${index} holds ${used} of ${cpu}`);
+          }
+          for (const job of jobs)
+            ok(
+              job.placement.length === 0 || job.placement.length >= job.spec.workers.min,
+              `${job.id} holds less than its gang`,
+            );
+          if (decisions.length === 0) return;
         }
-        for (const job of jobs) ok(job.placement.length === 0 || job.placement.length >= job.spec.workers.min, `${job.id} holds less than its gang`);
-        if (decisions.length === 0) return;
-      }
-      deepEqual(decisions, [], "decisions come to rest");
-    }),
+        deepEqual(decisions, [], "decisions come to rest");
+      },
+    ),
     { numRuns: 300 },
   );
 });
@@ -122,12 +313,18 @@ function applyAll(job: Job, decisions: readonly Decision[], round: number): Job 
   for (const decision of decisions) {
     if (decision.jobId !== job.id) continue;
     const common = { jobId: job.id, sequence: 1000 + round, timeMs: 1000 + round };
-    if (decision.kind === "queue") folded = next(folded, { ...common, name: "job.queued", payload: decision });
-    if (decision.kind === "preempt") folded = next(folded, { ...common, name: "job.preempted", payload: decision });
+    if (decision.kind === "queue")
+      folded = next(folded, { ...common, name: "job.queued", payload: decision });
+    if (decision.kind === "preempt")
+      folded = next(folded, { ...common, name: "job.preempted", payload: decision });
     if (decision.kind === "place") {
       folded = next(folded, { ...common, name: "job.placed", payload: decision });
       const members = decision.workers.map((worker) => ({ ...worker, shardFrom: 0, shardTo: 1 }));
-      folded = next(folded, { ...common, name: "training.generation-formed", payload: { generation: folded.generation + 1, members } });
+      folded = next(folded, {
+        ...common,
+        name: "training.generation-formed",
+        payload: { generation: folded.generation + 1, members },
+      });
     }
   }
   return folded;

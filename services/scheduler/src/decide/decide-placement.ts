@@ -257,30 +257,41 @@ function makeRoom(
   const lower = running
     .filter(({ job }) => job.spec.priority < draft.job.spec.priority && !preempted.has(job.id))
     .toSorted((a, b) => -byImportance(a, b));
-  const trial = room.copy();
-  const plan: { readonly victim: Draft; readonly to: number }[] = [];
-  for (const isEviction of [false, true]) {
-    for (const victim of lower) {
-      const to = isEviction ? 0 : victim.job.spec.workers.min;
-      if (victim.workers.length <= to) continue;
-      const present = plan.findLast((step) => step.victim === victim)?.to ?? victim.workers.length;
-      for (const { nodeId } of victim.workers.slice(to, present)) trial.give(nodeId, victim.need);
-      plan.push({ victim, to });
-      const attempt = { ...draft };
-      if (!fitsWhole(attempt, count, trial.copy(), snapshot)) continue;
-      for (const step of plan) {
-        shrinkTo(
-          step.victim,
-          step.to,
-          room,
-          `job "${draft.job.id}" has a higher priority and needs the room`,
-        );
-        if (step.to === 0) preempted.set(step.victim.job.id, draft.job.id);
-      }
-      return fitsWhole(draft, count, room, snapshot);
-    }
+  // First everybody shrinks, then everybody may go; the least important first.
+  const steps: readonly ShrinkStep[] = [
+    ...lower.map((victim) => ({ victim, to: victim.job.spec.workers.min })),
+    ...lower.map((victim) => ({ victim, to: 0 })),
+  ];
+  const taken = stepsThatFit(draft, count, steps, room.copy(), snapshot);
+  for (const { victim, to } of taken) {
+    const reason = `job "${draft.job.id}" has a higher priority and needs the room`;
+    shrinkTo(victim, to, room, reason);
+    if (to === 0) preempted.set(victim.job.id, draft.job.id);
   }
-  return false;
+  return taken.length > 0 && fitsWhole(draft, count, room, snapshot);
+}
+
+interface ShrinkStep {
+  readonly victim: Draft;
+  readonly to: number;
+}
+
+/** The fewest steps, in their order, after which the gang fits; none when it never does. */
+function stepsThatFit(
+  draft: Draft,
+  count: number,
+  steps: readonly ShrinkStep[],
+  trial: Room,
+  snapshot: Snapshot,
+): readonly ShrinkStep[] {
+  const left = new Map<Draft, number>();
+  for (const [index, { victim, to }] of steps.entries()) {
+    const present = left.get(victim) ?? victim.workers.length;
+    for (const { nodeId } of victim.workers.slice(to, present)) trial.give(nodeId, victim.need);
+    left.set(victim, Math.min(to, present));
+    if (fitsWhole({ ...draft }, count, trial.copy(), snapshot)) return steps.slice(0, index + 1);
+  }
+  return [];
 }
 
 function whyNot(need: Vector, min: number, engine: string, room: Room): string {

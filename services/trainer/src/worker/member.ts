@@ -76,7 +76,7 @@ export class GroupMembership {
   #step = 0;
   /** The step whose reduced vector this worker holds, -1 when none. */
   #heldStep = -1;
-  #reduces = new Map<number, Reduce>();
+  readonly #reduces = new Map<number, Reduce>();
   #future: { readonly from: string; readonly frame: Frame }[] = [];
   #futureBytes = 0;
   #stepStartedMs = 0;
