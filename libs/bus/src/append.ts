@@ -41,6 +41,15 @@ export function buildAppend(client: JetStreamClient, manager: JetStreamManager) 
   };
 }
 
+function wireOf(event: NewEvent) {
+  const traceparent = event.traceparent ?? activeTraceparent();
+  const traced = traceparent === undefined ? event : { ...event, traceparent };
+  const message = encodeEvent(traced, Date.now());
+  const headers = natsHeaders();
+  for (const [name, value] of Object.entries(message.headers)) headers.set(name, value);
+  return { subject: subjectOf(event.name, event.jobId), headers, body: message.body };
+}
+
 async function appendWithRetries(
   client: JetStreamClient,
   manager: JetStreamManager,
@@ -48,14 +57,7 @@ async function appendWithRetries(
   options: AppendOptions,
 ): Promise<Appended> {
   const deadlineMs = performance.now() + (options.timeoutMs ?? appendTimeoutMs);
-  const traceparent = event.traceparent ?? activeTraceparent();
-  const message = encodeEvent(
-    traceparent === undefined ? event : { ...event, traceparent },
-    Date.now(),
-  );
-  const subject = subjectOf(event.name, event.jobId);
-  const headers = natsHeaders();
-  for (const [name, value] of Object.entries(message.headers)) headers.set(name, value);
+  const { subject, headers, body } = wireOf(event);
   const expect =
     options.expectLastSequence === undefined
       ? {}
@@ -63,7 +65,7 @@ async function appendWithRetries(
 
   for (let attempt = 0; ; attempt += 1) {
     try {
-      const ack = await client.publish(subject, message.body, {
+      const ack = await client.publish(subject, body, {
         msgID: event.id,
         headers,
         timeout: Math.max(100, Math.min(attemptTimeoutMs, deadlineMs - performance.now())),
