@@ -12,6 +12,7 @@ import type { Followed, FollowOptions } from "./bus.ts";
 import { eventStream } from "./streams.ts";
 
 const retryDelayMs = 250;
+const reopenDelayMs = 10;
 
 export interface FollowPorts {
   readonly client: JetStreamClient;
@@ -31,41 +32,54 @@ export function storedEventOf(message: JsMsg): ReturnType<typeof decodeEvent> {
   });
 }
 
+/** Where a reader stands: what was handed out, and whether the log's first end was passed. */
+interface Position {
+  next: number;
+  isCaughtUp: boolean;
+}
+
 export async function* follow(
   ports: FollowPorts,
   options: FollowOptions = {},
 ): AsyncGenerator<Followed> {
-  const wanted = options.names === undefined ? undefined : new Set<string>(options.names);
-  let next = options.fromSequence ?? 1;
-  let isCaughtUp = false;
+  const position: Position = { next: options.fromSequence ?? 1, isCaughtUp: false };
   while (!options.signal?.aborted) {
-    const source = await openSource(ports, options, next).catch(() => undefined); // The server is away: try again.
-    if (source === undefined) {
-      await delay(retryDelayMs, undefined, options.signal ? { signal: options.signal } : {}).catch(
-        () => undefined,
-      );
-      continue;
-    }
-    try {
-      if (!isCaughtUp && source.pending === 0) {
-        isCaughtUp = true;
-        yield { kind: "caught-up", sequence: next - 1 };
+    const source = await openSource(ports, options, position.next).catch(() => undefined); // The server is away: try again.
+    if (source !== undefined) {
+      try {
+        yield* readSource(ports, options, source, position);
+      } finally {
+        source.close();
       }
-      for await (const message of source.messages) {
-        if (message.seq < next) continue;
-        next = message.seq + 1;
-        const event = eventOf(ports, message);
-        if (event !== undefined && (wanted === undefined || wanted.has(event.name)))
-          yield { kind: "event", event };
-        if (!isCaughtUp && message.info.pending === 0) {
-          isCaughtUp = true;
-          yield { kind: "caught-up", sequence: message.seq };
-        }
-      }
-    } finally {
-      source.close();
     }
-    if (!options.signal?.aborted) await delay(10);
+    const waitMs = source === undefined ? retryDelayMs : reopenDelayMs;
+    await delay(waitMs, undefined, options.signal ? { signal: options.signal } : {}).catch(
+      () => undefined,
+    );
+  }
+}
+
+/** Everything that one source gives, until it ends. */
+async function* readSource(
+  ports: FollowPorts,
+  options: FollowOptions,
+  source: Awaited<ReturnType<typeof openSource>>,
+  position: Position,
+): AsyncGenerator<Followed> {
+  const wanted = options.names === undefined ? undefined : new Set<string>(options.names);
+  if (!position.isCaughtUp && source.pending === 0) {
+    position.isCaughtUp = true;
+    yield { kind: "caught-up", sequence: position.next - 1 };
+  }
+  for await (const message of source.messages) {
+    if (message.seq < position.next) continue;
+    position.next = message.seq + 1;
+    const event = eventOf(ports, message);
+    const isWanted = event !== undefined && (wanted === undefined || wanted.has(event.name));
+    if (isWanted) yield { kind: "event", event };
+    if (position.isCaughtUp || message.info.pending > 0) continue;
+    position.isCaughtUp = true;
+    yield { kind: "caught-up", sequence: message.seq };
   }
 }
 

@@ -35,6 +35,8 @@ interface Running extends WorkerFile {
   askedToLeaveAtMs: number | undefined;
   readonly stopTail: AbortController;
   isTelling: boolean;
+  /** Started by an agent before this one: its end shows only by looking. */
+  readonly isAdopted: boolean;
 }
 
 const workersMax = 64;
@@ -80,7 +82,7 @@ export class Agent {
     while (!signal.aborted) {
       await delay(adoptedPollMs, undefined, { signal }).catch(() => undefined);
       for (const worker of [...this.#running.values()]) {
-        if (!worker.isTelling && !(await isAlive(worker)))
+        if (worker.isAdopted && !worker.isTelling && !(await isAlive(worker)))
           this.#ended(worker.workerId, { exitCode: null, signal: null });
       }
       if (
@@ -93,7 +95,7 @@ export class Agent {
   async #adopt(): Promise<void> {
     for (const file of await readWorkerFiles(this.#options.folder)) {
       this.#used.add(file.workerId);
-      this.#add(file);
+      this.#add(file, true);
       if (await isAlive(file))
         this.#ports.log("worker adopted", {
           jobId: file.jobId,
@@ -108,13 +110,14 @@ export class Agent {
     return join(this.#options.folder, workerId);
   }
 
-  #add(file: WorkerFile): void {
+  #add(file: WorkerFile, isAdopted: boolean): void {
     const stopTail = new AbortController();
     this.#running.set(file.workerId, {
       ...file,
       askedToLeaveAtMs: undefined,
       stopTail,
       isTelling: false,
+      isAdopted,
     });
     const { jobId, workerId } = file;
     const onLine = (text: string) =>
@@ -170,7 +173,7 @@ export class Agent {
         onEnded: (ended) => this.#ended(workerId, ended),
       },
     );
-    this.#add(file);
+    this.#add(file, false);
     this.#ports.log("worker started", { jobId, workerId, pid: file.pid });
   }
 

@@ -47,7 +47,8 @@ async function guess(folder: string, { exitCode, signal }: Ended): Promise<ExitR
     return { code: "out-of-memory", message: "the worker reached its memory limit" };
   if (signal !== null)
     return { code: "worker-failed", message: `the worker was ended by ${signal}` };
-  const lines = log.split("\n").filter((line) => /error|fatal/i.test(line));
+  if (exitCode === null) return { code: "worker-failed", message: "the worker's process is gone" };
+  const lines = log.split("\n").filter((line) => /\b(error|fatal)\b/i.test(line));
   const last = lines.find((line) => /^\w*Error/.test(line)) ?? lines.at(-1) ?? "it left no message";
   return {
     code: "worker-failed",
