@@ -5,7 +5,7 @@
  *
  * a is the work that is divided, b what every step costs whoever takes part (Amdahl, 1967), c what
  * each further member adds (Gunther's Universal Scalability Law, 1993, in its linear term). With one
- * count measured only a is known; two give a and b; three or more all of them, by least squares.
+ * count measured only a is known; with more, the terms are chosen that fit best, none negative.
  */
 
 export interface Measured {
@@ -24,18 +24,38 @@ export function fitSpeed(measured: readonly Measured[]): SpeedCurve {
     n: workers,
     t: 1 / samplesPerSecond,
   }));
-  if (points.length === 1) return { a: points[0]!.t * points[0]!.n, b: 0, c: 0 };
-  const full = points.length >= 3 ? solve(points, [1, 1, 1]) : undefined;
-  if (full?.every((value) => value >= 0)) return { a: full[0]!, b: full[1]!, c: full[2]! };
-  // A term that came out negative is left out: first the last one, then the one before.
-  const withoutC = solve(points, [1, 1, 0]);
-  if (withoutC !== undefined && withoutC[0]! >= 0 && withoutC[1]! >= 0)
-    return { a: withoutC[0]!, b: withoutC[1]!, c: 0 };
-  const withoutB = solve(points, [1, 0, 1]);
-  if (withoutB !== undefined && withoutB[0]! >= 0 && withoutB[1]! >= 0)
-    return { a: withoutB[0]!, b: 0, c: withoutB[1]! };
-  const mean = points.reduce((sum, { n, t }) => sum + t * n, 0) / points.length;
-  return { a: mean, b: 0, c: 0 };
+  const known = Math.min(points.length, terms.length);
+  const fits = subsets
+    .filter((subset) => subset.length <= known && (points.length > 1 || subset[0] === 0))
+    .flatMap((subset) => fitTerms(points, subset));
+  const best = fits.sort((a, b) => a.error - b.error)[0]!;
+  return best.curve;
+}
+
+/** The terms of the formula, and every choice of them: least squares with no negative coefficient. */
+const terms = [(n: number) => 1 / n, () => 1, (n: number) => n - 1] as const;
+const subsets: readonly (readonly number[])[] = [[0], [1], [0, 1], [0, 2], [1, 2], [0, 1, 2]];
+/** Of the speed; what is smaller is the arithmetic's own. */
+const negligible = 1e-9;
+
+interface Point {
+  readonly n: number;
+  readonly t: number;
+}
+
+function fitTerms(
+  points: readonly Point[],
+  subset: readonly number[],
+): readonly { readonly curve: SpeedCurve; readonly error: number }[] {
+  const solved = solve(points, subset);
+  const scale = Math.max(...points.map(({ t }) => t));
+  if (solved === undefined || solved.some((value) => value < -negligible * scale)) return [];
+  const coefficients = [0, 0, 0];
+  for (const [index, term] of subset.entries()) coefficients[term] = Math.max(0, solved[index]!);
+  const [a, b, c] = coefficients as [number, number, number];
+  const curve = { a, b, c };
+  const error = points.reduce((sum, { n, t }) => sum + (1 / speedAt(curve, n) - t) ** 2, 0);
+  return [{ curve, error }];
 }
 
 export function speedAt({ a, b, c }: SpeedCurve, workers: number): number {
@@ -43,15 +63,10 @@ export function speedAt({ a, b, c }: SpeedCurve, workers: number): number {
 }
 
 /** Least squares over the chosen terms by the normal equations; undefined when they are singular. */
-function solve(
-  points: readonly { readonly n: number; readonly t: number }[],
-  use: readonly number[],
-): number[] | undefined {
-  const terms = [(n: number) => 1 / n, () => 1, (n: number) => n - 1].filter(
-    (_, index) => use[index] === 1,
-  );
-  const matrix = terms.map((row) => [
-    ...terms.map((column) => points.reduce((sum, { n }) => sum + row(n) * column(n), 0)),
+function solve(points: readonly Point[], subset: readonly number[]): number[] | undefined {
+  const chosen = subset.map((term) => terms[term]!);
+  const matrix = chosen.map((row) => [
+    ...chosen.map((column) => points.reduce((sum, { n }) => sum + row(n) * column(n), 0)),
     points.reduce((sum, { n, t }) => sum + row(n) * t, 0),
   ]);
   return eliminate(matrix);
