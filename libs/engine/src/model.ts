@@ -1,5 +1,5 @@
 /** The two ways to write a model, as one: named weights, and outputs from inputs. */
-import { fillNormal, fillUniform } from "@coxswain/domain";
+import { AppError, fillNormal, fillUniform } from "@coxswain/domain";
 import {
   type FunctionModel,
   type Initializers,
@@ -34,6 +34,14 @@ export function buildModel(program: Program, context: ProgramContext): Model {
 }
 
 function layersModel(model: LayersModel): Model {
+  const untrained = model.nonTrainableWeights.map(({ originalName }) => originalName);
+  if (untrained.length > 0) {
+    const names = untrained.slice(0, 3).join(", ");
+    throw new AppError(
+      "program-invalid",
+      `the model has state that is not trained (${names}), such as moving averages of batch normalization; that is not supported yet`,
+    );
+  }
   const layerWeights = model.trainableWeights;
   // The layers API keeps its variables to itself; deriving needs the variables.
   const variables = layerWeights.map((weight) => (weight as unknown as { val: Variable }).val);

@@ -57,7 +57,7 @@ export interface ShardInput {
   readonly step: number;
   /** 0 <= shard < shards. */
   readonly shard: number;
-  /** Shape [parameterFloats]. */
+  /** Shape [parameterFloats]. Those of one step never change: an engine may keep them. */
   readonly parameters: Float32Array;
 }
 

@@ -11,7 +11,7 @@ const require = createRequire(import.meta.url);
 export function wasmIdentity(): EngineIdentity {
   const { version } = require("@tensorflow/tfjs-backend-wasm/package.json") as { version: string };
   const v8 = process.versions.v8.split(".").slice(0, 2).join(".");
-  return { name: "wasm", text: `wasm tfjs-${version} simd threads-1 v8-${v8}` };
+  return { name: "wasm", text: `wasm tfjs-${version} simd kernels-2 threads-1 v8-${v8}` };
 }
 
 export async function openWasmEngine(): Promise<Engine> {
