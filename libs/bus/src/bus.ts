@@ -127,6 +127,8 @@ export interface Bus extends AsyncDisposable {
   /** Program bundles by content hash (object store; at most `jobLimits.bundleBytesMax`). */
   putBundle(sha256: string, bytes: Uint8Array): Promise<void>;
   getBundle(sha256: string): Promise<Uint8Array | undefined>;
+  /** Asks for the bundle's record only. */
+  hasBundle(sha256: string): Promise<boolean>;
   /** Worker logs: a stream of its own with `discard: old`; best effort. */
   appendLog(line: LogLine): void;
   followLogs(options: {

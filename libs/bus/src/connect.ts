@@ -168,7 +168,10 @@ async function* listen(connection: NatsConnection, subject: string, signal: Abor
   }
 }
 
-function buildBundles(objm: Objm, replicas: number): Pick<Bus, "putBundle" | "getBundle"> {
+function buildBundles(
+  objm: Objm,
+  replicas: number,
+): Pick<Bus, "putBundle" | "getBundle" | "hasBundle"> {
   let opening: Promise<ObjectStore> | undefined;
   const open = () => {
     opening ??= objm
@@ -188,6 +191,13 @@ function buildBundles(objm: Objm, replicas: number): Pick<Bus, "putBundle" | "ge
         if ((await store.info(sha256)) === null) await store.putBlob({ name: sha256 }, bytes);
       } catch (error) {
         throw busError(error, "the bundle cannot be stored");
+      }
+    },
+    hasBundle: async (sha256) => {
+      try {
+        return (await (await open()).info(sha256)) !== null;
+      } catch (error) {
+        throw busError(error, "the bundles cannot be looked at");
       }
     },
     getBundle: async (sha256) => {

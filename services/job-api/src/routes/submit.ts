@@ -50,7 +50,7 @@ export function addSubmitRoutes(app: FastifyInstance, api: Api): void {
       },
     },
     async (request, reply) =>
-      reply.code((await api.bus.getBundle(request.params.sha256)) === undefined ? 404 : 204).send(),
+      reply.code((await api.bus.hasBundle(request.params.sha256)) ? 204 : 404).send(),
   );
   app.get(
     "/v1/schemas/training-job",
@@ -102,7 +102,7 @@ async function submit(
   }
   const { job } = submission;
   const hash = job.spec.program.replace("sha256:", "");
-  if ((await api.bus.getBundle(hash)) === undefined)
+  if (!(await api.bus.hasBundle(hash)))
     throw new AppError("program-not-found", `no bundle ${job.spec.program} was uploaded`);
   const requestHash = createHash("sha256").update(JSON.stringify(job)).digest("hex");
   const key = request.headers["idempotency-key"];
