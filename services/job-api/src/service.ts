@@ -1,5 +1,5 @@
 /** The state behind the routes: the folded jobs, the fan-out of events, and writing requests. */
-import { type Bus, followJobs, type JobsView } from "@coxswain/bus";
+import { type Appended, type Bus, followJobs, type JobsView } from "@coxswain/bus";
 import { AppError, type Job, type JobId, whyIllegal } from "@coxswain/domain";
 import type { NewEvent } from "@coxswain/events";
 import { FanOut } from "./io/fan-out.ts";
@@ -13,7 +13,7 @@ export interface Api {
   /** Says a request about a job if its state allows it. Returns the job with the request folded in. */
   request(jobId: string, build: (job: Job) => RequestFact): Promise<Job>;
   /** Appends, then waits until the view shows it. */
-  append(event: NewEvent, expectLastSequence: number): Promise<void>;
+  append(event: NewEvent, expectLastSequence: number): Promise<Appended>;
 }
 
 type RequestName =
@@ -47,8 +47,9 @@ export function buildApi(
     return found;
   };
   const append = async (event: NewEvent, expectLastSequence: number) => {
-    const { sequence } = await bus.append(event, { expectLastSequence });
-    await view.reached(sequence, ownWriteTimeoutMs);
+    const appended = await bus.append(event, { expectLastSequence });
+    await view.reached(appended.sequence, ownWriteTimeoutMs);
+    return appended;
   };
   const request = async (jobId: string, build: (job: Job) => RequestFact): Promise<Job> => {
     for (let attempt = 0; ; attempt += 1) {

@@ -117,7 +117,7 @@ async function submit(
   const existing = api.view.jobs.get(id);
   if (existing !== undefined) return { id, isNew: false };
   try {
-    await api.append(
+    const { duplicate } = await api.append(
       {
         name: "job.submitted",
         jobId: id,
@@ -127,7 +127,7 @@ async function submit(
       },
       0,
     );
-    return { id, isNew: true };
+    return { id, isNew: !duplicate };
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== "conflict" || typeof key !== "string")
       throw error;
