@@ -4,7 +4,7 @@ import { AppError } from "@coxswain/domain";
 import { withSpan } from "@coxswain/service";
 import type { Store } from "@coxswain/store";
 import swagger from "@fastify/swagger";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import { handleError } from "./problem.ts";
 import { addJobRoutes } from "./routes/jobs.ts";
 import { addStreamRoutes } from "./routes/streams.ts";
@@ -27,7 +27,7 @@ export async function buildApp(ports: AppPorts): Promise<FastifyInstance> {
   const { api } = ports;
   const app = Fastify({
     ...(ports.log === undefined ? {} : { loggerInstance: ports.log }),
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
     connectionTimeout: connectionTimeoutMs,
