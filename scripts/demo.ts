@@ -5,10 +5,9 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { ApiClient, ApiError, auditThroughApi, type FollowedEvent } from "@coxswain/cli";
+import { ApiClient, ApiError, auditThroughApi, type FollowedEvent, pc } from "@coxswain/cli";
 import { AppError } from "@coxswain/domain";
 import { liveWorkers, type Platform, startPlatform } from "@coxswain/embedded";
-import pc from "picocolors";
 import { openDisplay } from "./lib/progress.ts";
 import { type JobRun, runJob } from "./lib/run-job.ts";
 import { setUp } from "./lib/set-up.ts";

@@ -1,9 +1,8 @@
 /** The live display of a training: a block that is painted over on a terminal, plain lines elsewhere. */
 
 import type { FollowedEvent } from "@coxswain/cli";
-import { eventLine, metric } from "@coxswain/cli";
+import { eventLine, metric, pc } from "@coxswain/cli";
 import cliProgress from "cli-progress";
-import pc from "picocolors";
 
 export interface Display {
   event(event: FollowedEvent): void;

@@ -2,8 +2,8 @@
 import { resolve } from "node:path";
 import { type PlatformFile, readPlatformFile } from "@coxswain/embedded";
 import Table from "cli-table3";
-import pc from "picocolors";
 import { ApiClient, ApiError, type Json } from "./io/api-client.ts";
+import { pc } from "./render/colours.ts";
 import { nearest } from "./render/nearest.ts";
 
 export interface Terminal {

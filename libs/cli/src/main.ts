@@ -1,10 +1,10 @@
 /** `cox`: reads the environment, prints, and turns errors into exit codes. */
 import { AppError } from "@coxswain/domain";
 import { CommanderError } from "commander";
-import pc from "picocolors";
 import { JobFailed } from "./commands/events.ts";
 import { ApiError } from "./io/api-client.ts";
 import { buildProgram } from "./program.ts";
+import { pc } from "./render/colours.ts";
 
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)

@@ -1,9 +1,10 @@
 /** events, logs, verify: what the log says of a job. */
-import pc from "picocolors";
+
 import { type CommonOptions, type Context, connectApi, findJob, show } from "../context.ts";
 import type { ApiClient } from "../io/api-client.ts";
 import { auditThroughApi } from "../io/audit-job.ts";
 import { followEvents } from "../io/follow-events.ts";
+import { pc } from "../render/colours.ts";
 import { eventLine } from "../render/event-line.ts";
 import type { Add } from "./jobs.ts";
 

@@ -1,9 +1,9 @@
 /** submit, jobs, show, scale, suspend, resume, cancel, checkpoints, nodes. */
 import type { Command } from "commander";
-import pc from "picocolors";
 import { type CommonOptions, type Context, connectApi, findJob, show, table } from "../context.ts";
 import type { Json } from "../io/api-client.ts";
 import { submitFile } from "../io/submit-file.ts";
+import { pc } from "../render/colours.ts";
 import { metricsOf } from "../render/event-line.ts";
 import { ago, bytes, percent, seconds } from "../render/format.ts";
 import { followToEnd } from "./events.ts";

@@ -4,9 +4,9 @@ import { join, resolve } from "node:path";
 import { AppError } from "@coxswain/domain";
 import { predict } from "@coxswain/engine";
 import { mnist } from "@coxswain/program";
-import pc from "picocolors";
 import { type CommonOptions, type Context, connectApi, findJob, show, table } from "../context.ts";
 import type { Json } from "../io/api-client.ts";
+import { pc } from "../render/colours.ts";
 import { bytes } from "../render/format.ts";
 import type { Add } from "./jobs.ts";
 

@@ -14,7 +14,6 @@ import {
   startPlatform,
 } from "@coxswain/embedded";
 import { availableEngines } from "@coxswain/engine";
-import pc from "picocolors";
 import {
   type CommonOptions,
   type Context,
@@ -23,6 +22,7 @@ import {
   show,
   table,
 } from "../context.ts";
+import { pc } from "../render/colours.ts";
 import type { Add } from "./jobs.ts";
 
 interface UpOptions extends CommonOptions {

@@ -1,7 +1,8 @@
 /** One line for each event: what a person wants to know of it. */
-import pc from "picocolors";
+
 import type { Json } from "../io/api-client.ts";
 import type { FollowedEvent } from "../io/follow-events.ts";
+import { pc } from "./colours.ts";
 import { metric } from "./format.ts";
 
 const words: Readonly<Record<string, (payload: Json) => string>> = {
