@@ -1,6 +1,7 @@
 /** The whole platform, real processes: every service killed once, failures told with their first cause. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -22,14 +23,14 @@ import {
 const root = resolve(import.meta.dirname, "../..");
 const fixture = join(root, "test/fixtures/digits.mjs");
 
-async function start(t: TestContext) {
+async function start(t: TestContext, environment: Readonly<Record<string, string>> = {}) {
   const { path } = await ensureNatsServer({ environment: process.env });
   const dataDir = await mkdtemp(join(tmpdir(), "coxswain-e2e-"));
   const platform = await startPlatform({
     dataDir,
     natsBinary: path,
     cacheDir: cacheFolder(process.env),
-    environment: { ...process.env, HEARTBEAT_TIMEOUT_MS: "5000" },
+    environment: { ...process.env, HEARTBEAT_TIMEOUT_MS: "5000", ...environment },
   });
   const stop = new AbortController();
   t.after(async () => {
@@ -192,4 +193,60 @@ test("stopping the platform leaves no process behind", async (t) => {
   const pids = [...platform.services, "nats-server"].map((name) => platform.pidOf(name)!);
   await platform.stop();
   deepEqual([...pids, ...workers.map(({ pid }) => pid)].filter(isRunning), []);
+});
+
+test("a worker that runs out of memory fails its job with that word", async (t) => {
+  const { run, dataDir } = await start(t);
+  const hungry = "(() => { const all = []; for (;;) all.push(new Array(1e5).fill(Math.E)); })()";
+  const { last } = await run(await programWith(dataDir, "hungry", hungry), [
+    "spec.resources.memory=128",
+    "spec.workers.min=1",
+    "spec.workers.max=1",
+  ]);
+  equal(last.name, "job.failed");
+  equal(last.payload.error.code, "out-of-memory", JSON.stringify(last.payload));
+});
+
+interface Span {
+  readonly traceId: string;
+  readonly name: string;
+}
+
+/** A collector for OpenTelemetry over HTTP that keeps the names of spans by trace. */
+async function startCollector(t: TestContext) {
+  const spans: Span[] = [];
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      if (request.url === "/v1/traces") {
+        const body = JSON.parse(Buffer.concat(chunks).toString()) as {
+          resourceSpans: { scopeSpans: { spans: Span[] }[] }[];
+        };
+        for (const { scopeSpans } of body.resourceSpans)
+          for (const scope of scopeSpans) spans.push(...scope.spans);
+      }
+      response.writeHead(200, { "content-type": "application/json" }).end("{}");
+    });
+  });
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  t.after(() => server.closeAllConnections());
+  t.after(() => server.close());
+  const address = server.address() as { readonly port: number };
+  return { spans, url: `http://127.0.0.1:${address.port}` };
+}
+
+test("one trace shows a submission from HTTP to the first step", async (t) => {
+  const collector = await startCollector(t);
+  const { platform, run } = await start(t, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+  const { last } = await run(fixture, []);
+  equal(last.name, "job.succeeded");
+  // Spans are exported in batches; the last ones when their process stops.
+  await platform.stop();
+  const submission = collector.spans.find(({ name }) => name === "POST /v1/jobs");
+  ok(submission !== undefined, collector.spans.map(({ name }) => name).join());
+  const names = collector.spans
+    .filter(({ traceId }) => traceId === submission.traceId)
+    .map(({ name }) => name);
+  ok(names.includes("worker to its first step"), names.join());
 });

@@ -58,11 +58,12 @@ export async function buildApp(ports: AppPorts): Promise<FastifyInstance> {
       reply,
     ),
   );
+  // Before the routes: it wraps those that come after it.
+  addSpans(app);
   addSubmitRoutes(app, api);
   addJobRoutes(app, api);
   addStreamRoutes(app, api, ports);
   addOwnRoutes(app, api);
-  addSpans(app);
   return app;
 }
 

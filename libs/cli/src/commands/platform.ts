@@ -13,7 +13,7 @@ import {
   readPlatformFile,
   startPlatform,
 } from "@coxswain/embedded";
-import { availableEngines } from "@coxswain/engine";
+import { availableEngines, installNative } from "@coxswain/engine";
 import {
   type CommonOptions,
   type Context,
@@ -72,17 +72,32 @@ export function addPlatformCommands(add: Add, context: Context): void {
   ])
     .option("--port <port>", "a port that should be free", "0")
     .action((options: CommonOptions & { port: string }) => doctor(context, options));
-  add("engine", "engines that can train here, best first", ["cox engine"]).action(
-    async (options: CommonOptions) => {
-      const engines = await availableEngines({ cacheDir: cacheFolder(context.environment) });
-      show(context, options, { items: engines }, () =>
-        table(
-          ["ENGINE", "IDENTITY"],
-          engines.map(({ name, text }) => [name, text]),
-        ),
-      );
-    },
-  );
+  add("engine [verb] [name]", "list the engines that can train here, or install one", [
+    "cox engine",
+    "cox engine install native",
+  ]).action(async (verb: string | undefined, name: string | undefined, options: CommonOptions) => {
+    const cacheDir = cacheFolder(context.environment);
+    if (verb === "install") await installEngine(context, cacheDir, name);
+    else if (verb !== undefined && verb !== "list")
+      throw new AppError("invalid-request", `cox engine ${verb}: use list or install`);
+    const engines = await availableEngines({ cacheDir });
+    show(context, options, { items: engines }, () =>
+      table(
+        ["ENGINE", "IDENTITY"],
+        engines.map(({ name: engine, text }) => [engine, text]),
+      ),
+    );
+  });
+}
+
+async function installEngine(
+  context: Context,
+  cacheDir: string,
+  name: string | undefined,
+): Promise<void> {
+  if (name !== "native") throw new AppError("invalid-request", "native is the engine to install");
+  const { isNew } = await installNative({ cacheDir, onProgress: context.err });
+  context.err(isNew ? "native is installed" : "native was there already");
 }
 
 async function upForeground(context: Context, options: UpOptions): Promise<void> {

@@ -4,6 +4,8 @@ import type { Decision } from "./snapshot.ts";
 
 /** So many losses without a committed step in between, and the job is given up. */
 export const lossesMax = 5;
+/** A worker that ran out of memory will do so again. */
+const memoryLossesMax = 2;
 
 export function decideEnd(job: Job, nowMs: number): Decision | undefined {
   return endOfFinished(job) ?? endOfStopped(job) ?? endOfFailed(job, nowMs);
@@ -40,7 +42,8 @@ function endOfFailed(job: Job, nowMs: number): Decision | undefined {
   }
   const error = job.firstError;
   if (error === undefined) return undefined;
-  const isFinal = job.trainingFailed || job.lossesInARow > lossesMax;
+  const max = error.code === "out-of-memory" ? memoryLossesMax : lossesMax;
+  const isFinal = job.trainingFailed || job.lossesInARow > max;
   if (!isFinal) return undefined;
   const worker = error.workerId === undefined ? {} : { workerId: error.workerId };
   return { kind: "fail", jobId: job.id, code: error.code, message: error.message, ...worker };

@@ -217,7 +217,7 @@ function tryGang(
       workers: [],
       declaredDead: [],
       engine,
-      reason: `room for ${min} workers`,
+      reason: `room for ${min} workers; engine ${engine.name}, ${whyEngine(job)}`,
       added: 0,
     };
     if (fitsWhole(draft, min, room, snapshot)) return draft;
@@ -233,6 +233,12 @@ function isAllowed(
 ): boolean {
   if (job.engine !== undefined) return job.engine.identity === engine.identity;
   return job.spec.engine === "auto" || job.spec.engine === engine.name;
+}
+
+function whyEngine(job: Job): string {
+  if (job.engine !== undefined) return "which the job has been trained with";
+  if (job.spec.engine !== "auto") return "which the job asks for";
+  return "the best that nodes with room have";
 }
 
 /** Adds all `count` workers, or none. */

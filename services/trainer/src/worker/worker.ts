@@ -40,7 +40,7 @@ export async function runWorker(ports: WorkerPorts): Promise<WorkerEnd> {
   const { bus, config } = ports;
   const stop = new AbortController();
   const ended = Promise.withResolvers<Ending>();
-  const parts: Parts = { group: undefined };
+  const parts: Parts = { group: undefined, firstCommit: Promise.withResolvers() };
   try {
     const end = await Promise.race([
       ended.promise,
@@ -63,6 +63,7 @@ export async function runWorker(ports: WorkerPorts): Promise<WorkerEnd> {
 /** What has been started so far. */
 interface Parts {
   group: GroupMembership | undefined;
+  readonly firstCommit: PromiseWithResolvers<void>;
   peers?: Peers;
   ledger?: Ledger;
   telling?: Promise<void>;
@@ -156,10 +157,11 @@ async function run(running: Running): Promise<void> {
   const knownDead = () => context.knownDead;
   const common = { me, job: context.job, record, store, peers, compute, compiled, ledger };
   const attributes = { jobId: config.COXSWAIN_JOB_ID, workerId: me.workerId };
+  const stopped = abortOf(signal);
   await withSpan(
-    { name: "worker enters its group", traceparent: config.TRACEPARENT, attributes },
-    () =>
-      enterGroup({
+    { name: "worker to its first step", traceparent: config.TRACEPARENT, attributes },
+    async (span) => {
+      await enterGroup({
         ...common,
         membership: group,
         transfer,
@@ -167,11 +169,20 @@ async function run(running: Running): Promise<void> {
         knownDead,
         signal,
         log,
-      }),
+      });
+      span.addEvent("entered the group", { generation: group.generation });
+      await Promise.race([parts.firstCommit.promise, stopped]);
+    },
   ).catch((error: unknown) => {
     if (!(error instanceof AppError)) throw error;
     fail(error, -1);
   });
+}
+
+function abortOf(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) =>
+    signal.addEventListener("abort", () => resolve(), { once: true }),
+  );
 }
 
 /** A transfer belongs to the parts of its worker; frames look it up. */
@@ -238,7 +249,7 @@ function buildCourse(
 }
 
 function buildGroup(
-  { bus, config, compute, compiled, context, end, fail, log }: Running,
+  { bus, config, compute, compiled, parts, context, end, fail, log }: Running,
   own: {
     readonly peers: Peers;
     readonly ledger: Ledger;
@@ -264,6 +275,7 @@ function buildGroup(
     onJoined: (generation, step) => sayJoined(bus, config, generation, step),
     onCommitted: (step, metrics) => {
       commitLog(config, step);
+      parts.firstCommit.resolve();
       own.course.committed(step, metrics);
     },
     onTrained: () => own.course.trained(),
