@@ -1,0 +1,59 @@
+import { deepEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { decideWorkers, type WorkersInput } from "./decide-workers.ts";
+
+interface Case {
+  readonly wanted?: readonly string[];
+  /** Workers by id; a number is when the worker was asked to leave. */
+  readonly running?: Readonly<Record<string, number | undefined>>;
+  readonly used?: readonly string[];
+  readonly workersMax?: number;
+  readonly want: readonly string[];
+}
+
+const cases: Record<string, Case> = {
+  "a wanted worker is started": { wanted: ["a"], want: ["start a"] },
+  "a running one is left alone": { wanted: ["a"], running: { a: undefined }, want: [] },
+  "an id is used once": { wanted: ["a"], used: ["a"], want: [] },
+  "who is not wanted is asked to leave": { running: { a: undefined }, want: ["ask-to-leave a"] },
+  "who was asked gets time": { running: { a: 900 }, want: [] },
+  "who does not leave is killed": { running: { a: 100 }, want: ["kill a"] },
+  "leaving goes before starting": {
+    wanted: ["b"],
+    running: { a: undefined },
+    want: ["ask-to-leave a", "start b"],
+  },
+  "a full node starts nobody": {
+    wanted: ["a", "b"],
+    running: { a: undefined },
+    workersMax: 1,
+    want: [],
+  },
+};
+
+for (const [
+  name,
+  { wanted = [], running = {}, used = [], workersMax = 64, want },
+] of Object.entries(cases)) {
+  test(name, () => {
+    const input: WorkersInput<{ readonly workerId: string }> = {
+      nowMs: 1000,
+      leaveTimeoutMs: 500,
+      wanted: wanted.map((workerId) => ({ workerId })),
+      running: Object.entries(running).map(([workerId, askedToLeaveAtMs]) => ({
+        workerId,
+        jobId: "j",
+        askedToLeaveAtMs,
+      })),
+      used: new Set(used),
+      workersMax,
+    };
+    deepEqual(
+      decideWorkers(input).map(
+        (action) =>
+          `${action.kind} ${action.kind === "start" ? action.wanted.workerId : action.workerId}`,
+      ),
+      want,
+    );
+  });
+}
