@@ -1,6 +1,6 @@
 // A small N-API addon over TensorFlow's C API. It is the `binding` that tfjs-node's
-// NodeJSKernelBackend (plain JavaScript) expects, and adds context options and reads straight into
-// the caller's memory, shared or not.
+// NodeJSKernelBackend (plain JavaScript) expects, and adds context options, reads straight into the
+// caller's memory, shared or not, and graphs as functions: one call for a whole recorded step.
 //
 // A JavaScript number names one tensor handle; numbers are never used twice. One TensorFlow context
 // per process, one table of handles per JavaScript environment (main thread, each worker thread).
@@ -53,6 +53,10 @@ using Owned = std::unique_ptr<T, Deleter<T, Delete>>;
 using Tensor = Owned<TF_Tensor, TF_DeleteTensor>;
 using Handle = Owned<TFE_TensorHandle, TFE_DeleteTensorHandle>;
 using Op = Owned<TFE_Op, TFE_DeleteOp>;
+using Graph = Owned<TF_Graph, TF_DeleteGraph>;
+using Function = Owned<TF_Function, TF_DeleteFunction>;
+using Buffer = Owned<TF_Buffer, TF_DeleteBuffer>;
+using ImportOptions = Owned<TF_ImportGraphDefOptions, TF_DeleteImportGraphDefOptions>;
 
 // ---- the context of the process, the table of the environment ----
 
@@ -252,13 +256,16 @@ napi_value tensorDataSync(napi_env env, napi_value* arguments) {
   return result;
 }
 
+void readInto(TFE_TensorHandle* handle, View view) {
+  Tensor tensor = resolve(handle);
+  size_t bytes = TF_TensorByteSize(tensor.get());
+  if (bytes != view.bytes) fail("the tensor has " + std::to_string(bytes) + " bytes, the view " + std::to_string(view.bytes));
+  memcpy(view.data, TF_TensorData(tensor.get()), bytes);
+}
+
 // (id, typed array): the values go straight into the caller's memory.
 napi_value tensorReadInto(napi_env env, napi_value* arguments) {
-  Tensor tensor = resolve(find(env, integer(env, arguments[0])));
-  View view = viewOf(env, arguments[1]);
-  size_t bytes = TF_TensorByteSize(tensor.get());
-  if (bytes != view.bytes) fail("tensorReadInto: the tensor has " + std::to_string(bytes) + " bytes, the view " + std::to_string(view.bytes));
-  memcpy(view.data, TF_TensorData(tensor.get()), bytes);
+  readInto(find(env, integer(env, arguments[0])), viewOf(env, arguments[1]));
   return nothing(env);
 }
 
@@ -328,26 +335,92 @@ napi_value describe(napi_env env, Handle handle) {
   return object;
 }
 
-// (operator, attributes, input ids, number of outputs) -> [{id, shape, dtype}]
-napi_value executeOp(napi_env env, napi_value* arguments) {
-  std::string name = text(env, arguments[0]);
+std::vector<Handle> execute(napi_env env, napi_value operatorName, napi_value attributes, napi_value inputs, int count) {
+  std::string name = text(env, operatorName);
   Status status;
   Op op(TFE_NewOp(contextWith(nullptr, 0), name.c_str(), status));
   status.check(name);
-  for (uint32_t i = 0; i < length(env, arguments[1]); i++) setAttribute(env, op.get(), element(env, arguments[1], i));
-  for (int64_t id : integers(env, arguments[2])) {
+  for (uint32_t i = 0; i < length(env, attributes); i++) setAttribute(env, op.get(), element(env, attributes, i));
+  for (int64_t id : integers(env, inputs)) {
     TFE_OpAddInput(op.get(), find(env, id), status);
     status.check(name);
   }
-  int count = integer(env, arguments[3]);
   std::vector<TFE_TensorHandle*> outputs(count + 1);
   TFE_Execute(op.get(), outputs.data(), &count, status);
   status.check(name);
   std::vector<Handle> owned;
   for (int i = 0; i < count; i++) owned.emplace_back(outputs[i]);
+  return owned;
+}
+
+// (operator, attributes, input ids, number of outputs) -> [{id, shape, dtype}]
+napi_value executeOp(napi_env env, napi_value* arguments) {
+  auto outputs = execute(env, arguments[0], arguments[1], arguments[2], integer(env, arguments[3]));
   napi_value result;
-  check(napi_create_array_with_length(env, count, &result));
-  for (int i = 0; i < count; i++) check(napi_set_element(env, result, i, describe(env, std::move(owned[i]))));
+  check(napi_create_array_with_length(env, outputs.size(), &result));
+  for (size_t i = 0; i < outputs.size(); i++) check(napi_set_element(env, result, i, describe(env, std::move(outputs[i]))));
+  return result;
+}
+
+// (function, attributes, input ids, typed arrays): output i goes straight into typed array i.
+napi_value runFunction(napi_env env, napi_value* arguments) {
+  uint32_t count = length(env, arguments[3]);
+  auto outputs = execute(env, arguments[0], arguments[1], arguments[2], count);
+  if (outputs.size() != count) fail("the function has " + std::to_string(outputs.size()) + " outputs");
+  for (uint32_t i = 0; i < count; i++) readInto(outputs[i].get(), viewOf(env, element(env, arguments[3], i)));
+  return nothing(env);
+}
+
+// ---- graphs as functions ----
+
+std::vector<std::string> texts(napi_env env, napi_value array) {
+  std::vector<std::string> result(length(env, array));
+  for (uint32_t i = 0; i < result.size(); i++) result[i] = text(env, element(env, array, i));
+  return result;
+}
+
+// "node" or "node:k"
+TF_Output outputOf(TF_Graph* graph, const std::string& name) {
+  size_t colon = name.find(':');
+  TF_Operation* operation = TF_GraphOperationByName(graph, name.substr(0, colon).c_str());
+  if (operation == nullptr) fail("the graph has no node " + name);
+  return {operation, colon == std::string::npos ? 0 : atoi(name.c_str() + colon + 1)};
+}
+
+// (name, bytes of a GraphDef, input nodes, outputs "node:k"): the same name again changes nothing.
+napi_value defineFunction(napi_env env, napi_value* arguments) {
+  std::string name = text(env, arguments[0]);
+  View bytes = viewOf(env, arguments[1]);
+  TFE_Context* process = contextWith(nullptr, 0);
+  if (TFE_ContextHasFunction(process, name.c_str())) return nothing(env);
+  Status status;
+  Graph graph(TF_NewGraph());
+  Buffer buffer(TF_NewBufferFromString(bytes.data, bytes.bytes));
+  ImportOptions options(TF_NewImportGraphDefOptions());
+  TF_GraphImportGraphDef(graph.get(), buffer.get(), options.get(), status);
+  status.check("importing " + name);
+  std::vector<TF_Output> inputs, outputs;
+  for (auto& input : texts(env, arguments[2])) inputs.push_back(outputOf(graph.get(), input));
+  for (auto& output : texts(env, arguments[3])) outputs.push_back(outputOf(graph.get(), output));
+  Function function(TF_GraphToFunction(graph.get(), name.c_str(), 0, -1, nullptr, inputs.size(), inputs.data(), outputs.size(), outputs.data(), nullptr, nullptr, "", status));
+  status.check("making a function of " + name);
+  TFE_ContextAddFunction(process, function.get(), status);
+  status.check("adding " + name);
+  return nothing(env);
+}
+
+// operator -> bytes of its OpDef
+napi_value opDef(napi_env env, napi_value* arguments) {
+  Graph graph(TF_NewGraph());
+  Buffer buffer(TF_NewBuffer());
+  Status status;
+  TF_GraphGetOpDef(graph.get(), text(env, arguments[0]).c_str(), buffer.get(), status);
+  status.check("opDef");
+  void* data;
+  napi_value bytes, result;
+  check(napi_create_arraybuffer(env, buffer->length, &data, &bytes));
+  memcpy(data, buffer->data, buffer->length);
+  check(napi_create_typedarray(env, napi_uint8_array, buffer->length, bytes, 0, &result));
   return result;
 }
 
@@ -402,6 +475,9 @@ NAPI_MODULE_INIT() {
     define<tensorDataSync>(env, exports, "tensorDataSync");
     define<tensorReadInto>(env, exports, "tensorReadInto");
     define<executeOp>(env, exports, "executeOp");
+    define<runFunction>(env, exports, "runFunction");
+    define<defineFunction>(env, exports, "defineFunction");
+    define<opDef>(env, exports, "opDef");
     define<isUsingGpuDevice>(env, exports, "isUsingGpuDevice");
     define<getNumOfTensors>(env, exports, "getNumOfTensors");
     define<getNumOfSavedModels>(env, exports, "getNumOfSavedModels");

@@ -17,12 +17,14 @@ import type {
   Layout,
   ShardInput,
 } from "./port.ts";
+import type { Recorder, ShapedBatch, ShardReplay } from "./shard-replay.ts";
 
 const evaluationBatch = 500;
 
 export async function compileProgram(
   identity: EngineIdentity,
   options: CompileOptions,
+  recorder?: Recorder,
 ): Promise<CompiledProgram> {
   const [program, source] = await Promise.all([
     loadProgram(options.programPath),
@@ -38,6 +40,7 @@ export async function compileProgram(
     const layout = layoutOf(model.weights, metricNames, optimizer.slotCount);
     const hash = hashOf(identity, options, source, layout, optimizer.identity);
     return new TfjsProgram({
+      recorder,
       program,
       data,
       model,
@@ -73,7 +76,14 @@ function hashOf(
   return createHash("sha256").update(source).update(JSON.stringify(facts)).digest("hex");
 }
 
+interface BatchTensors {
+  readonly inputs: Tensor;
+  readonly labels: Tensor;
+}
+
 interface Parts {
+  /** Makes a step one call, where the engine can. */
+  readonly recorder: Recorder | undefined;
   readonly program: Program;
   readonly data: Dataset;
   readonly model: Model;
@@ -93,6 +103,7 @@ class TfjsProgram implements CompiledProgram {
   readonly #parts: Parts;
   /** The step whose parameters the model's variables hold: those of one step never change. */
   #loadedStep = -1;
+  #replay: ShardReplay | "none" | undefined;
 
   constructor(parts: Parts) {
     if (parts.options.batchSize % parts.options.shards !== 0) {
@@ -126,7 +137,7 @@ class TfjsProgram implements CompiledProgram {
       if (this.#loadedStep !== input.step) this.#load(input.parameters);
       this.#loadedStep = input.step;
       withDeterministicRandom(place, () =>
-        tf.tidy(() => this.#derive(data.train.batch(indices), indices.length, out)),
+        tf.tidy(() => this.#derive(input, data.train.batch(indices), indices.length, out)),
       );
     } catch (cause) {
       throw programError(`step ${input.step}, shard ${input.shard}`, cause);
@@ -139,29 +150,73 @@ class TfjsProgram implements CompiledProgram {
     }
   }
 
-  #derive(batch: Batch, samples: number, out: Float32Array): void {
-    const { model, options, layout } = this.#parts;
-    const { inputs, labels } = this.#tensors(batch, samples);
+  /** Loss, metric sums and gradients of one batch, each divided by the global batch. */
+  #step({ inputs, labels }: BatchTensors): Tensor[] {
+    const { model, options, program } = this.#parts;
     const share = 1 / options.batchSize;
     let outputs: Tensor | undefined;
     const { value, grads } = tf.variableGrads(() => {
       outputs = tf.keep(model.outputs(inputs, true));
-      return tf.mul(tf.sum(this.#parts.program.loss(labels, outputs)), share) as never;
+      return tf.mul(tf.sum(program.loss(labels, outputs)), share) as never;
     }, [...model.variables]);
-    out.fill(0);
-    for (const [index, { offset }] of layout.segments.entries()) {
-      const gradient = grads[model.variables[index]!.name];
-      if (gradient !== undefined) out.set(gradient.dataSync() as Float32Array, offset);
-    }
-    out[layout.parameterFloats] = value.dataSync()[0]!;
-    for (const [index, metric] of Object.values(this.#parts.program.metrics ?? {}).entries()) {
-      const sum = tf.sum(metric(labels, outputs!)).dataSync()[0]!;
-      out[layout.parameterFloats + 1 + index] = sum * share;
-    }
+    const metrics = Object.values(program.metrics ?? {}).map((metric) =>
+      tf.mul(tf.sum(metric(labels, outputs!)), share),
+    );
     outputs?.dispose();
+    const gradients = model.variables.map(
+      (variable) => grads[variable.name] ?? tf.zerosLike(variable),
+    );
+    return [value, ...metrics, ...gradients];
   }
 
-  #tensors(batch: Batch, samples: number): { readonly inputs: Tensor; readonly labels: Tensor } {
+  /** Where the tensors of `#step` go in the vector, in the same order. */
+  #views(out: Float32Array): Float32Array[] {
+    const { parameterFloats, metricNames, segments } = this.layout;
+    const metrics = metricNames.map((_, index) =>
+      out.subarray(parameterFloats + index, parameterFloats + index + 1),
+    );
+    return [...metrics, ...segments.map(({ offset, size }) => out.subarray(offset, offset + size))];
+  }
+
+  #derive(input: ShardInput, batch: Batch, samples: number, out: Float32Array): void {
+    out.fill(0);
+    const views = this.#views(out);
+    if (this.#replay === undefined) this.#replay = this.#tryReplay(input, batch, samples);
+    if (this.#replay !== "none") return this.#replay.run(this.#shaped(batch, samples), views);
+    const tensors = this.#step(this.#tensors(batch, samples));
+    for (const [index, tensor] of tensors.entries())
+      views[index]!.set(tensor.dataSync() as Float32Array);
+  }
+
+  /** Records the step on this shard's batch and on another's. */
+  #tryReplay(input: ShardInput, batch: Batch, samples: number): ShardReplay | "none" {
+    const { recorder, model, data, options } = this.#parts;
+    if (recorder === undefined) return "none";
+    const other = {
+      ...options,
+      samples: this.samplesTrain,
+      step: input.step + 1,
+      shard: input.shard,
+    };
+    const stepOf = (given: Batch) => {
+      const tensors = this.#tensors(given, samples);
+      return {
+        inputs: [tensors.inputs, tensors.labels, ...model.variables],
+        step: () => this.#step(tensors),
+      };
+    };
+    return recorder(stepOf(batch), stepOf(data.train.batch(shardSamples(other))), model.variables);
+  }
+
+  #shaped(batch: Batch, samples: number): ShapedBatch {
+    const { inputShape, labelShape } = this.#parts.data;
+    return [
+      { values: batch.inputs, shape: [samples, ...inputShape] },
+      { values: batch.labels, shape: [samples, ...labelShape] },
+    ];
+  }
+
+  #tensors(batch: Batch, samples: number): BatchTensors {
     const { inputShape, labelShape } = this.#parts.data;
     return {
       inputs: tf.tensor(batch.inputs, [samples, ...inputShape], "float32"),

@@ -2,13 +2,11 @@
 import { createRequire } from "node:module";
 import { AppError } from "@coxswain/domain";
 import { tf } from "@coxswain/program";
+import type { Binding, RecordedBackend } from "./binding.ts";
 import { compileProgram } from "./compile.ts";
 import { nativeIdentity, nativePlace } from "./native-place.ts";
 import type { Engine } from "./port.ts";
-
-interface Binding {
-  init(config: Uint8Array): void;
-}
+import { buildRecorder } from "./shard-replay.ts";
 
 /** ConfigProto {intra_op_parallelism_threads: 1, inter_op_parallelism_threads: 1} */
 const oneThread = Uint8Array.of(0x10, 1, 0x28, 1);
@@ -41,7 +39,10 @@ export async function openNativeEngine(cacheDir: string): Promise<Engine> {
     );
   }
   const identity = nativeIdentity();
-  return { identity, compile: (options) => compileProgram(identity, options) };
+  const recorder = buildRecorder(tf.backend() as unknown as RecordedBackend, (reason) =>
+    process.stderr.write(`engine: the step runs operator by operator, since ${reason}\n`),
+  );
+  return { identity, compile: (options) => compileProgram(identity, options, recorder) };
 }
 
 /** Node 23 removed two helpers that tfjs-node 4.22 still calls. */

@@ -1,0 +1,55 @@
+/** Our addon, as TensorFlow.js's back end and the recorder see it. */
+
+export interface Attribute {
+  readonly name: string;
+  /** TF_AttrType */
+  readonly type: number;
+  readonly value: unknown;
+}
+
+export interface OutputFacts {
+  readonly id: number;
+  readonly shape: readonly number[];
+  readonly dtype: number;
+}
+
+export interface Binding {
+  /** Bytes of a ConfigProto; the first call of the process makes the context. */
+  init(config: Uint8Array): void;
+  createTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): number;
+  deleteTensor(id: number): void;
+  tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array | BigInt64Array;
+  executeOp(
+    op: string,
+    attributes: readonly Attribute[],
+    inputs: readonly number[],
+    outputs: number,
+  ): OutputFacts[];
+  /** Output i goes straight into view i. */
+  runFunction(
+    name: string,
+    attributes: readonly Attribute[],
+    inputs: readonly number[],
+    into: readonly ArrayBufferView[],
+  ): void;
+  defineFunction(
+    name: string,
+    graph: Uint8Array,
+    inputs: readonly string[],
+    outputs: readonly string[],
+  ): void;
+  opDef(op: string): Uint8Array;
+  readonly TF_FLOAT: number;
+  readonly TF_INT32: number;
+  readonly TF_BOOL: number;
+  readonly TF_INT64: number;
+  readonly TF_ATTR_STRING: number;
+  readonly TF_ATTR_TYPE: number;
+  readonly TF_ATTR_SHAPE: number;
+}
+
+/** The little of tfjs-node's back end that recording needs. */
+export interface RecordedBackend {
+  binding: Binding;
+  getInputTensorIds(tensors: readonly unknown[]): number[];
+}

@@ -1,0 +1,175 @@
+/**
+ * Just enough protocol buffers to write a tensorflow.GraphDef and to read OpDef.is_stateful. The
+ * field numbers are those of TensorFlow's graph.proto, node_def.proto, attr_value.proto,
+ * tensor.proto and op_def.proto.
+ */
+import type { Attribute } from "./binding.ts";
+
+export interface ConstantValue {
+  readonly dtype: number;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+export interface GraphNode {
+  readonly name: string;
+  readonly op: string;
+  readonly inputs: readonly string[];
+  readonly attributes: readonly Attribute[];
+  readonly value?: ConstantValue;
+}
+
+/** TF_AttrType */
+const attributeTypes = { string: 0, int: 1, float: 2, bool: 3, type: 4, shape: 5 } as const;
+/** versions.producer: TensorFlow 2.17 and newer read it. */
+const graphVersion = 1882;
+const opDefIsStateful = 17;
+
+/** The wire types that a GraphDef needs, in a buffer that grows. */
+class Writer {
+  #bytes = new Uint8Array(256);
+  #length = 0;
+
+  #room(count: number): void {
+    if (this.#length + count <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + count));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+  }
+
+  #varint(value: number): void {
+    let rest = BigInt.asUintN(64, BigInt(value));
+    this.#room(10);
+    while (rest > 127n) {
+      this.#bytes[this.#length++] = Number(rest & 127n) | 128;
+      rest >>= 7n;
+    }
+    this.#bytes[this.#length++] = Number(rest);
+  }
+
+  int(field: number, value: number): this {
+    this.#varint(field << 3);
+    this.#varint(value);
+    return this;
+  }
+
+  float(field: number, value: number): this {
+    this.#varint((field << 3) | 5);
+    this.#room(4);
+    new DataView(this.#bytes.buffer).setFloat32(this.#length, value, true);
+    this.#length += 4;
+    return this;
+  }
+
+  bytes(field: number, value: Uint8Array): this {
+    this.#varint((field << 3) | 2);
+    this.#varint(value.length);
+    this.#room(value.length);
+    this.#bytes.set(value, this.#length);
+    this.#length += value.length;
+    return this;
+  }
+
+  text(field: number, value: string): this {
+    return this.bytes(field, new TextEncoder().encode(value));
+  }
+
+  message(field: number, write: (writer: Writer) => void): this {
+    const inner = new Writer();
+    write(inner);
+    return this.bytes(field, inner.done());
+  }
+
+  done(): Uint8Array {
+    return this.#bytes.slice(0, this.#length);
+  }
+}
+
+function writeShape(writer: Writer, shape: readonly number[]): void {
+  for (const length of shape) writer.message(2, (dimension) => dimension.int(1, length));
+}
+
+function writeScalar(writer: Writer, type: number, value: unknown): void {
+  switch (type) {
+    case attributeTypes.string:
+      writer.text(2, String(value));
+      return;
+    case attributeTypes.int:
+      writer.int(3, Number(value));
+      return;
+    case attributeTypes.float:
+      writer.float(4, Number(value));
+      return;
+    case attributeTypes.bool:
+      writer.int(5, value ? 1 : 0);
+      return;
+    case attributeTypes.type:
+      writer.int(6, Number(value));
+      return;
+    case attributeTypes.shape:
+      writer.message(7, (shape) => writeShape(shape, value as readonly number[]));
+      return;
+    default:
+      throw new TypeError(`an attribute of type ${type} cannot be written to a graph`);
+  }
+}
+
+function writeAttribute(writer: Writer, { type, value }: Attribute): void {
+  if (!Array.isArray(value) || type === attributeTypes.shape) {
+    writeScalar(writer, type, value);
+    return;
+  }
+  writer.message(1, (list) => {
+    for (const one of value) writeScalar(list, type, one);
+  });
+}
+
+function writeConstant(writer: Writer, { dtype, shape, bytes }: ConstantValue): void {
+  writer
+    .int(1, dtype)
+    .message(2, (inner) => writeShape(inner, shape))
+    .bytes(4, bytes);
+}
+
+export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
+  const graph = new Writer();
+  for (const { name, op, inputs, attributes, value } of nodes) {
+    graph.message(1, (node) => {
+      node.text(1, name).text(2, op);
+      for (const input of inputs) node.text(3, input);
+      for (const attribute of attributes) {
+        node.message(5, (entry) =>
+          entry.text(1, attribute.name).message(2, (inner) => writeAttribute(inner, attribute)),
+        );
+      }
+      if (value !== undefined) {
+        node.message(5, (entry) =>
+          entry
+            .text(1, "value")
+            .message(2, (inner) => inner.message(8, (tensor) => writeConstant(tensor, value))),
+        );
+      }
+    });
+  }
+  return graph.message(4, (versions) => versions.int(1, graphVersion)).done();
+}
+
+/** Whether an operator keeps state between calls, as its OpDef says. */
+export function isStateful(opDef: Uint8Array): boolean {
+  let position = 0;
+  const varint = () => {
+    let result = 0;
+    for (let shift = 1; ; shift *= 128) {
+      const byte = opDef[position++]!;
+      result += (byte & 127) * shift;
+      if (byte < 128) return result;
+    }
+  };
+  while (position < opDef.length) {
+    const tag = varint();
+    const value = varint();
+    if ((tag & 7) === 2) position += value;
+    else if (tag >> 3 === opDefIsStateful) return value !== 0;
+  }
+  return false;
+}
