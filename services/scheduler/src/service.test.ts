@@ -44,17 +44,15 @@ function startScheduler(bus: Bus, signal: AbortSignal): Promise<void> {
 }
 
 async function addNode(bus: Bus, cpu: number): Promise<void> {
-  await bus
-    .bucket("nodes")
-    .put("n1", {
-      nodeId: "n1",
-      host: "127.0.0.1",
-      capacity: { cpu, memoryMib: 10_000, gpu: 0 },
-      labels: {},
-      engines: [engine],
-      startedAtMs: 0,
-      agentVersion: "0",
-    });
+  await bus.bucket("nodes").put("n1", {
+    nodeId: "n1",
+    host: "127.0.0.1",
+    capacity: { cpu, memoryMib: 10_000, gpu: 0 },
+    labels: {},
+    engines: [engine],
+    startedAtMs: 0,
+    agentVersion: "0",
+  });
 }
 
 /** The events of the job, one after the other. */
