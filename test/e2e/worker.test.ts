@@ -1,8 +1,8 @@
 /** Real workers on a real bus under faults. Every story ends the same: equal weights, each step told once. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { type TestContext, test } from "node:test";
-import { auditSteps, type Cluster, startCluster, type WorkerProcess } from "./worker-cluster.ts";
+import { auditJob } from "@coxswain/audit";
+import { type Cluster, startCluster, type WorkerProcess } from "./worker-cluster.ts";
 
 const steps = 300;
 const oracles = new Map<number, Promise<string>>();
@@ -12,7 +12,7 @@ function oracleOf(t: TestContext, stepCount: number): Promise<string> {
   let oracle = oracles.get(stepCount);
   if (oracle === undefined) {
     oracle = (async () => {
-      const cluster = await startCluster(t, { steps: stepCount });
+      const cluster = await startCluster(t, { spec: { steps: stepCount } });
       const worker = cluster.start("w0");
       const finished = await cluster.event("training.finished");
       equal(await worker.ended, 0, worker.output());
@@ -29,9 +29,15 @@ async function endsRight(
   workers: readonly WorkerProcess[],
   stepCount = steps,
 ): Promise<void> {
+  await cluster.release();
   const finished = await cluster.event("training.finished");
   for (const worker of workers) equal(await worker.ended, 0, worker.output());
-  equal(auditSteps(cluster.events), stepCount);
+  const report = auditJob(cluster.events);
+  deepEqual(report.violations, []);
+  deepEqual(
+    [report.stepsCommitted, report.samplesTwice, report.samplesSkipped, report.samplesProof],
+    [stepCount, 0, 0, "counted"],
+  );
   equal(finished.weightsSha256, await oracleOf(t, stepCount));
   equal(cluster.events.filter(({ name }) => name === "training.finished").length, 1);
 }
@@ -48,14 +54,14 @@ const members = (cluster: Cluster, ids: readonly string[]) =>
 
 for (const count of [2, 3, 4]) {
   test(`${count} workers train to the weights of one`, async (t) => {
-    const cluster = await startCluster(t, { steps: 60 });
+    const cluster = await startCluster(t, { spec: { steps: 60 } });
     const workers = Array.from({ length: count }, (_, i) => cluster.start(`w${i}`));
     await endsRight(t, cluster, workers, 60);
   });
 }
 
 test("killed: the survivors go on, a newcomer joins, the first member dies too", async (t) => {
-  const cluster = await startCluster(t, { steps });
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const [a, b, c] = ["wa", "wb", "wc"].map((id) => cluster.start(id)) as [
     WorkerProcess,
     WorkerProcess,
@@ -71,7 +77,7 @@ test("killed: the survivors go on, a newcomer joins, the first member dies too",
 });
 
 test("killed out of a pair: the survivor decides with the record", async (t) => {
-  const cluster = await startCluster(t, { steps });
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const a = cluster.start("wa");
   const b = cluster.start("wb");
   await members(cluster, ["wa", "wb"]);
@@ -80,7 +86,7 @@ test("killed out of a pair: the survivor decides with the record", async (t) => 
 });
 
 test("asked to leave: exits in good order, nothing is lost", async (t) => {
-  const cluster = await startCluster(t, { steps });
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const a = cluster.start("wa");
   const b = cluster.start("wb");
   await members(cluster, ["wa", "wb"]);
@@ -91,7 +97,7 @@ test("asked to leave: exits in good order, nothing is lost", async (t) => {
 });
 
 test("all asked to leave, then placed again: goes on where it stopped", async (t) => {
-  const cluster = await startCluster(t, { steps });
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const before = ["wa", "wb", "wc"].map((id) => cluster.start(id));
   await cluster.event("training.progressed", ({ stepTo, workers }) => stepTo > 10 && workers === 3);
   for (const worker of before) worker.process.kill("SIGTERM");
@@ -107,7 +113,10 @@ test("all asked to leave, then placed again: goes on where it stopped", async (t
 });
 
 test("all killed: restores the newest whole checkpoint", async (t) => {
-  const cluster = await startCluster(t, { steps, checkpoint: { everySteps: 20, keep: 2 } });
+  const cluster = await startCluster(t, {
+    spec: { steps, checkpoint: { everySteps: 20, keep: 2 } },
+    isUnhurried: true,
+  });
   const before = ["wa", "wb"].map((id) => cluster.start(id));
   await cluster.event("checkpoint.committed", ({ step }) => step >= 40);
   for (const worker of before) worker.process.kill("SIGKILL");
@@ -124,21 +133,21 @@ test("all killed: restores the newest whole checkpoint", async (t) => {
 });
 
 test("the bus dies and comes back: training goes on meanwhile", async (t) => {
-  const cluster = await startCluster(t, { steps: 600 });
+  const cluster = await startCluster(t, { spec: { steps: 600 }, isUnhurried: true });
   const workers = ["wa", "wb", "wc"].map((id) => cluster.start(id));
   await members(cluster, ["wa", "wb", "wc"]);
   await cluster.testBus.server.kill();
   const atDeath = workers[0]!.commits().length;
   workers[2]!.process.kill("SIGKILL");
   await workers[2]!.ended;
-  while (workers[0]!.commits().length < atDeath + 50)
+  while (workers[0]!.commits().length < atDeath + 20)
     await new Promise((resolve) => setTimeout(resolve, 20));
   await cluster.testBus.restart();
   await endsRight(t, cluster, workers.slice(0, 2), 600);
 });
 
 test("a zombie wakes up: it is fenced out and ends", async (t) => {
-  const cluster = await startCluster(t, { steps: 600 });
+  const cluster = await startCluster(t, { spec: { steps: 600 }, isUnhurried: true });
   const environment = { HEARTBEAT_TIMEOUT_MS: "300" };
   const workers = ["wa", "wb", "wc"].map((id) => cluster.start(id, environment));
   await members(cluster, ["wa", "wb", "wc"]);
@@ -150,12 +159,7 @@ test("a zombie wakes up: it is fenced out and ends", async (t) => {
 });
 
 test("a program that throws fails the job with its own error and step", async (t) => {
-  const program = await readFile(new URL("./tiny-program.mjs", import.meta.url), "utf8");
-  const broken = program.replace(
-    "return crossEntropy(",
-    "if (calls++ === 30) throw new Error('boom');\n return crossEntropy(",
-  );
-  const cluster = await startCluster(t, { steps }, `let calls = 0;\n${broken}`);
+  const cluster = await startCluster(t, { spec: { steps }, program: "throws.mjs" });
   const worker = cluster.start("wa");
   const failed = await cluster.event("training.failed");
   equal(await worker.ended, 10, worker.output());
@@ -167,7 +171,7 @@ test("a program that throws fails the job with its own error and step", async (t
 });
 
 test("a loss that is not finite fails the job", async (t) => {
-  const cluster = await startCluster(t, { steps, parameters: { learningRate: 1e30 } });
+  const cluster = await startCluster(t, { spec: { steps, parameters: { learningRate: 1e30 } } });
   const workers = ["wa", "wb"].map((id) => cluster.start(id));
   const failed = await cluster.event("training.failed");
   equal(failed.error.code, "loss-not-finite");

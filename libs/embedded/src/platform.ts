@@ -5,6 +5,7 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, hostname, totalmem } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { AppError } from "@coxswain/domain";
 import { type ReadyFacts, ServiceChild } from "./child.ts";
@@ -44,6 +45,9 @@ export interface Platform {
 }
 
 const root = resolve(import.meta.dirname, "../../..");
+/** A killed process is gone within milliseconds; on a machine that swaps, within seconds. */
+const killAttemptsMax = 250;
+const killPauseMs = 20;
 const entryOf = (service: string) => join(root, "services", service, "src/main.ts");
 
 /** @throws AppError `port-in-use`, `setup-failed` */
@@ -280,12 +284,18 @@ export async function liveWorkers(dataDir: string): Promise<WorkerProcess[]> {
   return found;
 }
 
+/** What outlived its agent; returns once nobody is left. */
 async function killWorkers(dataDir: string): Promise<void> {
-  for (const { pid } of await liveWorkers(dataDir)) {
-    try {
-      process.kill(pid, "SIGKILL");
-    } catch {
-      // It ended by itself.
+  for (let attempt = 0; attempt < killAttemptsMax; attempt += 1) {
+    const left = await liveWorkers(dataDir);
+    if (left.length === 0) return;
+    for (const { pid } of left) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It ended by itself.
+      }
     }
+    await delay(killPauseMs);
   }
 }

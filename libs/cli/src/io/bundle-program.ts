@@ -1,5 +1,6 @@
 /** A program and what it imports as one ES module with a content hash; ours stay outside. */
 import { createHash } from "node:crypto";
+import { dirname, resolve } from "node:path";
 import { AppError, jobLimits } from "@coxswain/domain";
 import { build } from "esbuild";
 
@@ -11,7 +12,7 @@ export interface Bundle {
 /** @throws AppError `program-invalid` with esbuild's own words, `too-large` */
 export async function bundleProgram(path: string): Promise<Bundle> {
   const result = await build({
-    entryPoints: [path],
+    entryPoints: [resolve(path)],
     bundle: true,
     format: "esm",
     platform: "node",
@@ -19,8 +20,8 @@ export async function bundleProgram(path: string): Promise<Bundle> {
     external: ["@coxswain/*", "@tensorflow/*", "node:*"],
     write: false,
     logLevel: "silent",
-    // The same sources give the same bytes, wherever they lie.
-    absWorkingDir: process.cwd(),
+    // Comments name files from here: the same sources give the same bytes, wherever they lie.
+    absWorkingDir: dirname(resolve(path)),
     legalComments: "none",
   }).catch(
     (cause: {
@@ -37,9 +38,7 @@ export async function bundleProgram(path: string): Promise<Bundle> {
       throw new AppError("program-invalid", words || String(cause), { cause });
     },
   );
-  // The entry's path stands in a comment; the hash shall not depend on it.
-  const text = result.outputFiles[0]!.text.replaceAll(/^\/\/ .*\n/gm, "");
-  const bytes = new TextEncoder().encode(text);
+  const bytes = result.outputFiles[0]!.contents;
   if (bytes.length > jobLimits.bundleBytesMax)
     throw new AppError(
       "too-large",
