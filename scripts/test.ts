@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { AppError } from "@coxswain/domain";
+import { cacheFolder } from "@coxswain/embedded";
 import { setUp } from "./lib/set-up.ts";
 
 const testTimeoutMs = 120_000;
@@ -29,7 +30,11 @@ try {
   ];
   const child = spawn(process.execPath, args, {
     stdio: "inherit",
-    env: { ...process.env, NATS_SERVER_BIN: ready.natsBinary },
+    env: {
+      ...process.env,
+      NATS_SERVER_BIN: ready.natsBinary,
+      COXSWAIN_CACHE_DIR: cacheFolder(process.env),
+    },
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
   child.on("exit", (code) => process.exit(code ?? 1));

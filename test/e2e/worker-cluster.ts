@@ -169,6 +169,7 @@ function startWorker(
       COXSWAIN_WORKER_DIR: workerDir,
       COXSWAIN_CACHE_DIR: folder,
       COXSWAIN_ENGINE: "wasm",
+      AGENT_TIMEOUT_MS: "0",
       COXSWAIN_COMMIT_LOG: commitLog,
       ...environment,
     },

@@ -96,6 +96,15 @@ test("asked to leave: exits in good order, nothing is lost", async (t) => {
   await endsRight(t, cluster, [b]);
 });
 
+test("its agent gone for good: it leaves by itself", async (t) => {
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
+  const a = cluster.start("wa", { AGENT_TIMEOUT_MS: "1000" });
+  const b = cluster.start("wb");
+  equal(await a.ended, 0, a.output());
+  equal((await cluster.event("worker.left")).workerId, "wa");
+  await endsRight(t, cluster, [b]);
+});
+
 test("all asked to leave, then placed again: goes on where it stopped", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const before = ["wa", "wb", "wc"].map((id) => cluster.start(id));

