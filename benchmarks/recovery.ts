@@ -43,6 +43,7 @@ const root = resolve(import.meta.dirname, "..");
 const jobFile = join(root, "examples/mnist/mlp.yaml");
 const kills = options.quick ? 3 : options.count("kills");
 const outageSeconds = options.quick ? 0 : options.count("outage");
+const leaves = options.quick ? 1 : 10;
 const workers = 3;
 const stepsMax = 10_000_000;
 const checkpointEvery = 200;
@@ -105,6 +106,21 @@ async function killOne(course: Course, random: () => number): Promise<number> {
     { from: seenCommits },
   );
   return first.atMs - killedAtMs;
+}
+
+/** One worker is asked to leave, then another to join. */
+async function leaveAndJoin(course: Course): Promise<void> {
+  const { api, jobId } = course;
+  const areMembers = (wanted: number) =>
+    eventually(`${wanted} workers train`, async () =>
+      (await membersOf(course)).length === wanted ? true : undefined,
+    );
+  await areMembers(workers);
+  for (const wanted of [workers - 1, workers]) {
+    await delay(settleMsMax);
+    await api.send("PATCH", `/v1/jobs/${jobId}/workers`, { workers: wanted });
+    await areMembers(wanted);
+  }
 }
 
 /** A small linear congruential generator: the same kills for the same seed. */
@@ -213,6 +229,7 @@ await runBenchmark(async (cleanUp) => {
     ms.push(await killOne(course, random));
     console.log(`kill ${kill + 1} of ${kills}: ${Math.round(ms.at(-1)!)} ms`);
   }
+  for (let leave = 0; leave < leaves; leave += 1) await leaveAndJoin(course);
   const busOutageRateRatio = await measureOutage(course);
   const commits = await course.log.read();
   const lost = course.events.filter(({ name }) => name === "worker.lost").length;
@@ -243,6 +260,7 @@ await runBenchmark(async (cleanUp) => {
       ["survivors restarted", result.survivorsRestarted, peer?.survivorsRestarted ?? "-"],
       ["same bits as undisturbed", String(isEqual), "-"],
       ["pause at a join, ms", spread(pauses.join, 0), "-"],
+      ["pause at a leave, ms", spread(pauses.leave, 0), "-"],
       ["steps/s while the bus is away / before", String(result.busOutageRateRatio), "-"],
     ],
   );

@@ -17,6 +17,7 @@ import {
   readFile,
   rename,
   rm,
+  writeFile,
 } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -181,10 +182,9 @@ async function fromDebian(folder: string, options: EnsureOptions): Promise<strin
   const sources = await readFile("/etc/apt/sources.list.d/debian.sources", "utf8").catch(() =>
     readFile("/etc/apt/sources.list", "utf8"),
   );
-  const mirror =
-    /https?:\/\/[^\s]+debian\/?(?=\s|$)/m.exec(sources)?.[0] ?? "http://deb.debian.org/debian";
+  const mirror = /https?:\/\/[^\s]+debian\/?(?=\s|$)/m.exec(sources)?.[0];
+  if (mirror === undefined) throw new Error("apt's sources name no Debian mirror");
   const signedBy = "/usr/share/keyrings/debian-archive-keyring.gpg";
-  const { writeFile } = await import("node:fs/promises");
   await mkdir(join(folder, "lists", "partial"), { recursive: true });
   await mkdir(join(folder, "cache", "archives", "partial"), { recursive: true });
   await writeFile(join(folder, "status"), "");

@@ -210,7 +210,7 @@ export class Agent {
     const { bus, log, signal } = this.#ports;
     const { workerId, jobId } = worker;
     const folder = this.#folderOf(workerId);
-    const reason = await exitReasonOf(folder, ended);
+    const reason = await exitReasonOf(folder, ended, worker.askedToLeaveAtMs !== undefined);
     const event = this.#eventOf(worker, ended, reason);
     log("worker ended", {
       jobId,

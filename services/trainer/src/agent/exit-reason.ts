@@ -21,14 +21,20 @@ interface ExitFile {
 const heapLimit = /heap out of memory|ERR_WORKER_OUT_OF_MEMORY|allocation failed/i;
 const tailChars = 4000;
 
-export async function exitReasonOf(folder: string, ended: Ended): Promise<ExitReason> {
+/** @param wasAsked it was asked to leave; SIGTERM ends a worker that is still starting at once */
+export async function exitReasonOf(
+  folder: string,
+  ended: Ended,
+  wasAsked: boolean,
+): Promise<ExitReason> {
   const file = await readFile(join(folder, "exit.json"), "utf8").then(
     (text) => JSON.parse(text) as ExitFile,
     () => undefined, // It had no time to leave a word.
   );
   const place = { generation: file?.generation ?? 0, step: file?.step ?? 0 };
   if (file?.error !== undefined) return { isOrderly: false, error: file.error, ...place };
-  if (file?.exitCode === 0)
+  const endedWhileStarting = file === undefined && wasAsked && ended.signal === "SIGTERM";
+  if (file?.exitCode === 0 || endedWhileStarting)
     return { isOrderly: true, error: { code: "worker-failed", message: "" }, ...place };
   if (file?.exitCode === 12)
     return {
