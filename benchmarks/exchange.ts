@@ -1,9 +1,11 @@
 /** ms per exact all-reduce of one vector among 2 and 4 processes, beside gloo. */
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
+import type { AppError } from "@coxswain/domain";
 import { cacheFolder } from "@coxswain/embedded";
+import { installSharedMemory } from "@coxswain/shared-memory";
 import { type CleanUp, runBenchmark } from "./lib/clean-up.ts";
-import type { ToRank } from "./lib/exchange-rank.ts";
+import type { ToRank, Transport } from "./lib/exchange-rank.ts";
 import { median, rounded, spread } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
 import { findPeer, type Peer, peerOptions } from "./lib/peer.ts";
@@ -25,6 +27,8 @@ const workerCounts = options.list("workers");
 const seriesCount = options.quick ? 1 : options.count("rounds");
 const secondsPerSize = options.quick ? 0.5 : options.count("seconds");
 const reductionsMax = 500;
+const cacheDir = cacheFolder(process.env);
+let transports: readonly Transport[] = ["shared-memory", "tcp"];
 const answerTimeoutMs = 120_000;
 
 /** Processes that reduce together, for one number of workers. */
@@ -37,21 +41,22 @@ class Ranks {
     cleanUp.add(() => this.stop());
   }
 
-  async connect(): Promise<void> {
-    const ranks = this.#children.length;
-    const answers = await this.#ask((rank) => ({ kind: "start", rank, ranks }));
-    const addresses = answers.map(({ address }) => address!);
-    await this.#ask(() => ({ kind: "peers", addresses }));
-  }
-
   /** Of the first rank, as the peer reports them. */
-  async measure(megabytes: number): Promise<number[]> {
+  async measure(megabytes: number, transport: Transport): Promise<number[]> {
     const bytes = megabytes * 1e6;
-    const trial = await this.#ask(() => ({ kind: "measure", bytes, rounds: 3 }));
+    const ranks = this.#children.length;
+    const opened = await this.#ask((rank) => ({
+      ...{ kind: "open", rank, ranks, bytes, transport, cacheDir },
+    }));
+    const addresses = opened.map(({ address }) => address!);
+    await this.#ask(() => ({ kind: "connect", addresses }));
+    const trial = await this.#ask(() => ({ kind: "measure", rounds: 3 }));
     const onceMs = median(trial[0]!.ms!);
     const wanted = Math.floor((secondsPerSize * 1000) / onceMs);
     const rounds = Math.max(5, Math.min(reductionsMax, wanted));
-    return (await this.#ask(() => ({ kind: "measure", bytes, rounds })))[0]!.ms!;
+    const measured = await this.#ask(() => ({ kind: "measure", rounds }));
+    await this.#ask(() => ({ kind: "close" }));
+    return measured[0]!.ms!;
   }
 
   #ask(messageFor: (rank: number) => ToRank): Promise<Answer[]> {
@@ -98,40 +103,42 @@ async function measurePeer(peer: Peer, workers: number): Promise<ReadonlyMap<num
 
 /** Medians of the series, by size. */
 type Series = Map<number, number[]>;
+type AllSeries = Readonly<Record<Transport | "peer", Series>>;
 
 async function measureAll(
   workers: number,
   peer: Peer | undefined,
   cleanUp: CleanUp,
-): Promise<{ readonly ours: Series; readonly peers: Series }> {
-  const ours: Series = new Map(sizes.map((size) => [size, []]));
-  const peers: Series = new Map(sizes.map((size) => [size, []]));
+): Promise<AllSeries> {
+  const empty = (): Series => new Map(sizes.map((size) => [size, []]));
+  const all: AllSeries = { "shared-memory": empty(), tcp: empty(), peer: empty() };
   for (let series = 0; series < seriesCount; series += 1) {
     const ranks = new Ranks(workers, cleanUp);
-    await ranks.connect();
-    for (const size of sizes) ours.get(size)!.push(median(await ranks.measure(size)));
+    for (const size of sizes)
+      for (const transport of transports)
+        all[transport].get(size)!.push(median(await ranks.measure(size, transport)));
     await ranks.stop();
     if (peer === undefined) continue;
-    for (const [size, ms] of await measurePeer(peer, workers)) peers.get(size)?.push(ms);
+    for (const [size, ms] of await measurePeer(peer, workers)) all.peer.get(size)?.push(ms);
   }
-  return { ours, peers };
+  return all;
 }
 
-const head = ["workers", "MB", "ours, ms", "gloo, ms", "ours / gloo"];
+const head = ["workers", "MB", "transport", "ours, ms", "gloo, ms", "ours / gloo"];
 
 function rowOf(
-  workers: number,
-  megabytes: number,
-  series: { readonly ours: readonly number[]; readonly peers: readonly number[] },
+  place: { readonly workers: number; readonly megabytes: number; readonly transport: Transport },
+  ours: readonly number[],
+  peers: readonly number[],
   peer: Peer | undefined,
 ) {
-  const ms = median(series.ours);
-  const peerMs = peer === undefined ? null : rounded(median(series.peers));
+  const ms = median(ours);
+  const peerMs = peer === undefined ? null : rounded(median(peers));
   return {
-    transport: "tcp",
-    addon: false,
-    megabytes,
-    workers,
+    transport: place.transport,
+    addon: place.transport === "shared-memory",
+    megabytes: place.megabytes,
+    workers: place.workers,
     ms: rounded(ms),
     peer: peer === undefined ? null : `gloo (${peer.name})`,
     peerMs,
@@ -140,17 +147,24 @@ function rowOf(
 }
 
 await runBenchmark(async (cleanUp) => {
-  const peer = await findPeer(options, process.env, cacheFolder(process.env));
+  const peer = await findPeer(options, process.env, cacheDir);
+  await installSharedMemory(cacheDir).catch((error: AppError) => {
+    console.log(`shared memory is left out: ${error.message}`);
+    transports = ["tcp"];
+  });
   const rows: ReturnType<typeof rowOf>[] = [];
   const lines: (string | number)[][] = [];
   for (const workers of workerCounts) {
-    const { ours, peers } = await measureAll(workers, peer, cleanUp);
-    for (const size of sizes) {
-      const series = { ours: ours.get(size)!, peers: peers.get(size)! };
-      const row = rowOf(workers, size, series, peer);
-      rows.push(row);
-      const ratio = row.ratio?.toFixed(2) ?? "-";
-      lines.push([workers, size, spread(series.ours, 2), spread(series.peers, 2), ratio]);
+    const all = await measureAll(workers, peer, cleanUp);
+    for (const megabytes of sizes) {
+      const peers = all.peer.get(megabytes)!;
+      for (const transport of transports) {
+        const ours = all[transport].get(megabytes)!;
+        const row = rowOf({ workers, megabytes, transport }, ours, peers, peer);
+        rows.push(row);
+        const ratio = row.ratio?.toFixed(2) ?? "-";
+        lines.push([workers, megabytes, transport, spread(ours, 2), spread(peers, 2), ratio]);
+      }
     }
   }
   printTable(head, lines);

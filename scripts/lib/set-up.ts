@@ -3,6 +3,7 @@
 import { AppError } from "@coxswain/domain";
 import { cacheFolder, ensureNatsServer } from "@coxswain/embedded";
 import { availableEngines, installNative } from "@coxswain/engine";
+import { installSharedMemory } from "@coxswain/shared-memory";
 
 export interface SetUp {
   readonly natsBinary: string;
@@ -24,11 +25,24 @@ export async function setUp({ environment, native, onLine }: SetUpOptions): Prom
   const nats = await ensureNatsServer({ environment, onProgress: onLine });
   onLine(`set-up: nats-server ${nats.version} (${nats.origin})`);
   const cacheDir = cacheFolder(environment);
+  await bringSharedMemory(cacheDir, onLine);
   if (native) await bringNative(cacheDir, onLine);
   const [best] = await availableEngines({ cacheDir });
   onLine(`set-up: engine ${best!.text}`);
   return { natsBinary: nats.path, cacheDir, engine: best!.name, ms: performance.now() - startedMs };
 }
+
+/** Without it workers of one machine exchange through connections. */
+async function bringSharedMemory(cacheDir: string, onLine: (line: string) => void): Promise<void> {
+  try {
+    await installSharedMemory(cacheDir);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    onLine(`set-up: workers will exchange through connections: ${sentenceOf(error)}`);
+  }
+}
+
+const sentenceOf = (error: AppError) => error.message.replace(/^\[[a-z-]+\] /, "");
 
 /** The platform trains without it, slower: a failure is one line. */
 async function bringNative(cacheDir: string, onLine: (line: string) => void): Promise<void> {
@@ -36,6 +50,6 @@ async function bringNative(cacheDir: string, onLine: (line: string) => void): Pr
     await installNative({ cacheDir, onProgress: onLine });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    onLine(`set-up: the wasm engine will train: ${error.message.replace(/^\[[a-z-]+\] /, "")}`);
+    onLine(`set-up: the wasm engine will train: ${sentenceOf(error)}`);
   }
 }

@@ -167,9 +167,12 @@ function startWorker(
       COXSWAIN_WORKER_ID: workerId,
       COXSWAIN_NODE_ID: "n1",
       COXSWAIN_WORKER_DIR: workerDir,
-      COXSWAIN_CACHE_DIR: folder,
+      // Where the set-up has brought shared memory; the engine is wasm all the same.
+      COXSWAIN_CACHE_DIR: process.env["COXSWAIN_CACHE_DIR"] ?? folder,
       COXSWAIN_ENGINE: "wasm",
       AGENT_TIMEOUT_MS: "0",
+      // A busy machine may hold a worker up for longer than the usual second.
+      HEARTBEAT_TIMEOUT_MS: "5000",
       COXSWAIN_COMMIT_LOG: commitLog,
       ...environment,
     },

@@ -60,6 +60,16 @@ for (const count of [2, 3, 4]) {
   });
 }
 
+for (const among of ["some", "all"]) {
+  test(`${among} without shared memory: the same weights`, async (t) => {
+    const cluster = await startCluster(t, { spec: { steps: 60 } });
+    const workers = ["wa", "wb", "wc"].map((id, i) =>
+      cluster.start(id, { COXSWAIN_TRANSPORT: among === "all" || i === 0 ? "tcp" : "auto" }),
+    );
+    await endsRight(t, cluster, workers, 60);
+  });
+}
+
 test("killed: the survivors go on, a newcomer joins, the first member dies too", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const [a, b, c] = ["wa", "wb", "wc"].map((id) => cluster.start(id)) as [
@@ -157,7 +167,7 @@ test("the bus dies and comes back: training goes on meanwhile", async (t) => {
 
 test("a zombie wakes up: it is fenced out and ends", async (t) => {
   const cluster = await startCluster(t, { spec: { steps: 600 }, isUnhurried: true });
-  const environment = { HEARTBEAT_TIMEOUT_MS: "300" };
+  const environment = { HEARTBEAT_TIMEOUT_MS: "1500" };
   const workers = ["wa", "wb", "wc"].map((id) => cluster.start(id, environment));
   await members(cluster, ["wa", "wb", "wc"]);
   workers[0]!.process.kill("SIGSTOP");

@@ -10,7 +10,7 @@ import type { Layout } from "@coxswain/engine";
 import type { Store } from "@coxswain/store";
 import type { Piece } from "../../services/trainer/src/decide/shards.ts";
 import { type Frame, FrameParser, frameTypes } from "../../services/trainer/src/exchange/frames.ts";
-import { allocate, buildAdd, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
+import { allocate, beginWrite, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
 import type { Clock } from "../../services/trainer/src/worker/clock.ts";
 import { enterGroup } from "../../services/trainer/src/worker/join.ts";
@@ -52,6 +52,13 @@ function update(parameters: Float32Array, reduced: Float32Array): void {
   for (let i = 0; i < 32; i += 1) parameters[i] = parameters[i]! - 0.01 * reduced[i]!;
 }
 
+const kernels = {
+  add: (out: Float32Array, a: Float32Array, b: Float32Array) => {
+    for (let i = 0; i < out.length; i += 1) out[i] = a[i]! + b[i]!;
+  },
+  copy: (out: Float32Array, from: Float32Array) => out.set(from),
+};
+
 const hashOf = (parameters: Float32Array) =>
   createHash("sha256").update(new Uint8Array(parameters.slice().buffer)).digest("hex");
 
@@ -88,6 +95,7 @@ interface Timer {
 export class World {
   readonly random: () => number;
   readonly steps: number;
+  readonly sharesMemory: boolean;
   readonly oracle: readonly string[];
   nowMs = 0;
   #timers: Timer[] = [];
@@ -102,6 +110,7 @@ export class World {
   constructor(seed: number, steps: number, oracle: readonly string[]) {
     this.random = randomOf(seed);
     this.steps = steps;
+    this.sharesMemory = seed % 2 === 0;
     this.oracle = oracle;
   }
 
@@ -196,7 +205,9 @@ export class SimWorker {
       ...{ me, shards, steps: world.steps, clock, compute, ledger, peers: this },
       compiled: { layout, hash: "h" },
       vectors: this.#vectors,
-      add: buildAdd(areas.memory),
+      kernels,
+      // Half of the worlds share memory: then a worker reads the others' vectors where they lie.
+      ...(world.sharesMemory && { sharing: this.#sharing() }),
       record: new RecordAcceptor(record, "job"),
       knownDead: () => (this.isBusAway ? new Set<string>() : world.knownDead),
       log: (sentence, fields) => this.#log(sentence, fields),
@@ -233,6 +244,15 @@ export class SimWorker {
       this.later(500, tick);
     };
     this.later(500, tick);
+  }
+
+  #sharing() {
+    return {
+      // Mapped memory stays when its process is gone.
+      windowOf: (id: string) => this.world.workers.get(id)!.#vectors,
+      isMappedBy: (id: string) => this.#links.has(id),
+      forgetLost: () => undefined,
+    };
   }
 
   #log(sentence: string, fields: object): void {
@@ -502,6 +522,7 @@ export class SimWorker {
         }
         return out;
       };
+      beginWrite(this.#vectors, index);
       this.#vectors.pool[index]!.set(sum(piece.lo, piece.size));
       this.group.onPiece(step, piece, index);
       this.#work(order, step, pieces, index + 1);

@@ -14,6 +14,7 @@ import {
   startPlatform,
 } from "@coxswain/embedded";
 import { availableEngines, installNative } from "@coxswain/engine";
+import { installSharedMemory } from "@coxswain/shared-memory";
 import {
   type CommonOptions,
   type Context,
@@ -96,6 +97,7 @@ async function installEngine(
   name: string | undefined,
 ): Promise<void> {
   if (name !== "native") throw new AppError("invalid-request", "native is the engine to install");
+  await installSharedMemory(cacheDir);
   const { isNew } = await installNative({ cacheDir, onProgress: context.err });
   context.err(isNew ? "native is installed" : "native was there already");
 }
@@ -105,10 +107,12 @@ async function upForeground(context: Context, options: UpOptions): Promise<void>
     environment: context.environment,
     onProgress: context.err,
   });
+  const cacheDir = cacheFolder(context.environment);
+  await installSharedMemory(cacheDir).catch((error: AppError) => context.err(error.message));
   const platform = await startPlatform({
     dataDir: resolve(context.workingDir, options.data ?? defaultDataDir),
     natsBinary: nats.path,
-    cacheDir: cacheFolder(context.environment),
+    cacheDir,
     port: Number(options.port),
     nodes: Number(options.nodes),
     environment: context.environment,

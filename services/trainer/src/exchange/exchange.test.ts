@@ -1,12 +1,34 @@
 /** Frames, the connections' handshake, and the all-reduce over real sockets. */
-import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
+import { deepEqual, equal, notEqual } from "node:assert/strict";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
-import { type TestContext, test } from "node:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, type TestContext, test } from "node:test";
+import { installSharedMemory, openSharedMemory } from "@coxswain/shared-memory";
 import fc from "fast-check";
-import { openBenchExchange } from "./bench-entry.ts";
-import { encodeFrame, type FrameHead, FrameParser, frameTypes, payloadBytesMax } from "./frames.ts";
+import { assignShards } from "../decide/shards.ts";
+import {
+  encodeFrame,
+  type Frame,
+  type FrameHead,
+  FrameParser,
+  frameTypes,
+  payloadBytesMax,
+} from "./frames.ts";
+import { allocate, beginWrite, type Vectors, vectorsOf } from "./memory.ts";
 import { Peers } from "./peers.ts";
+import { Reduce } from "./reduce.ts";
+import { openExchange } from "./testing.ts";
+
+// Before any test: the runner ends when no test is left.
+const cacheDir = await mkdtemp(join(tmpdir(), "coxswain-exchange-"));
+after(() => rm(cacheDir, { recursive: true, force: true }));
+const memory = await installSharedMemory(cacheDir).then(
+  () => openSharedMemory(cacheDir),
+  () => undefined, // There is no compiler: connections only.
+);
 
 const head: FrameHead = {
   type: frameTypes.piece,
@@ -126,36 +148,83 @@ function treeSum(leaves: readonly Float32Array[]): Float32Array {
   return a.map((value, i) => value + b[i]!);
 }
 
-for (const world of [1, 2, 3, 4, 5]) {
-  test(`${world} ranks: the sum has the bits of the canonical tree`, async (t) => {
-    const floats = 16 * 4099; // Several frames a slice, and slices of unequal length.
-    const ranks = await Promise.all(
-      Array.from({ length: world }, (_, rank) =>
-        openBenchExchange({ rank, world, floats, secret: "s" }),
-      ),
-    );
-    t.after(() => Promise.all(ranks.map((rank) => rank.close())));
-    const addresses = ranks.map(({ address }) => address);
-    await Promise.all(ranks.map((rank) => rank.connect(addresses)));
-    for (let round = 0; round < 4; round += 1) {
-      for (const [rank, { input }] of ranks.entries())
-        for (let i = 0; i < floats; i += 1)
-          input[i] = Math.sin(i * 7 + rank * 13 + round) * 10 ** ((i + rank) % 9);
-      let shards = 1;
-      while (shards < world) shards *= 2;
-      const leaves = ranks.map(({ input }) => input.slice());
-      const sums = await Promise.all(ranks.map((rank) => rank.allReduce()));
-      for (const sum of sums)
-        equal(
-          Buffer.compare(Buffer.from(sum.slice().buffer), Buffer.from(sums[0]!.slice().buffer)),
-          0,
-        );
-      if (shards === world)
-        equal(
-          Buffer.compare(Buffer.from(sums[0]!.slice().buffer), Buffer.from(treeSum(leaves).buffer)),
-          0,
-        );
-      ok(Number.isFinite(sums[0]![5]!));
-    }
-  });
+const floats = 16 * 4099; // Several frames a slice, and slices of unequal length.
+
+async function openRanks(t: TestContext, world: number, transport: string) {
+  const options = { floats, world, secret: "s", memory: transport === "tcp" ? undefined : memory };
+  const ranks = await Promise.all(
+    Array.from({ length: world }, (_, rank) => openExchange({ ...options, rank })),
+  );
+  t.after(() => Promise.all(ranks.map((rank) => rank.close())));
+  const addresses = ranks.map(({ address }) => address);
+  await Promise.all(ranks.map((rank) => rank.connect(addresses)));
+  return ranks;
 }
+
+const bytesOf = (floats: Float32Array) => Buffer.from(floats.slice().buffer);
+
+for (const transport of ["tcp", "shared memory"])
+  for (const world of [1, 2, 3, 4, 5]) {
+    const skip = transport === "tcp" || memory !== undefined ? false : "shared memory is not here";
+    const name = `${world} ranks over ${transport}: the sum has the bits of the canonical tree`;
+    test(name, { skip }, async (t) => {
+      const ranks = await openRanks(t, world, transport);
+      for (let round = 0; round < 4; round += 1) {
+        for (const [rank, { change }] of ranks.entries())
+          change((input) => {
+            for (let i = 0; i < input.length; i += 1)
+              input[i] = Math.sin(i * 7 + rank * 13 + round) * 10 ** ((i + rank) % 9);
+          });
+        // Each rank's input is its first shard; its others are zero.
+        const shards = 2 ** Math.ceil(Math.log2(world));
+        const leaves = Array.from({ length: shards }, () => new Float32Array(floats));
+        for (const [rank, { from }] of assignShards(shards, world).entries())
+          leaves[from]!.set(ranks[rank]!.input);
+        const expected = bytesOf(treeSum(leaves));
+        for (const sum of await Promise.all(ranks.map((rank) => rank.allReduce())))
+          equal(Buffer.compare(bytesOf(sum), expected), 0);
+      }
+    });
+  }
+
+test("what was overwritten before it was read is never taken for what was meant", async () => {
+  const layout = { segments: [], parameterFloats: 0, metricNames: [], slotCount: 0 };
+  const areas = [0, 1].map(() => allocate({ ...layout, vectorFloats: 32 }, 2));
+  const [mine, theirs] = areas.map(vectorsOf) as [Vectors, Vectors];
+  const sent: Frame[] = [];
+  const plain = {
+    add: (out: Float32Array, a: Float32Array, b: Float32Array) =>
+      out.set(a.map((value, i) => value + b[i]!)),
+    copy: (out: Float32Array, from: Float32Array) => out.set(from),
+  };
+  const of = (rank: number, vectors: Vectors, window: Vectors, onWhole: () => void) =>
+    new Reduce({
+      ...{ generation: 1, step: 0, shards: 2, rank, vectors, vectorFloats: 32, onWhole },
+      ranges: assignShards(2, 2),
+      kernels: plain,
+      sharing: { windowOf: () => window, isMappedBy: () => true },
+      send: (_, frame) => {
+        for (const parsed of new FrameParser().feed(frame))
+          if (parsed.kind === "frame") sent.push(parsed.frame);
+      },
+    });
+  const reader = of(0, mine, theirs, () => undefined);
+  const writer = of(1, theirs, mine, () => undefined);
+  theirs.pool[0]!.fill(5);
+  writer.give({ lo: 1, size: 1 }, 0);
+  const [piece] = sent.splice(0) as [Frame];
+  equal(piece.type, frameTypes.pieceHere);
+  beginWrite(theirs, 0); // It goes on, in a generation without the reader.
+  theirs.pool[0]!.fill(9);
+  equal(reader.receive(piece, 1), undefined);
+  reader.give({ lo: 0, size: 1 }, 0);
+  deepEqual(
+    sent.map(({ type }) => type),
+    [frameTypes.pieceHere], // Its own piece, and no sum.
+  );
+  const nowhere = { ...piece, payload: Uint8Array.from([200, 0, 0, 0, 1, 0, 0, 0]) };
+  equal(
+    of(0, mine, theirs, () => undefined).receive(nowhere, 1),
+    "it points at no memory of a peer",
+  );
+});

@@ -8,7 +8,16 @@
  */
 import { crc32 } from "node:zlib";
 
-export const frameTypes = { control: 1, piece: 2, result: 3, reduced: 4, snapshot: 5 } as const;
+export const frameTypes = {
+  control: 1,
+  piece: 2,
+  result: 3,
+  reduced: 4,
+  snapshot: 5,
+  /** As piece and result, but the numbers stay where they are: see `Place`. */
+  pieceHere: 6,
+  resultHere: 7,
+} as const;
 export type FrameType = (typeof frameTypes)[keyof typeof frameTypes];
 
 export interface FrameHead {
@@ -54,6 +63,30 @@ export function encodeFrame(head: FrameHead, payload: Uint8Array): Buffer {
 
 function checksumOf(frame: Buffer): number {
   return crc32(frame.subarray(headBytes), crc32(frame.subarray(0, headBytes - 4)));
+}
+
+/** Where numbers lie in the sender's shared memory. */
+export interface Place {
+  /** Index of the vector's stamp. */
+  readonly vector: number;
+  /** The stamp while the numbers are those that are meant. */
+  readonly stamp: number;
+}
+
+const placeBytes = 8;
+
+export function encodePlace(head: Omit<FrameHead, "offset">, { vector, stamp }: Place): Buffer {
+  const payload = Buffer.alloc(placeBytes);
+  payload.writeUInt32LE(vector, 0);
+  payload.writeInt32LE(stamp, 4);
+  return encodeFrame({ ...head, offset: 0 }, payload);
+}
+
+/** Undefined when the payload is not a place. */
+export function parsePlace({ payload }: Frame): Place | undefined {
+  if (payload.length !== placeBytes) return undefined;
+  const view = new DataView(payload.buffer, payload.byteOffset, placeBytes);
+  return { vector: view.getUint32(0, true), stamp: view.getInt32(4, true) };
 }
 
 /** A message of the control protocol, as JSON. */

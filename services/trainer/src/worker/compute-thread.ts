@@ -8,7 +8,8 @@ import { AppError, assert } from "@coxswain/domain";
 import { type CompiledProgram, openEngine } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
 import { type Piece, pieceKey } from "../decide/shards.ts";
-import { type Add, buildAdd, type Vectors, vectorsOf } from "../exchange/memory.ts";
+import { buildKernels, type Kernels } from "../exchange/kernels.ts";
+import { beginWrite, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import type { ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
 
 const port = parentPort!;
@@ -93,7 +94,7 @@ function isWithin(inner: Piece, outer: Piece): boolean {
 class Compute {
   readonly #program: CompiledProgram;
   #vectors: Vectors | undefined;
-  #add: Add | undefined;
+  #kernels: Kernels | undefined;
   #subtrees = new Subtrees(0);
   #order: Extract<ComputeRequest, { kind: "order" }> | undefined;
   #isRunning = false;
@@ -105,7 +106,7 @@ class Compute {
   receive(request: ComputeRequest): void {
     if (request.kind === "attach") {
       this.#vectors = vectorsOf(request.areas);
-      this.#add = buildAdd(request.areas.memory);
+      this.#kernels = buildKernels(request.areas.memory);
       this.#subtrees = new Subtrees(this.#vectors.pool.length);
     } else if (request.kind === "order") {
       this.#order = request;
@@ -204,6 +205,7 @@ class Compute {
     if (this.#subtrees.get(piece) !== undefined) return true;
     if (piece.size === 1) {
       const buffer = this.#subtrees.take(order.pieces);
+      beginWrite(this.#vectors!, buffer);
       this.#program.gradient(
         { step: order.step, shard: piece.lo, parameters: this.#vectors!.parameters },
         this.#vectors!.pool[buffer]!,
@@ -220,7 +222,8 @@ class Compute {
     if (!(await this.#finish(order, right))) return false;
     const into = this.#subtrees.get(left)!;
     const pool = this.#vectors!.pool;
-    this.#add!(pool[into]!, pool[into]!, pool[this.#subtrees.get(right)!]!);
+    beginWrite(this.#vectors!, into);
+    this.#kernels!.add(pool[into]!, pool[into]!, pool[this.#subtrees.get(right)!]!);
     this.#subtrees.drop(left, false);
     this.#subtrees.drop(right, true);
     this.#subtrees.finish(piece, into);

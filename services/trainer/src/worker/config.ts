@@ -20,6 +20,10 @@ export const WorkerConfigSchema = Type.Object({
     description: "Address that other workers connect to",
   }),
   STORE_URL: Type.String({ description: "Where checkpoints go: file:///FOLDER" }),
+  COXSWAIN_TRANSPORT: Type.Union([Type.Literal("auto"), Type.Literal("tcp")], {
+    default: "auto",
+    description: "auto: shared memory between workers of one machine; tcp: connections only",
+  }),
   HEARTBEAT_TIMEOUT_MS: Type.Integer({
     default: 1000,
     minimum: 50,

@@ -7,7 +7,7 @@
 import type { Layout } from "@coxswain/engine";
 import type { Member } from "../decide/agreement.ts";
 import { type Frame, frameTypes, vectorFrames } from "../exchange/frames.ts";
-import type { Vectors } from "../exchange/memory.ts";
+import { beginWrite, reducedStamp, type Vectors } from "../exchange/memory.ts";
 import type { Compute } from "./compute.ts";
 import type { Generation } from "./ledger.ts";
 import type { PeersPort } from "./member.ts";
@@ -113,13 +113,15 @@ export function reducedFrames(step: number, reduced: Float32Array): Generator<Bu
 /** Reduced vectors that arrive from one donor, whole ones handed on in order. */
 export class ReducedInbox {
   readonly #vectors: Vectors;
+  readonly #shards: number;
   readonly #onWhole: (step: number) => Promise<void>;
   #queue: Promise<void> = Promise.resolve();
   #missingBytes = 0;
 
   /** `onWhole` resolves when the vector's memory may be written again. */
-  constructor(vectors: Vectors, onWhole: (step: number) => Promise<void>) {
+  constructor(vectors: Vectors, shards: number, onWhole: (step: number) => Promise<void>) {
     this.#vectors = vectors;
+    this.#shards = shards;
     this.#onWhole = onWhole;
   }
 
@@ -129,7 +131,10 @@ export class ReducedInbox {
     this.#queue = this.#queue.then(async () => {
       if (!isExpected(step)) return;
       const target = this.#vectors.reduced[(step % 2) as 0 | 1];
-      if (offset === 0) this.#missingBytes = target.byteLength;
+      if (offset === 0) {
+        this.#missingBytes = target.byteLength;
+        beginWrite(this.#vectors, reducedStamp(this.#shards, step));
+      }
       if (offset + payload.length > target.byteLength || this.#missingBytes <= 0) return;
       new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(payload, offset);
       this.#missingBytes -= payload.length;

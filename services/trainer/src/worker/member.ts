@@ -10,9 +10,11 @@ import { AppError } from "@coxswain/domain";
 import type { Candidate, Member as GroupMember, Proposal } from "../decide/agreement.ts";
 import { type Piece, pieceKey, piecesOf } from "../decide/shards.ts";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
-import type { Add, Vectors } from "../exchange/memory.ts";
+import type { Kernels } from "../exchange/kernels.ts";
+import type { Vectors } from "../exchange/memory.ts";
 import type { ControlMessage, Peers } from "../exchange/peers.ts";
-import { Reduce } from "../exchange/reduce.ts";
+import { Reduce, type ReduceOptions } from "../exchange/reduce.ts";
+import type { SharedPeers } from "../exchange/shared-peers.ts";
 import type { Ready } from "./candidates.ts";
 import { Change } from "./change.ts";
 import type { Clock } from "./clock.ts";
@@ -37,7 +39,9 @@ export interface MemberPorts {
   readonly compiled: Pick<Compiled, "layout" | "hash">;
   readonly compute: Pick<Compute, "order" | "apply" | "copy" | "forgetOrders">;
   readonly vectors: Vectors;
-  readonly add: Add;
+  readonly kernels: Kernels;
+  /** Members on this machine, where memory can be shared. */
+  readonly sharing?: Pick<SharedPeers, "windowOf" | "isMappedBy" | "forgetLost">;
   readonly peers: PeersPort;
   readonly ledger: Pick<Ledger, "formed" | "committed" | "startsAt" | "generations">;
   readonly record: RecordAcceptor;
@@ -113,7 +117,7 @@ export class GroupMembership {
       generations: () => ledger.generations,
       programHash: compiled.hash,
     });
-    this.#reducedInbox = new ReducedInbox(ports.vectors, (step) => this.#received(step));
+    this.#reducedInbox = new ReducedInbox(ports.vectors, shards, (step) => this.#received(step));
   }
 
   get state(): MemberState {
@@ -129,7 +133,10 @@ export class GroupMembership {
     return this.#step;
   }
   get rank(): number {
-    return this.#members.findIndex(({ workerId }) => workerId === this.#ports.me.workerId);
+    return this.#rankOf(this.#ports.me.workerId);
+  }
+  #rankOf(id: string): number {
+    return this.#members.findIndex(({ workerId }) => workerId === id);
   }
   /** Milliseconds since the present step was ordered, monotonic. */
   get stepAgeMs(): number {
@@ -161,6 +168,7 @@ export class GroupMembership {
     this.#decided = proposal;
     this.#formedMs = this.#ports.clock.nowMs();
     this.#reduces.clear();
+    this.#ports.sharing?.forgetLost();
     const { generation, fromStep, cause } = proposal;
     const ids = proposal.members.map(({ workerId }) => workerId);
     log("generation formed", { generation, fromStep, cause, members: ids, step: this.#step });
@@ -323,13 +331,26 @@ export class GroupMembership {
         ranges: members.map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo })),
         vectors: this.#ports.vectors,
         vectorFloats: this.#ports.compiled.layout.vectorFloats,
-        add: this.#ports.add,
+        kernels: this.#ports.kernels,
+        ...this.#sharingAmong(members),
         send: (rank, frame) => this.#ports.peers.send(members[rank]!.workerId, frame),
         onWhole: () => this.#commit(step, reduce!),
       });
       this.#reduces.set(step, reduce);
     }
     return reduce;
+  }
+
+  #sharingAmong(members: readonly GroupMember[]): Pick<ReduceOptions, "sharing"> {
+    const { sharing } = this.#ports;
+    if (sharing === undefined) return {};
+    const at = (rank: number) => members[rank]?.workerId ?? "";
+    return {
+      sharing: {
+        windowOf: (rank) => sharing.windowOf(at(rank)),
+        isMappedBy: (rank) => sharing.isMappedBy(at(rank)),
+      },
+    };
   }
 
   /** The compute thread has finished a piece. */
@@ -339,7 +360,7 @@ export class GroupMembership {
     const isOwn = piecesOf({ from: own.shardFrom, to: own.shardTo }).some(
       (wanted) => pieceKey(wanted) === pieceKey(piece),
     );
-    if (isOwn) this.#reduceOf(step).give(piece, this.#ports.vectors.pool[buffer]!);
+    if (isOwn) this.#reduceOf(step).give(piece, buffer);
   }
 
   #commit(step: number, reduce: Reduce): void {
@@ -418,7 +439,7 @@ export class GroupMembership {
 
   #exchange(from: string, frame: Frame): void {
     if (frame.step !== this.#step && frame.step !== this.#step + 1) return;
-    const why = this.#reduceOf(frame.step).receive(frame);
+    const why = this.#reduceOf(frame.step).receive(frame, this.#rankOf(from));
     if (why === undefined) return;
     this.#ports.log("a member sent nonsense", { from, why });
     this.#ports.peers.drop(from);

@@ -8,8 +8,10 @@ import { AppError, isEnded, type JobId, stepsOf } from "@coxswain/domain";
 import { withSpan } from "@coxswain/service";
 import { openStore, type Store } from "@coxswain/store";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
-import { allocate, buildAdd, vectorsOf } from "../exchange/memory.ts";
+import { buildKernels } from "../exchange/kernels.ts";
+import { allocate, vectorsOf } from "../exchange/memory.ts";
 import { type ControlMessage, Peers } from "../exchange/peers.ts";
+import type { SharedPeers } from "../exchange/shared-peers.ts";
 import { realClock } from "./clock.ts";
 import { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
@@ -22,6 +24,7 @@ import { Ledger } from "./ledger.ts";
 import { GroupMembership } from "./member.ts";
 import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
+import { openShareable, type Shareable, shareMemory, windowsFor } from "./shareable.ts";
 import { Transfer } from "./transfer.ts";
 import { keepWatch, limitRecording, watchAgent, watchRecord } from "./watch.ts";
 
@@ -65,6 +68,7 @@ interface Parts {
   group: GroupMembership | undefined;
   readonly firstCommit: PromiseWithResolvers<void>;
   peers?: Peers;
+  sharing?: SharedPeers;
   ledger?: Ledger;
   telling?: Promise<void>;
   stop?: () => void;
@@ -103,13 +107,14 @@ async function start(
       onRecording: () => limitRecording(spec.stepTimeout, compute.compiled, fail),
     },
   );
-  const compiled = await compute.compiled;
+  const [compiled, shareable] = await Promise.all([compute.compiled, openShareable(config)]);
   if (engine !== undefined && engine.identity !== compiled.identity) {
     const sentence = `the job runs on "${engine.identity}", this worker has "${compiled.identity}"`;
     throw new AppError("engine-mismatch", sentence);
   }
   const secretText = secret.value.secret;
-  await run({ ...ports, parts, signal, end, fail, context, compute, compiled, secret: secretText });
+  const known = { context, compute, compiled, shareable, secret: secretText };
+  await run({ ...ports, parts, signal, end, fail, ...known });
 }
 
 interface Running extends WorkerPorts {
@@ -120,6 +125,7 @@ interface Running extends WorkerPorts {
   readonly context: JobContext;
   readonly compute: Compute;
   readonly compiled: Compiled;
+  readonly shareable: Shareable | undefined;
   readonly secret: string;
 }
 
@@ -213,13 +219,18 @@ function openPeers({ config, parts, secret, log }: Running): Peers {
       ? transfers.get(parts)?.onFrame(from, frame)
       : parts.group?.onFrame(from, frame);
   const onControl = (from: string, message: ControlMessage) => {
+    if (parts.sharing?.onControl(from, message)) return;
     if (message.kind === "snapshot") transfers.get(parts)?.onSnapshot(from, message);
     else if (message.kind === "formed") transfers.get(parts)?.onFormed(from, message);
     else parts.group?.onControl(from, message);
   };
-  const onConnected = (workerId: string) => parts.group?.onConnected(workerId);
+  const onConnected = (workerId: string) => {
+    parts.sharing?.onConnected(workerId);
+    parts.group?.onConnected(workerId);
+  };
   const onLost = (workerId: string, reason: string) => {
     log("connection lost", { peer: workerId, reason });
+    parts.sharing?.onLost(workerId);
     parts.group?.onLost(workerId);
   };
   const peers = new Peers(options, { onConnected, onFrame, onControl, onLost });
@@ -261,7 +272,7 @@ function buildCourse(
 }
 
 function buildGroup(
-  { bus, config, compute, compiled, parts, context, end, fail, log }: Running,
+  running: Running,
   own: {
     readonly peers: Peers;
     readonly ledger: Ledger;
@@ -270,18 +281,23 @@ function buildGroup(
     readonly me: Me;
   },
 ): GroupMembership {
+  const { bus, config, compute, compiled, parts, context, end, fail, log } = running;
   const { shards } = context.job().spec;
-  const areas = allocate(compiled.layout, shards);
+  const windows = windowsFor(running.shareable, shards);
+  const areas = allocate(compiled.layout, shards, windows);
+  const sharing = running.shareable && shareMemory(running.shareable, areas, { ...own, log });
+  if (sharing !== undefined) parts.sharing = sharing;
   compute.attach(areas);
   return new GroupMembership({
     ...own,
+    ...(sharing && { sharing }),
     shards,
     compiled,
     compute,
     log,
     clock: realClock,
     vectors: vectorsOf(areas),
-    add: buildAdd(areas.memory),
+    kernels: buildKernels(areas.memory),
     record: new RecordAcceptor(bus.bucket("membership"), config.COXSWAIN_JOB_ID),
     knownDead: () => context.knownDead,
     onJoined: (generation, step) => sayJoined(bus, config, generation, step),

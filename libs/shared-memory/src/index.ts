@@ -1,0 +1,7 @@
+export { installSharedMemory } from "./install.ts";
+export {
+  openSharedMemory,
+  pageBytes,
+  type SharedMemory,
+  type SharedRange,
+} from "./shared-memory.ts";

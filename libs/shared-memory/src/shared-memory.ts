@@ -1,0 +1,59 @@
+/** Memory of one process in another, over a range of a WebAssembly.Memory. Linux. */
+import { createHash } from "node:crypto";
+import { access, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+/** Ranges start and end on pages of WebAssembly, which hold whole pages of the system. */
+export const pageBytes = 65_536;
+
+/** What another process of this machine needs to map a range. */
+export interface SharedRange {
+  readonly pid: number;
+  readonly fd: number;
+}
+
+export interface SharedMemory {
+  /** Puts shareable pages under the range: zeros. @throws Error in the system's words */
+  share(range: Uint8Array): SharedRange;
+  /**
+   * Puts another process's pages under the range, to read only: writing there ends the process.
+   * @throws Error when that process is not there, not ours, or shares another number of bytes
+   */
+  map(range: Uint8Array, from: SharedRange): void;
+  /** Puts private zero pages under the range again. */
+  unmap(range: Uint8Array): void;
+}
+
+interface Addon {
+  share(range: Uint8Array): number;
+  map(range: Uint8Array, pid: number, fd: number): void;
+  unmap(range: Uint8Array): void;
+}
+
+export const addonSource = new URL("../native/shared-memory.cc", import.meta.url);
+
+/** Where the addon lies, by the hash of its source. */
+export async function addonPath(cacheDir: string): Promise<string> {
+  const hash = createHash("sha256")
+    .update(await readFile(addonSource))
+    .digest("hex")
+    .slice(0, 12);
+  return join(cacheDir, `shared-memory-${hash}.node`);
+}
+
+/** Undefined where the addon is not installed or does not load: everything works without it, slower. */
+export async function openSharedMemory(cacheDir: string): Promise<SharedMemory | undefined> {
+  const path = await addonPath(cacheDir);
+  try {
+    await access(path);
+    const addon = createRequire(import.meta.url)(path) as Addon;
+    return {
+      share: (range) => ({ pid: process.pid, fd: addon.share(range) }),
+      map: (range, { pid, fd }) => addon.map(range, pid, fd),
+      unmap: (range) => addon.unmap(range),
+    };
+  } catch {
+    return undefined; // Not installed, or built for another system.
+  }
+}

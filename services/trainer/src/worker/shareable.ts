@@ -1,0 +1,38 @@
+/** A worker's memory, shared with the workers beside it where that can be. */
+import { openSharedMemory } from "@coxswain/shared-memory";
+import type { Areas } from "../exchange/memory.ts";
+import type { Peers } from "../exchange/peers.ts";
+import { placeOfProcess, SharedPeers, type SharedPeersPorts } from "../exchange/shared-peers.ts";
+import type { WorkerConfig } from "./config.ts";
+
+/** Peers on this machine whose memory is mapped; others are sent the numbers. */
+const windowsMax = 15;
+
+export type Shareable = Pick<SharedPeersPorts, "memory" | "place">;
+
+/** Undefined where memory cannot be shared: numbers go through connections then. */
+export async function openShareable(config: WorkerConfig): Promise<Shareable | undefined> {
+  if (config.COXSWAIN_TRANSPORT === "tcp") return undefined;
+  const memory = await openSharedMemory(config.COXSWAIN_CACHE_DIR);
+  return memory && { memory, place: await placeOfProcess() };
+}
+
+export function windowsFor(shareable: Shareable | undefined, shards: number): number {
+  return shareable === undefined ? 0 : Math.min(shards - 1, windowsMax);
+}
+
+/** Call it before anything is written to the areas. */
+export function shareMemory(
+  shareable: Shareable,
+  areas: Areas,
+  { peers, log }: { readonly peers: Pick<Peers, "tell">; readonly log: SharedPeersPorts["log"] },
+): SharedPeers | undefined {
+  if (areas.windows === 0) return undefined;
+  const tell: SharedPeersPorts["tell"] = (workerId, message) => peers.tell(workerId, message);
+  try {
+    return new SharedPeers({ ...shareable, areas, tell, log });
+  } catch (error) {
+    log("memory cannot be shared; numbers go through connections", { err: error });
+    return undefined;
+  }
+}
