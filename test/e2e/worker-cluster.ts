@@ -78,6 +78,15 @@ export interface ClusterOptions {
 
 export async function startCluster(t: TestContext, options: ClusterOptions = {}): Promise<Cluster> {
   const { spec = {}, program = "tiny.mjs", isUnhurried = false } = options;
+  // Registered before the bus's: who uses it stops before it does.
+  const stop = new AbortController();
+  const running = new Set<ChildProcess>();
+  let checkpoints: Promise<void> | undefined;
+  t.after(() => {
+    for (const child of running) child.kill("SIGKILL");
+    stop.abort();
+    return checkpoints;
+  });
   const testBus = await startTestBus(t);
   const folder = join(testBus.dataDir, "cluster");
   await mkdir(folder, { recursive: true });
@@ -117,14 +126,7 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
     },
   } as never);
   const log = followEvents(testBus.bus, t);
-  const stop = new AbortController();
-  const checkpoints = runCheckpoints({ bus, store, signal: stop.signal, log: () => undefined });
-  const running = new Set<ChildProcess>();
-  t.after(() => {
-    for (const child of running) child.kill("SIGKILL");
-    stop.abort();
-    return checkpoints;
-  });
+  checkpoints = runCheckpoints({ bus, store, signal: stop.signal, log: () => undefined });
   const start: Cluster["start"] = (workerId, environment = {}) => {
     const worker = startWorker(workerId, folder, storeFolder, testBus.url, environment);
     running.add(worker.process);

@@ -33,7 +33,7 @@ export async function installSharedMemory(cacheDir: string): Promise<void> {
     const words = code === "ENOENT" ? "there is no g++" : (stderr || message).trim().slice(0, 300);
     throw new AppError("setup-failed", `shared memory cannot be built: ${words}`, { cause });
   } finally {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined); // There is no such folder.
   }
 }
 
