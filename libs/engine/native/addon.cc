@@ -217,6 +217,24 @@ napi_value createTensor(napi_env env, napi_value* arguments) {
   return make(env, keep(env, handle));
 }
 
+// (shape, dtype, typed array) -> id of a tensor that lies in the caller's memory, or -1 where TensorFlow
+// would copy it. The memory must outlive the tensor; what is written there later is the tensor's value.
+napi_value aliasTensor(napi_env env, napi_value* arguments) {
+  auto shape = integers(env, arguments[0]);
+  auto type = static_cast<TF_DataType>(integer(env, arguments[1]));
+  View view = viewOf(env, arguments[2]);
+  size_t bytes = TF_DataTypeSize(type);
+  for (auto dimension : shape) bytes *= dimension;
+  if (view.bytes != bytes) fail("aliasTensor: " + std::to_string(view.bytes) + " bytes instead of " + std::to_string(bytes));
+  constexpr uintptr_t alignment = 64;
+  if (reinterpret_cast<uintptr_t>(view.data) % alignment != 0) return make(env, -1);
+  Tensor tensor(TF_NewTensor(type, shape.data(), shape.size(), view.data, bytes, [](void*, size_t, void*) {}, nullptr));
+  Status status;
+  TFE_TensorHandle* handle = TFE_NewTensorHandle(tensor.get(), status);
+  status.check("aliasTensor");
+  return make(env, keep(env, handle));
+}
+
 napi_value deleteTensor(napi_env env, napi_value* arguments) {
   if (tableOf(env).handles.erase(integer(env, arguments[0])) == 0) fail("deleteTensor: no such tensor");
   return nothing(env);
@@ -471,6 +489,7 @@ NAPI_MODULE_INIT() {
     check(napi_set_instance_data(env, new Table, [](napi_env, void* table, void*) { delete static_cast<Table*>(table); }, nullptr));
     define<init>(env, exports, "init");
     define<createTensor>(env, exports, "createTensor");
+    define<aliasTensor>(env, exports, "aliasTensor");
     define<deleteTensor>(env, exports, "deleteTensor");
     define<tensorDataSync>(env, exports, "tensorDataSync");
     define<tensorReadInto>(env, exports, "tensorReadInto");

@@ -17,6 +17,11 @@ export interface Binding {
   /** Bytes of a ConfigProto; the first call of the process makes the context. */
   init(config: Uint8Array): void;
   createTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): number;
+  /**
+   * A tensor that lies in the caller's memory, which must outlive it; -1 where TensorFlow would copy
+   * it, since it does not start on 64 bytes.
+   */
+  aliasTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): number;
   deleteTensor(id: number): void;
   tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array | BigInt64Array;
   executeOp(

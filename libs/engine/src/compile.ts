@@ -90,6 +90,8 @@ class TfjsProgram implements CompiledProgram {
   readonly #parts: Parts;
   /** The step whose parameters the model's variables hold: those of one step never change. */
   #loadedStep = -1;
+  /** The step whose parameters the replay holds. */
+  #replayedStep = -1;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -109,8 +111,6 @@ class TfjsProgram implements CompiledProgram {
 
   gradient(input: ShardInput, out: Float32Array): void {
     try {
-      if (this.#loadedStep !== input.step) this.#load(input.parameters);
-      this.#loadedStep = input.step;
       this.#derive(input, out);
     } catch (cause) {
       throw programError(`step ${input.step}, shard ${input.shard}`, cause);
@@ -119,10 +119,16 @@ class TfjsProgram implements CompiledProgram {
 
   #derive(input: ShardInput, out: Float32Array): void {
     const { step, replay } = this.#parts;
-    out.fill(0);
     const batch = step.batch(input);
     const views = step.views(out);
-    if (replay !== undefined) return replay.run(step.shaped(batch), views);
+    step.clearGaps(out);
+    if (replay !== undefined) {
+      if (this.#replayedStep !== input.step) replay.load(step.parameters(input.parameters));
+      this.#replayedStep = input.step;
+      return replay.run(step.shaped(batch), views);
+    }
+    if (this.#loadedStep !== input.step) this.#load(input.parameters);
+    this.#loadedStep = input.step;
     step.within(input, () => {
       for (const [index, tensor] of step.run(step.tensors(batch)).entries())
         views[index]!.set(tensor.dataSync() as Float32Array);

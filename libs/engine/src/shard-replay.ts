@@ -1,27 +1,26 @@
 /** Replays of a shard's step on the native engine, checked against the run that they were recorded from. */
-import type { Tensor } from "@coxswain/program";
 import type { Binding, RecordedBackend } from "./binding.ts";
 import { NotReplayable } from "./record.ts";
 import { buildReplay, type Replay, type StepOf } from "./replay.ts";
 
-/** Inputs, then labels. */
-export type ShapedBatch = readonly {
+export interface Shaped {
   readonly values: Float32Array;
   readonly shape: readonly number[];
-}[];
+}
+
+/** Inputs, then labels. */
+export type ShapedBatch = readonly Shaped[];
 
 export interface ShardReplay {
   /** Of the graph: equal for equal steps. */
   readonly hash: string;
+  /** The parameters for the runs that follow, those of one step; the memory must stay. */
+  load(parameters: readonly Shaped[]): void;
   run(batch: ShapedBatch, into: readonly Float32Array[]): void;
 }
 
 /** Records a step on two batches; undefined when it has to run operator by operator. */
-export type Recorder = (
-  first: StepOf,
-  second: StepOf,
-  parameters: readonly Tensor[],
-) => ShardReplay | undefined;
+export type Recorder = (first: StepOf, second: StepOf) => ShardReplay | undefined;
 
 /** Graph and operators may round differently; more than this is another computation. */
 const relativeErrorMax = 1e-3;
@@ -30,11 +29,11 @@ export function buildRecorder(
   backend: RecordedBackend,
   onFallback: (reason: string) => void,
 ): Recorder {
-  return (first, second, parameters) => {
+  return (first, second) => {
     try {
       const replay = buildReplay(backend, first, second);
       check(backend, replay, first);
-      return shardReplay(backend, replay, parameters);
+      return new NativeReplay(backend.binding, replay);
     } catch (error) {
       if (!(error instanceof NotReplayable)) throw error;
       onFallback(error.message);
@@ -43,25 +42,48 @@ export function buildRecorder(
   };
 }
 
-function shardReplay(
-  backend: RecordedBackend,
-  replay: Replay,
-  parameters: readonly Tensor[],
-): ShardReplay {
-  const { binding } = backend;
-  return {
-    hash: replay.hash,
-    run: (batch, into) => {
-      const ids = batch.map(({ values, shape }) => create(binding, values, shape));
-      // The variables' tensors are new ones after each update.
-      replay.run([...ids, ...backend.getInputTensorIds(parameters)], into);
-      for (const id of ids) binding.deleteTensor(id);
-    },
-  };
-}
+class NativeReplay implements ShardReplay {
+  readonly hash: string;
+  readonly #binding: Binding;
+  readonly #replay: Replay;
+  #parameterIds: number[] = [];
+  /** Memory that the parameters' tensors lie in: what is written there needs no loading. */
+  #aliased: Float32Array | undefined;
 
-function create(binding: Binding, values: Float32Array, shape: readonly number[]): number {
-  return binding.createTensor(shape, binding.TF_FLOAT, values);
+  constructor(binding: Binding, replay: Replay) {
+    this.#binding = binding;
+    this.#replay = replay;
+    this.hash = replay.hash;
+  }
+
+  load(parameters: readonly Shaped[]): void {
+    const first = parameters[0]?.values;
+    if (first !== undefined && first.buffer === this.#aliased?.buffer) {
+      if (first.byteOffset === this.#aliased.byteOffset) return;
+    }
+    for (const id of this.#parameterIds) this.#binding.deleteTensor(id);
+    const ids = parameters.map((shaped) => this.#alias(shaped));
+    const isAliased = ids.every((id) => id >= 0);
+    this.#aliased = isAliased ? first : undefined;
+    this.#parameterIds = ids.map((id, i) => (id >= 0 ? id : this.#copy(parameters[i]!)));
+  }
+
+  #alias({ values, shape }: Shaped): number {
+    return this.#binding.aliasTensor(shape, this.#binding.TF_FLOAT, values);
+  }
+
+  #copy({ values, shape }: Shaped): number {
+    return this.#binding.createTensor(shape, this.#binding.TF_FLOAT, values);
+  }
+
+  run(batch: ShapedBatch, into: readonly Float32Array[]): void {
+    const ids = batch.map((shaped) => this.#copy(shaped));
+    try {
+      this.#replay.run([...ids, ...this.#parameterIds], into);
+    } finally {
+      for (const id of ids) this.#binding.deleteTensor(id);
+    }
+  }
 }
 
 /** @throws NotReplayable when the replay does not compute what the step computed */

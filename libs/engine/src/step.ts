@@ -4,7 +4,7 @@ import { type Batch, type Dataset, type Program, type Tensor, tf } from "@coxswa
 import { purposes, withDeterministicRandom } from "./deterministic.ts";
 import type { Model } from "./model.ts";
 import type { CompileOptions, Layout } from "./port.ts";
-import type { Recorder, ShapedBatch, ShardReplay } from "./shard-replay.ts";
+import type { Recorder, Shaped, ShapedBatch, ShardReplay } from "./shard-replay.ts";
 
 export interface StepParts {
   readonly program: Program;
@@ -82,6 +82,22 @@ export class Step {
     return [value, ...metrics, ...gradients];
   }
 
+  /** The parameters in their vector, one by one. */
+  parameters(vector: Float32Array): Shaped[] {
+    return this.#parts.layout.segments.map(({ offset, size, shape }) => ({
+      values: vector.subarray(offset, offset + size),
+      shape,
+    }));
+  }
+
+  /** Zeros what `views` leave out. */
+  clearGaps(out: Float32Array): void {
+    const { segments, parameterFloats, metricNames } = this.#parts.layout;
+    for (const [index, { offset, size }] of segments.entries())
+      out.fill(0, offset + size, segments[index + 1]?.offset ?? parameterFloats);
+    out.fill(0, parameterFloats + metricNames.length);
+  }
+
   /** Where the tensors of `run` go in the vector, in the same order. */
   views(out: Float32Array): Float32Array[] {
     const { parameterFloats, metricNames, segments } = this.#parts.layout;
@@ -105,7 +121,7 @@ export class Step {
     };
     let replay: ShardReplay | undefined;
     this.within({ step: 0, shard: 0 }, () => {
-      replay = recorder(stepAt(0), stepAt(1), variables);
+      replay = recorder(stepAt(0), stepAt(1));
     });
     return replay;
   }
