@@ -49,7 +49,8 @@ export async function compileProgram(
       optimizer: optimizer.identity,
       step: replay?.hash ?? "eager",
     });
-    return new TfjsProgram({ ...parts, step, replay, hash, update: optimizer.update });
+    const { update, rule } = optimizer;
+    return new TfjsProgram({ ...parts, step, replay, hash, update, rule });
   } catch (cause) {
     throw programError("compiling the program", cause);
   }
@@ -78,6 +79,7 @@ interface Parts extends StepParts {
   readonly replay: ShardReplay | undefined;
   readonly hash: string;
   readonly update: CompiledProgram["update"];
+  readonly rule: CompiledProgram["rule"];
 }
 
 class TfjsProgram implements CompiledProgram {
@@ -87,6 +89,7 @@ class TfjsProgram implements CompiledProgram {
   readonly samplesTest: number;
   readonly modelTopology: CompiledProgram["modelTopology"];
   readonly update: CompiledProgram["update"];
+  readonly rule: CompiledProgram["rule"];
   readonly #parts: Parts;
   /** The step whose parameters the model's variables hold: those of one step never change. */
   #loadedStep = -1;
@@ -101,6 +104,7 @@ class TfjsProgram implements CompiledProgram {
     this.samplesTest = parts.data.test.samples;
     this.modelTopology = parts.model.topology;
     this.update = parts.update;
+    this.rule = parts.rule;
   }
 
   initialize(parameters: Float32Array): void {

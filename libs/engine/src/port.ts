@@ -7,6 +7,8 @@
  * behind the same port. All calls but `compile` block their thread; they belong in a compute thread.
  */
 
+import type { Optimizer } from "@coxswain/program";
+
 /** Where a named tensor lies in the flat vector. Offsets are in floats, on 64-byte boundaries. */
 export interface Segment {
   readonly name: string;
@@ -89,6 +91,8 @@ export interface CompiledProgram {
     readonly from: number;
     readonly to: number;
   }): void;
+  /** What `update` does as data, where it is data: run elsewhere it has the same bits. */
+  readonly rule: Optimizer["rule"];
   /** Sums of the metrics over held-out samples `from <= i < to`; divide by the number of samples. */
   evaluate(parameters: Float32Array, from: number, to: number): Readonly<Record<string, number>>;
   /** What an export needs beside the weights: a Keras topology for layers models, else undefined. */

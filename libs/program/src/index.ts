@@ -3,6 +3,7 @@ export { accuracy, crossEntropy, squaredError } from "./losses.ts";
 export { mnist } from "./mnist.ts";
 export {
   adam,
+  adamW,
   momentum,
   type Optimizer,
   type Schedule,
@@ -22,3 +23,4 @@ export {
   type Weights,
 } from "./program.ts";
 export { type LayersModel, type Tensor, type TensorFlow, tf } from "./tf.ts";
+export type { RuleVectors, Term, UpdateRule, VectorName } from "./update-rule.ts";

@@ -2,6 +2,20 @@
  * Optimizers, element-wise on flat float32 vectors. Every operation is rounded to float32 once, so a
  * worker may update any range and the bits are the same.
  */
+import {
+  add,
+  applyRule,
+  divide,
+  gradient,
+  multiply,
+  parameter,
+  scalar,
+  slot,
+  squareRoot,
+  subtract,
+  type Term,
+  type UpdateRule,
+} from "./update-rule.ts";
 
 /** Learning rate as a pure function of the step, counted from 0. */
 export type Schedule = (step: number) => number;
@@ -21,6 +35,12 @@ export interface Optimizer {
   readonly identity: string;
   readonly slotCount: number;
   update(state: UpdateState): void;
+  /** The same as data, where it is data: what runs it may be faster, and has the same bits. */
+  readonly rule?: {
+    readonly update: UpdateRule;
+    /** Numbers of a step, counted from 0; rounded to float32 before use. */
+    readonly scalars: (step: number) => readonly number[];
+  };
 }
 
 const { fround } = Math;
@@ -31,18 +51,24 @@ function rateOf(learningRate: number | Schedule): { readonly at: Schedule; reado
   return { at: learningRate, text: learningRate.toString() };
 }
 
+function fromRule(identity: string, rule: NonNullable<Optimizer["rule"]>): Optimizer {
+  return {
+    identity,
+    slotCount: rule.update.slotCount,
+    rule,
+    update: ({ step, from, to, ...vectors }) =>
+      applyRule(rule.update, vectors, rule.scalars(step), { from, to }),
+  };
+}
+
 /** p = p - rate * g */
 export function sgd(settings: { readonly learningRate: number | Schedule }): Optimizer {
   const rate = rateOf(settings.learningRate);
-  return {
-    identity: `sgd(${rate.text})`,
-    slotCount: 0,
-    update: ({ step, parameters, gradient, from, to }) => {
-      const learningRate = fround(rate.at(step));
-      for (let i = from; i < to; i += 1)
-        parameters[i] = parameters[i]! - fround(learningRate * gradient[i]!);
-    },
-  };
+  const value = subtract(parameter, multiply(scalar(0), gradient));
+  return fromRule(`sgd(${rate.text})`, {
+    update: { slotCount: 0, scalarCount: 1, assignments: [{ to: "parameters", value }] },
+    scalars: (step) => [rate.at(step)],
+  });
 }
 
 /** v = momentum * v + g; p = p - rate * v, or with `nesterov` p = p - rate * (momentum * v + g) */
@@ -54,54 +80,72 @@ export function momentum(settings: {
   const rate = rateOf(settings.learningRate);
   const mass = fround(settings.momentum ?? 0.9);
   const isNesterov = settings.nesterov ?? false;
-  return {
-    identity: `momentum(${rate.text},${mass},${isNesterov})`,
-    slotCount: 1,
-    update: ({ step, parameters, slots, gradient, from, to }) => {
-      const learningRate = fround(rate.at(step));
-      const velocity = slots[0]!;
-      for (let i = from; i < to; i += 1) {
-        const v = fround(fround(mass * velocity[i]!) + gradient[i]!);
-        velocity[i] = v;
-        const direction = isNesterov ? fround(fround(mass * v) + gradient[i]!) : v;
-        parameters[i] = parameters[i]! - fround(learningRate * direction);
-      }
+  const withMass = add(multiply(scalar(1), slot(0)), gradient);
+  const direction = isNesterov ? withMass : slot(0);
+  return fromRule(`momentum(${rate.text},${mass},${isNesterov})`, {
+    update: {
+      slotCount: 1,
+      scalarCount: 2,
+      assignments: [
+        { to: 0, value: withMass },
+        { to: "parameters", value: subtract(parameter, multiply(scalar(0), direction)) },
+      ],
     },
-  };
+    scalars: (step) => [rate.at(step), mass],
+  });
 }
 
-/** Adam (Kingma and Ba, ICLR 2015), algorithm 1, with the bias corrections in double. */
-export function adam(settings: {
+export interface AdamSettings {
   readonly learningRate: number | Schedule;
   readonly beta1?: number;
   readonly beta2?: number;
   readonly epsilon?: number;
-}): Optimizer {
+}
+
+/** Adam (Kingma and Ba, ICLR 2015), algorithm 1, with the bias corrections in double. */
+export function adam(settings: AdamSettings): Optimizer {
+  return adamFamily("adam", settings, undefined);
+}
+
+/** Adam with decoupled weight decay: p also loses rate * weightDecay * p (Loshchilov and Hutter, ICLR 2019). */
+export function adamW(settings: AdamSettings & { readonly weightDecay?: number }): Optimizer {
+  return adamFamily("adamW", settings, settings.weightDecay ?? 0.01);
+}
+
+/**
+ * Scalars: 0 rate with bias correction, 1 epsilon scaled alike, 2 beta1, 3 1 - beta1, 4 beta2,
+ * 5 1 - beta2, 6 rate * weightDecay.
+ */
+function adamFamily(name: string, settings: AdamSettings, decay: number | undefined): Optimizer {
   const rate = rateOf(settings.learningRate);
-  const beta1 = settings.beta1 ?? 0.9;
-  const beta2 = settings.beta2 ?? 0.999;
+  const { beta1 = 0.9, beta2 = 0.999 } = settings;
   const epsilon = fround(settings.epsilon ?? 1e-8);
-  const [b1, b2, r1, r2] = [fround(beta1), fround(beta2), fround(1 - beta1), fround(1 - beta2)];
-  return {
-    identity: `adam(${rate.text},${beta1},${beta2},${epsilon})`,
-    slotCount: 2,
-    update: ({ step, parameters, slots, gradient, from, to }) => {
-      const [mean, square] = [slots[0]!, slots[1]!];
-      const alpha = fround(
-        (rate.at(step) * Math.sqrt(1 - power(beta2, step + 1))) / (1 - power(beta1, step + 1)),
-      );
-      const scaledEpsilon = fround(epsilon * Math.sqrt(1 - power(beta2, step + 1)));
-      for (let i = from; i < to; i += 1) {
-        const g = gradient[i]!;
-        const m = fround(fround(b1 * mean[i]!) + fround(r1 * g));
-        const v = fround(fround(b2 * square[i]!) + fround(r2 * fround(g * g)));
-        mean[i] = m;
-        square[i] = v;
-        parameters[i] =
-          parameters[i]! - fround(fround(alpha * m) / fround(fround(Math.sqrt(v)) + scaledEpsilon));
-      }
-    },
+  const mean = add(multiply(scalar(2), slot(0)), multiply(scalar(3), gradient));
+  const square = add(
+    multiply(scalar(4), slot(1)),
+    multiply(scalar(5), multiply(gradient, gradient)),
+  );
+  const change = divide(multiply(scalar(0), slot(0)), add(squareRoot(slot(1)), scalar(1)));
+  const kept: Term =
+    decay === undefined ? parameter : subtract(parameter, multiply(scalar(6), parameter));
+  const scalars = (step: number) => {
+    const correction = Math.sqrt(1 - power(beta2, step + 1));
+    const alpha = (rate.at(step) * correction) / (1 - power(beta1, step + 1));
+    const fixed = [beta1, 1 - beta1, beta2, 1 - beta2];
+    const first = [alpha, epsilon * correction, ...fixed];
+    return decay === undefined ? first : [...first, rate.at(step) * decay];
   };
+  const assignments = [
+    { to: 0, value: mean },
+    { to: 1, value: square },
+    { to: "parameters" as const, value: subtract(kept, change) },
+  ];
+  const settled = [rate.text, beta1, beta2, epsilon, ...(decay === undefined ? [] : [decay])];
+  const scalarCount = decay === undefined ? 6 : 7;
+  return fromRule(`${name}(${settled.join()})`, {
+    update: { slotCount: 2, scalarCount, assignments },
+    scalars,
+  });
 }
 
 /** base^exponent by squaring: `Math.pow` is approximated differently by different engines. */

@@ -10,6 +10,7 @@ import { sha256Of } from "@coxswain/store";
 import { type Piece, pieceKey } from "../decide/shards.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
 import { beginWrite, type Vectors, vectorsOf } from "../exchange/memory.ts";
+import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
 import type { ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
 
 const port = parentPort!;
@@ -95,6 +96,7 @@ class Compute {
   readonly #program: CompiledProgram;
   #vectors: Vectors | undefined;
   #kernels: Kernels | undefined;
+  #updateKernel: UpdateKernel | undefined;
   #subtrees = new Subtrees(0);
   #order: Extract<ComputeRequest, { kind: "order" }> | undefined;
   #isRunning = false;
@@ -106,7 +108,10 @@ class Compute {
   receive(request: ComputeRequest): void {
     if (request.kind === "attach") {
       this.#vectors = vectorsOf(request.areas);
-      this.#kernels = buildKernels(request.areas.memory);
+      const { memory } = request.areas;
+      this.#kernels = buildKernels(memory);
+      const { rule } = this.#program;
+      this.#updateKernel = rule && buildUpdate(memory, rule.update);
       this.#subtrees = new Subtrees(this.#vectors.pool.length);
     } else if (request.kind === "order") {
       this.#order = request;
@@ -143,7 +148,11 @@ class Compute {
 
   #apply(step: number, vectors: Vectors): void {
     const { parameters, slots, reduced } = vectors;
-    const gradient = reduced[(step % 2) as 0 | 1];
+    const whole = reduced[(step % 2) as 0 | 1];
+    const gradient = whole.subarray(0, parameters.length);
+    const { rule } = this.#program;
+    if (this.#updateKernel !== undefined && rule !== undefined)
+      return this.#updateKernel({ parameters, gradient, slots }, rule.scalars(step));
     this.#program.update({ step, parameters, slots, gradient, from: 0, to: parameters.length });
   }
 
