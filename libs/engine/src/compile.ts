@@ -129,7 +129,7 @@ class TfjsProgram implements CompiledProgram {
     if (replay !== undefined) {
       if (this.#replayedStep !== input.step) replay.load(step.parameters(input.parameters));
       this.#replayedStep = input.step;
-      return replay.run(step.shaped(batch), views);
+      return replay.run(step.shaped(batch), step.randomPlace(input), views);
     }
     if (this.#loadedStep !== input.step) this.#load(input.parameters);
     this.#loadedStep = input.step;

@@ -1,12 +1,14 @@
 /**
  * Records one step while it runs operator by operator. What the step makes on the way becomes a
- * constant; its inputs and the parameters become the inputs of a graph. The step is recorded twice,
- * with other data: both records must be equal, which catches randomness, counters, and control flow
- * that depends on data.
+ * constant; its inputs, the parameters, and uniform random tensors become the inputs of a graph. The
+ * step is recorded twice, with other data and other random numbers: both records must be equal, which
+ * catches counters, other randomness, and control flow that depends on data.
  */
 import { createHash } from "node:crypto";
+import type { Place } from "@coxswain/domain";
 import type { Tensor } from "@coxswain/program";
 import type { Attribute, Binding, RecordedBackend } from "./binding.ts";
+import { isUniformOf, withDeterministicRandom } from "./deterministic.ts";
 import { type ConstantValue, isStateful } from "./graph-def.ts";
 
 export interface RecordedOp {
@@ -19,6 +21,12 @@ export interface RecordedOp {
 export interface Recording {
   /** Ids of what is given anew for each run: batch, then parameters. */
   readonly inputs: readonly { readonly id: number; readonly shape: readonly number[] }[];
+  /** Uniform numbers in [0, 1) whose seed is the given draw of the step. */
+  readonly randoms: readonly {
+    readonly id: number;
+    readonly draw: number;
+    readonly shape: readonly number[];
+  }[];
   readonly ops: readonly RecordedOp[];
   readonly constants: ReadonlyMap<number, ConstantValue>;
   readonly outputs: readonly number[];
@@ -38,28 +46,33 @@ function isStatefulOp(binding: Binding, op: string): boolean {
   return known;
 }
 
-/**
- * @param inputs tensors of float32 that the step reads: batch, then parameters
- * @param step makes the outputs; the caller disposes of them
- * @throws NotReplayable with the reason
- */
-export function record(
-  backend: RecordedBackend,
-  inputs: readonly Tensor[],
-  step: () => readonly Tensor[],
-): Recording {
+export interface StepOf {
+  /** Float32 tensors that the step reads: batch, then parameters. */
+  readonly inputs: readonly Tensor[];
+  /** Makes the outputs; the caller disposes of them. */
+  readonly step: () => readonly Tensor[];
+  /** Whose random numbers it draws. */
+  readonly place: Place;
+}
+
+/** @throws NotReplayable with the reason */
+export function record(backend: RecordedBackend, { inputs, step, place }: StepOf): Recording {
   const native = backend.binding;
   const idOf = (tensor: Tensor) => backend.getInputTensorIds([tensor])[0]!;
   const given = inputs.map((tensor) => ({ id: idOf(tensor), shape: tensor.shape }));
   const known = new Set(given.map(({ id }) => id));
   const ops: RecordedOp[] = [];
   const constants = new Map<number, ConstantValue>();
+  const draws: number[] = [];
+  const randoms: { id: number; draw: number; shape: number[] }[] = [];
   let why: string | undefined;
   const recorder = Object.create(native) as Binding;
   recorder.createTensor = (shape, dtype, values) => {
     const id = native.createTensor(shape, dtype, values);
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
-    constants.set(id, { dtype, shape: [...shape], bytes });
+    const draw = drawOf(values, draws);
+    if (draw === undefined) constants.set(id, { dtype, shape: [...shape], bytes });
+    else randoms.push({ id, draw, shape: [...shape] });
     known.add(id);
     return id;
   };
@@ -84,12 +97,19 @@ export function record(
   backend.binding = recorder;
   let outputs: readonly number[];
   try {
-    outputs = step().map(idOf);
+    outputs = withDeterministicRandom(place, step, (draw) => draws.push(draw)).map(idOf);
   } finally {
     backend.binding = native;
   }
   if (why !== undefined) throw new NotReplayable(why);
-  return { inputs: given, ops, constants, outputs };
+  return { inputs: given, randoms, ops, constants, outputs };
+}
+
+/** Which draw seeded these values, when they are the uniform numbers of one. */
+function drawOf(values: ArrayBufferView, draws: readonly number[]): number | undefined {
+  if (!(values instanceof Float32Array) || values.length === 0) return undefined;
+  const index = draws.findIndex((draw) => isUniformOf(draw, values));
+  return index < 0 ? undefined : index;
 }
 
 /** The recording without its numbers: equal for equal steps, in every process. */
@@ -97,6 +117,7 @@ export function fingerprint(recording: Recording): string {
   const names = new Map<number, string>();
   for (const [index, { id, shape }] of recording.inputs.entries())
     names.set(id, `input ${index} [${shape}]`);
+  for (const { id, draw, shape } of recording.randoms) names.set(id, `random ${draw} [${shape}]`);
   for (const [id, { dtype, shape, bytes }] of recording.constants) {
     if (!names.has(id))
       names.set(

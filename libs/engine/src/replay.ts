@@ -1,21 +1,16 @@
 /** A recorded step as one TensorFlow function: one call instead of some hundred. */
 import { createHash } from "node:crypto";
-import type { Tensor } from "@coxswain/program";
 import type { Attribute, Binding, RecordedBackend } from "./binding.ts";
 import { type ConstantValue, encodeGraph, type GraphNode } from "./graph-def.ts";
-import { fingerprint, NotReplayable, type Recording, record } from "./record.ts";
+import { fingerprint, NotReplayable, type Recording, record, type StepOf } from "./record.ts";
 
 export interface Replay {
   /** Of the graph: equal for equal steps. */
   readonly hash: string;
+  /** What a run needs besides: uniform numbers seeded by draws of the step, after the inputs. */
+  readonly randoms: Recording["randoms"];
   /** `inputs` in the order of recording; output i goes into view i. */
   run(inputs: readonly number[], into: readonly Float32Array[]): void;
-}
-
-export interface StepOf {
-  /** Float32 tensors that the step reads: batch, then parameters. */
-  readonly inputs: readonly Tensor[];
-  readonly step: () => readonly Tensor[];
 }
 
 /**
@@ -23,11 +18,11 @@ export interface StepOf {
  * @throws NotReplayable with the reason
  */
 export function buildReplay(backend: RecordedBackend, first: StepOf, second: StepOf): Replay {
-  const recording = record(backend, first.inputs, first.step);
-  const again = record(backend, second.inputs, second.step);
+  const recording = record(backend, first);
+  const again = record(backend, second);
   if (fingerprint(recording) !== fingerprint(again)) {
     throw new NotReplayable(
-      "two runs differ: it draws random numbers, counts, or decides by its data",
+      "two runs differ: it counts, decides by its data, or draws other random numbers than uniform ones",
     );
   }
   return define(backend.binding, recording);
@@ -35,7 +30,8 @@ export function buildReplay(backend: RecordedBackend, first: StepOf, second: Ste
 
 function define(binding: Binding, recording: Recording): Replay {
   const graph = new GraphBuilder(binding);
-  const inputs = recording.inputs.map(({ id, shape }, index) =>
+  const { randoms } = recording;
+  const inputs = [...recording.inputs, ...randoms].map(({ id, shape }, index) =>
     graph.input(id, `input${index}`, shape),
   );
   const ops = neededOps(recording);
@@ -53,7 +49,7 @@ function define(binding: Binding, recording: Recording): Replay {
   const attributes = [
     { name: "executor_type", type: binding.TF_ATTR_STRING, value: "SINGLE_THREADED_EXECUTOR" },
   ];
-  return { hash, run: (ids, into) => binding.runFunction(name, attributes, ids, into) };
+  return { hash, randoms, run: (ids, into) => binding.runFunction(name, attributes, ids, into) };
 }
 
 /** The recorded operators that an output needs, in recorded order. */

@@ -1,7 +1,9 @@
 /** Replays of a shard's step on the native engine, checked against the run that they were recorded from. */
+import type { Place } from "@coxswain/domain";
 import type { Binding, RecordedBackend } from "./binding.ts";
-import { NotReplayable } from "./record.ts";
-import { buildReplay, type Replay, type StepOf } from "./replay.ts";
+import { drawAt, fillUniformOf, withDeterministicRandom } from "./deterministic.ts";
+import { NotReplayable, type StepOf } from "./record.ts";
+import { buildReplay, type Replay } from "./replay.ts";
 
 export interface Shaped {
   readonly values: Float32Array;
@@ -16,7 +18,8 @@ export interface ShardReplay {
   readonly hash: string;
   /** The parameters for the runs that follow, those of one step; the memory must stay. */
   load(parameters: readonly Shaped[]): void;
-  run(batch: ShapedBatch, into: readonly Float32Array[]): void;
+  /** @param place whose random numbers the step draws */
+  run(batch: ShapedBatch, place: Place, into: readonly Float32Array[]): void;
 }
 
 /** Records a step on two batches; undefined when it has to run operator by operator. */
@@ -76,21 +79,33 @@ class NativeReplay implements ShardReplay {
     return this.#binding.createTensor(shape, this.#binding.TF_FLOAT, values);
   }
 
-  run(batch: ShapedBatch, into: readonly Float32Array[]): void {
+  run(batch: ShapedBatch, place: Place, into: readonly Float32Array[]): void {
     const ids = batch.map((shaped) => this.#copy(shaped));
+    const randomIds = randomTensors(this.#binding, this.#replay, place);
     try {
-      this.#replay.run([...ids, ...this.#parameterIds], into);
+      this.#replay.run([...ids, ...this.#parameterIds, ...randomIds], into);
     } finally {
-      for (const id of ids) this.#binding.deleteTensor(id);
+      for (const id of [...ids, ...randomIds]) this.#binding.deleteTensor(id);
     }
   }
 }
 
+function randomTensors(binding: Binding, { randoms }: Replay, place: Place): number[] {
+  return randoms.map(({ draw, shape }) => {
+    const values = new Float32Array(shape.reduce((product, length) => product * length, 1));
+    fillUniformOf(drawAt(place, draw), values);
+    return binding.createTensor(shape, binding.TF_FLOAT, values);
+  });
+}
+
 /** @throws NotReplayable when the replay does not compute what the step computed */
-function check(backend: RecordedBackend, replay: Replay, { inputs, step }: StepOf): void {
-  const expected = step().map((tensor) => tensor.dataSync() as Float32Array);
+function check(backend: RecordedBackend, replay: Replay, { inputs, step, place }: StepOf): void {
+  const outputs = withDeterministicRandom(place, step);
+  const expected = outputs.map((tensor) => tensor.dataSync() as Float32Array);
   const actual = expected.map(({ length }) => new Float32Array(length));
-  replay.run(backend.getInputTensorIds(inputs), actual);
+  const randomIds = randomTensors(backend.binding, replay, place);
+  replay.run([...backend.getInputTensorIds(inputs), ...randomIds], actual);
+  for (const id of randomIds) backend.binding.deleteTensor(id);
   for (const [index, values] of expected.entries()) {
     const scale = values.reduce((max, value) => Math.max(max, Math.abs(value)), 1e-6);
     const error = values.reduce(

@@ -1,5 +1,5 @@
 /** One shard's step of a program on TensorFlow.js: a batch to loss, metrics and gradients. */
-import { shardSamples } from "@coxswain/domain";
+import { type Place, shardSamples } from "@coxswain/domain";
 import { type Batch, type Dataset, type Program, type Tensor, tf } from "@coxswain/program";
 import { purposes, withDeterministicRandom } from "./deterministic.ts";
 import type { Model } from "./model.ts";
@@ -19,7 +19,7 @@ export interface BatchTensors {
   readonly labels: Tensor;
 }
 
-export interface Place {
+export interface ShardPlace {
   readonly step: number;
   readonly shard: number;
 }
@@ -33,17 +33,20 @@ export class Step {
     this.#samples = parts.options.batchSize / parts.options.shards;
   }
 
-  batch({ step, shard }: Place): Batch {
+  batch({ step, shard }: ShardPlace): Batch {
     const { data, options } = this.#parts;
     return data.train.batch(shardSamples({ ...options, samples: data.train.samples, step, shard }));
   }
 
-  /** Runs `work` with the random numbers of this step and shard, and keeps no tensor of it. */
-  within({ step, shard }: Place, work: () => void): void {
+  /** Whose random numbers a shard's step draws. */
+  randomPlace({ step, shard }: ShardPlace): Place {
     const { seed } = this.#parts.options;
-    withDeterministicRandom({ seed, purpose: purposes.training, a: step, b: shard }, () => {
-      tf.tidy(work);
-    });
+    return { seed, purpose: purposes.training, a: step, b: shard };
+  }
+
+  /** Runs `work` with the random numbers of this step and shard, and keeps no tensor of it. */
+  within(place: ShardPlace, work: () => void): void {
+    withDeterministicRandom(this.randomPlace(place), () => void tf.tidy(work));
   }
 
   tensors(batch: Batch, samples = this.#samples): BatchTensors {
@@ -115,12 +118,13 @@ export class Step {
     const { variables } = this.#parts.model;
     this.#parts.options.onRecording?.();
     const stepAt = (step: number) => {
-      const tensors = this.tensors(this.batch({ step, shard: 0 }));
+      const place = { step, shard: 0 };
+      const tensors = this.tensors(this.batch(place));
       const inputs = [tensors.inputs, tensors.labels, ...variables];
-      return { inputs, step: () => this.run(tensors) };
+      return { inputs, place: this.randomPlace(place), step: () => this.run(tensors) };
     };
     let replay: ShardReplay | undefined;
-    this.within({ step: 0, shard: 0 }, () => {
+    tf.tidy(() => {
       replay = recorder(stepAt(0), stepAt(1));
     });
     return replay;
