@@ -14,7 +14,7 @@ import {
   startPlatform,
 } from "@coxswain/embedded";
 import { availableEngines, installNative } from "@coxswain/engine";
-import { installSharedMemory } from "@coxswain/shared-memory";
+import { installSharedMemory, openSharedMemory } from "@coxswain/shared-memory";
 import {
   type CommonOptions,
   type Context,
@@ -181,6 +181,7 @@ async function doctor(
     checkPort(Number(options.port)),
     checkDisk(context),
     checkEngine(context),
+    checkExchange(context),
   ]);
   show(context, options, { ok: checks.every(({ isFine }) => isFine), checks }, () =>
     checks
@@ -251,7 +252,26 @@ async function checkEngine({ environment }: Context): Promise<Check> {
   return {
     name: "engine",
     isFine: best !== undefined,
-    found: best?.text ?? "none",
+    found:
+      best?.name === "wasm"
+        ? `${best.text} (\`${bringNative}\` is faster)`
+        : (best?.text ?? "none"),
     fix: "Run `npm run setup`.",
+  };
+}
+
+const bringNative = "cox engine install native";
+
+/** Nothing is bad without shared memory: it is only slower. */
+async function checkExchange({ environment }: Context): Promise<Check> {
+  const memory = await openSharedMemory(cacheFolder(environment));
+  return {
+    name: "exchange",
+    isFine: true,
+    found:
+      memory === undefined
+        ? `through connections (\`${bringNative}\` brings shared memory; it needs g++)`
+        : "shared memory on this machine, connections between machines",
+    fix: "",
   };
 }
