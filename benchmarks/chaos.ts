@@ -1,0 +1,242 @@
+/**
+ * Faults of every kind, one after the other, on a real platform that trains for real; then the
+ * verdict: was anything lost, done twice, or computed otherwise than without them.
+ */
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  ApiClient,
+  auditThroughApi,
+  type FollowedEvent,
+  followEvents,
+  type Json,
+  submitFile,
+} from "@coxswain/cli";
+import type { WorkerProcess } from "@coxswain/embedded";
+import { runJob } from "../scripts/lib/run-job.ts";
+import { setUp } from "../scripts/lib/set-up.ts";
+import {
+  type CleanUp,
+  runBenchmark,
+  startTemporaryPlatform,
+  temporaryFolder,
+} from "./lib/clean-up.ts";
+import { CommitLog } from "./lib/commit-log.ts";
+import { draw, type Scene } from "./lib/faults.ts";
+import { MemoryWatch } from "./lib/memory-watch.ts";
+import { median, percentile, rounded } from "./lib/numbers.ts";
+import { readOptions } from "./lib/options.ts";
+import { printLastLine, printTable } from "./lib/report.ts";
+
+const options = readOptions("chaos", "Faults of every kind on a real platform, and the verdict.", {
+  minutes: { value: "3", text: "so long" },
+  seed: { value: "1", text: "of the faults' order and places" },
+  "no-native": { text: "train with wasm" },
+});
+const minutes = options.quick ? 0.5 : options.count("minutes");
+const seed = options.count("seed");
+const root = resolve(import.meta.dirname, "..");
+const jobFile = join(root, "examples/mnist/mlp.yaml");
+const workersMax = 4;
+const stepsMax = 10_000_000;
+const calmMs = 5000;
+/** After a fault: so many more steps, within this time, or the job stands still. */
+const stepsAfterFault = 15;
+const patienceMs = 90_000;
+
+interface Course extends Scene {
+  readonly log: CommitLog;
+}
+
+/** A small generator (mulberry32): the same faults for the same seed. */
+function seeded(start: number): () => number {
+  let state = start >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+async function openCourse(cleanUp: CleanUp): Promise<Course> {
+  const onLine = (line: string) => console.log(line);
+  const native = !options.has("no-native");
+  const ready = await setUp({ environment: process.env, native, onLine });
+  const dataDir = await temporaryFolder(cleanUp);
+  const path = join(dataDir, "commits.jsonl");
+  const platform = await startTemporaryPlatform(cleanUp, {
+    dataDir,
+    natsBinary: ready.natsBinary,
+    cacheDir: ready.cacheDir,
+    environment: { ...process.env, COXSWAIN_COMMIT_LOG: path },
+  });
+  const api = new ApiClient(platform.apiUrl);
+  const settings = [
+    "metadata.name=chaos",
+    "spec.epochs=null",
+    `spec.steps=${stepsMax}`,
+    `spec.workers={min: 1, max: ${workersMax}}`,
+    "spec.resources={cpu: 0.5, memory: 768}",
+    "spec.checkpoint={everySteps: 100, keep: 4}",
+    ...(native ? [] : ["spec.engine=wasm"]),
+  ];
+  const { id: jobId } = await submitFile(api, jobFile, { settings });
+  const events: FollowedEvent[] = [];
+  void (async () => {
+    for await (const event of followEvents(api, { jobId, follow: true, signal: cleanUp.signal }))
+      events.push(event);
+  })();
+  const log = new CommitLog(path);
+  return { api, platform, jobId, events, log, workersMax, random: seeded(seed) };
+}
+
+const lastStep = async ({ log }: Course) =>
+  (await log.read()).reduce((max, { step }) => Math.max(max, step), -1);
+
+/** Commits that follow the present ones. @throws Error when the job has ended or stands still */
+async function goesOn(course: Course, after: string): Promise<void> {
+  const seen = (await course.log.read()).length;
+  const deadlineMs = performance.now() + patienceMs;
+  for (;;) {
+    const failed = course.events.find(({ name }) => name === "job.failed");
+    if (failed !== undefined)
+      throw new Error(`the job failed after "${after}": ${JSON.stringify(failed.payload.error)}`);
+    if ((await course.log.read()).length >= seen + stepsAfterFault) return;
+    if (performance.now() > deadlineMs)
+      throw new Error(`the job stands still for ${patienceMs / 1000} s after "${after}"`);
+    await delay(20);
+  }
+}
+
+/** Milliseconds from the kill to the first step that the survivors' generation commits. */
+async function recoveryMs(
+  { events, log }: Course,
+  victim: WorkerProcess,
+  killed: { readonly atMs: number; readonly events: number; readonly commits: number },
+): Promise<number | undefined> {
+  const formed = events
+    .slice(killed.events)
+    .find(({ name }) => name === "training.generation-formed");
+  // It was no member yet, or something else happened too.
+  if (formed?.payload.cause !== "loss") return undefined;
+  const first = (await log.read())
+    .slice(killed.commits)
+    .find(({ worker, step }) => worker !== victim.workerId && step >= formed.payload.fromStep);
+  return first && first.atMs - killed.atMs;
+}
+
+async function disturb(course: Course): Promise<{
+  readonly injected: ReadonlyMap<string, number>;
+  readonly recoveries: readonly number[];
+}> {
+  const injected = new Map<string, number>();
+  const recoveries: number[] = [];
+  const endMs = performance.now() + minutes * 60_000;
+  while (performance.now() < endMs) {
+    await delay(course.random() * 1500);
+    const fault = draw(course.random);
+    const { events, log } = course;
+    const commits = (await log.read()).length;
+    const before = { atMs: Date.now(), events: events.length, commits };
+    const done = await fault.inject(course);
+    if (done === undefined) continue;
+    injected.set(fault.name, (injected.get(fault.name) ?? 0) + 1);
+    console.log(`step ${await lastStep(course)}: ${fault.name}`);
+    await goesOn(course, fault.name);
+    const ms = done.victim && (await recoveryMs(course, done.victim, before));
+    if (ms !== undefined) recoveries.push(ms);
+  }
+  return { injected, recoveries };
+}
+
+/** Steps per second while nothing disturbs. */
+async function undisturbedRate(course: Course): Promise<number> {
+  await goesOn(course, "the start");
+  const [first, startedMs] = [await lastStep(course), performance.now()];
+  await delay(calmMs);
+  return ((await lastStep(course)) - first) / ((performance.now() - startedMs) / 1000);
+}
+
+/** Whether one worker that nothing disturbs has the same bits at a checkpoint after the last fault. */
+async function isHashEqual({ api, jobId, events }: Course, signal: AbortSignal): Promise<boolean> {
+  const seen = events.length;
+  const find = (name: string) => events.slice(seen).find((event) => event.name === name);
+  const deadlineMs = performance.now() + patienceMs;
+  while (find("checkpoint.committed") === undefined) {
+    if (performance.now() > deadlineMs) throw new Error("no checkpoint after the last fault");
+    await delay(50);
+  }
+  const { step, weightsSha256 } = find("checkpoint.committed")!.payload as Json;
+  await api.send("POST", `/v1/jobs/${jobId}/cancel`);
+  while (find("job.cancelled") === undefined) await delay(50);
+  console.log(`proof: one worker, undisturbed, up to step ${step} …`);
+  const engine = options.has("no-native") ? ["spec.engine=wasm"] : [];
+  const settings = [
+    ...["metadata.name=chaos-oracle", "spec.epochs=null", `spec.steps=${step}`],
+    ...["spec.workers={min: 1, max: 1}", "spec.checkpoint.everySteps=1000000", ...engine],
+  ];
+  const run = await runJob(api, { file: jobFile, settings, signal });
+  return run.weightsSha256 === weightsSha256;
+}
+
+function printVerdict(
+  injected: ReadonlyMap<string, number>,
+  result: Readonly<Record<string, unknown>>,
+): void {
+  const total = [...injected.values()].reduce((sum, count) => sum + count, 0);
+  const of = (...names: string[]) => names.map((name) => String(result[name])).join(", ");
+  printTable(
+    ["verdict", ""],
+    [
+      ...injected,
+      ["faults in all", total],
+      ["steps committed", of("stepsCommitted")],
+      ["steps twice, skipped", of("stepsTwice", "stepsSkipped")],
+      ["steps done again after all workers died", of("stepsRedone")],
+      ["samples twice, skipped", of("samplesTwice", "samplesSkipped")],
+      ["same bits as undisturbed", of("hashEqual")],
+      ["a worker killed: ms to the next step, p50, p99", of("recoveryP50Ms", "recoveryP99Ms")],
+      ["steps/s against before", of("throughputRatio")],
+      ["memory, MiB a minute", JSON.stringify(result["memoryMibPerMinute"])],
+    ],
+  );
+}
+
+await runBenchmark(async (cleanUp) => {
+  const course = await openCourse(cleanUp);
+  const { platform, api, jobId } = course;
+  const calmRate = await undisturbedRate(course);
+  const watch = new MemoryWatch([...platform.services, "nats-server"], (name) =>
+    platform.pidOf(name),
+  );
+  cleanUp.add(async () => watch.stop());
+  const [firstStep, startedMs] = [await lastStep(course), performance.now()];
+  const { injected, recoveries } = await disturb(course);
+  const seconds = (performance.now() - startedMs) / 1000;
+  const rate = ((await lastStep(course)) - firstStep) / seconds;
+  const hashEqual = await isHashEqual(course, cleanUp.signal);
+  const report = await auditThroughApi(api, jobId);
+  const result = {
+    benchmark: "chaos",
+    seed,
+    minutes: rounded(seconds / 60),
+    faults: Object.fromEntries(injected),
+    stepsCommitted: report.stepsCommitted,
+    stepsTwice: report.stepsTwice,
+    stepsSkipped: report.stepsSkipped,
+    stepsRedone: report.stepsRedone,
+    samplesTwice: report.samplesTwice,
+    samplesSkipped: report.samplesSkipped,
+    auditOk: report.ok,
+    hashEqual,
+    recoveryP50Ms: rounded(median(recoveries)),
+    recoveryP99Ms: rounded(percentile(recoveries, 0.99)),
+    throughputRatio: rounded(rate / calmRate),
+    memoryMibPerMinute: watch.slopes(),
+  };
+  printVerdict(injected, result);
+  printLastLine(result);
+  if (!report.ok || !hashEqual) throw new Error("the verdict is bad");
+});
