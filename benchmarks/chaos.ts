@@ -24,7 +24,7 @@ import {
 import { CommitLog } from "./lib/commit-log.ts";
 import { draw, type Scene } from "./lib/faults.ts";
 import { MemoryWatch } from "./lib/memory-watch.ts";
-import { median, percentile, rounded } from "./lib/numbers.ts";
+import { median, percentile, rounded, seeded } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
 import { printLastLine, printTable } from "./lib/report.ts";
 
@@ -46,18 +46,6 @@ const patienceMs = 90_000;
 
 interface Course extends Scene {
   readonly log: CommitLog;
-}
-
-/** A small generator (mulberry32): the same faults for the same seed. */
-function seeded(start: number): () => number {
-  let state = start >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 async function openCourse(cleanUp: CleanUp): Promise<Course> {
@@ -151,6 +139,15 @@ async function disturb(course: Course): Promise<{
   return { injected, recoveries };
 }
 
+/** What the log says of losses and failures, when the run cannot go on. */
+function tellEnd({ events }: Course): void {
+  const told = ["worker.lost", "job.failed", "training.failed"];
+  for (const { name, time, payload } of events
+    .filter((event) => told.includes(event.name))
+    .slice(-12))
+    console.error(time, name, JSON.stringify(payload));
+}
+
 /** Steps per second while nothing disturbs. */
 async function undisturbedRate(course: Course): Promise<number> {
   await goesOn(course, "the start");
@@ -213,7 +210,10 @@ await runBenchmark(async (cleanUp) => {
   );
   cleanUp.add(async () => watch.stop());
   const [firstStep, startedMs] = [await lastStep(course), performance.now()];
-  const { injected, recoveries } = await disturb(course);
+  const { injected, recoveries } = await disturb(course).catch((error: unknown) => {
+    tellEnd(course);
+    throw error;
+  });
   const seconds = (performance.now() - startedMs) / 1000;
   const rate = ((await lastStep(course)) - firstStep) / seconds;
   const hashEqual = await isHashEqual(course, cleanUp.signal);

@@ -22,7 +22,7 @@ import {
   temporaryFolder,
 } from "./lib/clean-up.ts";
 import { CommitLog } from "./lib/commit-log.ts";
-import { median, percentile, rounded, spread } from "./lib/numbers.ts";
+import { median, percentile, rounded, seeded, spread } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
 import { pausesOf, repeatedSteps } from "./lib/pauses.ts";
 import { findPeer, type Peer, peerOptions } from "./lib/peer.ts";
@@ -121,15 +121,6 @@ async function leaveAndJoin(course: Course): Promise<void> {
     await api.send("PATCH", `/v1/jobs/${jobId}/workers`, { workers: wanted });
     await areMembers(wanted);
   }
-}
-
-/** A small linear congruential generator: the same kills for the same seed. */
-function seeded(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 /** The rate of steps while the bus is stopped, over the rate before. */

@@ -13,6 +13,19 @@ export function foldWorkerEnded(job: Job, ended: Job["ended"][number]): Job {
   };
 }
 
+export function foldLoss(job: Job, { payload, timeMs }: FactOf<"worker.lost">): Job {
+  const { workerId } = payload;
+  const error = { ...payload.error, workerId };
+  const after = foldWorkerEnded(job, { workerId, how: "lost", atMs: timeMs, error });
+  const counts = job.placedSinceLoss.includes(workerId) && error.code !== "stale-generation";
+  return {
+    ...after,
+    lossesInARow: job.lossesInARow + (counts ? 1 : 0),
+    placedSinceLoss: counts ? [] : job.placedSinceLoss,
+    firstError: job.firstError ?? error,
+  };
+}
+
 function foldGeneration(job: Job, fact: FactOf<"training.generation-formed">): Job {
   if (fact.payload.generation < job.generation || isEnded(job)) return job;
   const state: JobState = job.state.kind === "placed" ? { kind: "running" } : job.state;
@@ -43,6 +56,7 @@ export function foldTraining(
       return {
         ...job,
         lossesInARow: 0,
+        placedSinceLoss: job.placement.map(({ workerId }) => workerId),
         // The job has recovered from what was lost before.
         firstError: job.trainingFailed ? job.firstError : undefined,
         progress: {

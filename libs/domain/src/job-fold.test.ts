@@ -120,6 +120,26 @@ test("the first error stays, and a committed step forgets it", () => {
   deepEqual([recovered.lossesInARow, recovered.firstError], [0, undefined]);
 });
 
+test("who is placed together and dies together counts once, who is shut out not at all", () => {
+  const place = (...ids: string[]) => ({
+    ...factOf("job.placed", 2),
+    payload: {
+      ...payloads["job.placed"],
+      workers: ids.map((workerId) => ({ workerId, nodeId: "n1" })),
+    },
+  });
+  const lose = (workerId: string, code = "worker-failed") => ({
+    ...factOf("worker.lost", 3),
+    payload: { workerId, error: { code, message: "x" } },
+  });
+  const losses = (...facts: object[]) =>
+    (facts as JobFact[]).reduce((job, fact) => next(job, fact), fold("job.submitted")).lossesInARow;
+  equal(losses(place("a", "b", "c"), lose("a"), lose("b"), lose("c")), 1);
+  equal(losses(place("a"), lose("a"), place("b"), lose("b"), place("c"), lose("c")), 3);
+  equal(losses(place("a", "b"), lose("a"), place("b", "c"), lose("b"), lose("c")), 2);
+  equal(losses(place("a", "b"), lose("a", "stale-generation")), 0);
+});
+
 /** Folds one fact and checks what must hold; a refused one leaves the job as it was. */
 function checkedNext(job: Job, name: string, sequence: number): Job {
   const before = structuredClone(job);

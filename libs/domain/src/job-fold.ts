@@ -18,7 +18,7 @@
  */
 import { assertNever } from "./assert.ts";
 import { AppError } from "./errors.ts";
-import { foldStored, foldTraining, foldWorkerEnded } from "./fold-observations.ts";
+import { foldLoss, foldStored, foldTraining, foldWorkerEnded } from "./fold-observations.ts";
 import type { Job, JobState, JobStateKind } from "./job.ts";
 import type { FactOf, JobFact } from "./job-facts.ts";
 
@@ -93,6 +93,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     members: [],
     ended: [],
     lossesInARow: 0,
+    placedSinceLoss: [],
     progress: undefined,
     evaluation: undefined,
     checkpoints: [],
@@ -129,16 +130,8 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
         how: "left",
         atMs: fact.timeMs,
       });
-    case "worker.lost": {
-      const error = { ...fact.payload.error, workerId: fact.payload.workerId };
-      const after = foldWorkerEnded(job, {
-        workerId: fact.payload.workerId,
-        how: "lost",
-        atMs: fact.timeMs,
-        error,
-      });
-      return { ...after, lossesInARow: job.lossesInARow + 1, firstError: job.firstError ?? error };
-    }
+    case "worker.lost":
+      return foldLoss(job, fact);
     case "training.generation-formed":
     case "training.progressed":
     case "training.epoch-finished":
@@ -212,7 +205,10 @@ function decision(
     case "job.placed": {
       const { workers, engine } = fact.payload;
       const state: JobState = job.state.kind === "queued" ? { kind: "placed" } : job.state;
-      return { ...job, state, placement: workers, engine };
+      const before = new Set(job.placement.map(({ workerId }) => workerId));
+      const added = workers.map(({ workerId }) => workerId).filter((id) => !before.has(id));
+      const placedSinceLoss = [...job.placedSinceLoss, ...added];
+      return { ...job, state, placement: workers, placedSinceLoss, engine };
     }
     case "job.preempted":
       return {

@@ -90,8 +90,13 @@ export interface Job {
     readonly atMs: number;
     readonly error?: JobFailure | undefined;
   }[];
-  /** Consecutive losses without a committed step in between: for back-off and giving up. */
+  /**
+   * Consecutive losses without a committed step in between: for back-off and giving up. Those who
+   * were placed together and die together count once; who was only shut out does not count.
+   */
   readonly lossesInARow: number;
+  /** Workers whose loss would count: placed since the last one that did, or since the last step. */
+  readonly placedSinceLoss: readonly string[];
   readonly progress: JobProgress | undefined;
   /** Metrics of the held-out set at the last finished epoch. */
   readonly evaluation:

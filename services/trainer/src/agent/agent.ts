@@ -241,7 +241,7 @@ export class Agent {
       return {
         ...common,
         name: "worker.left",
-        id: `${jobId}.worker.${workerId}.left`,
+        id: `${jobId}.worker.left.${workerId}`,
         payload: {
           generation: Math.max(1, generation),
           step,
