@@ -6,9 +6,9 @@ import { AppError } from "@coxswain/domain";
 import { availableEngines, engineEnvironment } from "@coxswain/engine";
 import { Agent, type AgentPorts } from "./agent/agent.ts";
 import type { Config } from "./config.ts";
+import { offerOf } from "./decide/offer.ts";
 
 const heartbeatMs = 1000;
-const mebibyte = 1024 * 1024;
 
 export async function runTrainer(
   ports: AgentPorts,
@@ -63,8 +63,14 @@ async function nodeRecord(config: Config): Promise<NodeRecord> {
     nodeId: config.NODE_ID,
     host: config.NODE_HOST,
     capacity: {
-      cpu: config.NODE_CPU || availableParallelism(),
-      memoryMib: config.NODE_MEMORY_MIB || Math.floor((totalmem() / mebibyte) * 0.9),
+      ...offerOf(
+        { cpu: config.NODE_CPU, memoryMib: config.NODE_MEMORY_MIB },
+        {
+          cores: availableParallelism(),
+          memoryBytes: totalmem(),
+          memoryLimitBytes: process.constrainedMemory(),
+        },
+      ),
       gpu: 0,
     },
     labels: {},
