@@ -1,5 +1,5 @@
 /** Runs the tests on real containers: `npm run test:containers [-- --start-engine] [PATTERN …]`. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { AppError } from "@coxswain/domain";
@@ -12,7 +12,8 @@ const help = `npm run test:containers [-- --start-engine] [PATTERN …]
   Runs test/containers on the Docker engine that \`docker info\` reaches; without one they are skipped,
   with REQUIRE_DOCKER=1 they fail.
 
-  --start-engine  where no engine answers, install Debian's (root only) and run one for these tests
+  --start-engine  where none answers, install Debian's (root only) and run one for these tests; where
+                  that cannot be, say why
   --help`;
 
 const testTimeoutMs = 300_000;
@@ -33,12 +34,26 @@ async function findEngine(cacheDir: string): Promise<DockerEngine | undefined> {
   if (await isDockerReachable(process.env))
     return { environment: process.env, stop: async () => undefined };
   if (!options["start-engine"]) return undefined;
-  return startDockerEngine({
-    folder: join(cacheDir, "docker"),
-    environment: process.env,
-    onLine,
-  });
+  try {
+    return await startDockerEngine({
+      folder: join(cacheDir, "docker"),
+      environment: process.env,
+      onLine,
+    });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    onLine(error.message);
+    return undefined;
+  }
 }
+
+let tests: ChildProcess | undefined;
+let isInterrupted = false;
+for (const signal of ["SIGINT", "SIGTERM"] as const)
+  process.on(signal, () => {
+    isInterrupted = true;
+    tests?.kill(signal);
+  });
 
 function runTests(environment: NodeJS.ProcessEnv): Promise<number> {
   const args = [
@@ -49,7 +64,7 @@ function runTests(environment: NodeJS.ProcessEnv): Promise<number> {
     ...(positionals.length > 0 ? positionals : ["test/containers/**/*.test.ts"]),
   ];
   const child = spawn(process.execPath, args, { stdio: "inherit", env: environment });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
+  tests = child;
   return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? 1)));
 }
 
@@ -62,8 +77,9 @@ async function testOn(engine: DockerEngine | undefined, ready: SetUp): Promise<n
     TESTCONTAINERS_RYUK_DISABLED: "true",
     TESTCONTAINERS_HOST_OVERRIDE: "127.0.0.1",
   };
-  if (engine !== undefined) await ensureBaseImages({ ...ready, environment, onLine });
-  return runTests(environment);
+  if (engine === undefined) return runTests(environment);
+  await ensureBaseImages({ ...ready, environment, onLine });
+  return isInterrupted ? 130 : runTests({ ...environment, REQUIRE_DOCKER: "1" });
 }
 
 async function main(): Promise<number> {
