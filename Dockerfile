@@ -22,8 +22,7 @@ RUN --mount=type=cache,target=/root/.npm \
 FROM ${NODE_IMAGE} AS runtime
 ENV NODE_ENV=production \
     HEALTH_HOST=0.0.0.0 \
-    HEALTH_PORT=8080 \
-    STORE_URL=file:///var/lib/coxswain/store
+    HEALTH_PORT=8080
 # A named volume takes its owner from the folder that it is mounted on for the first time.
 RUN mkdir -p /var/lib/coxswain/store /var/lib/coxswain/node \
     && chown -R node:node /var/lib/coxswain
@@ -38,7 +37,9 @@ COPY --from=control-modules /app/node_modules node_modules
 COPY libs libs
 
 FROM control AS job-api
-ENV HTTP_HOST=0.0.0.0 HTTP_PORT=7070
+ENV HTTP_HOST=0.0.0.0 \
+    HTTP_PORT=7070 \
+    STORE_URL=file:///var/lib/coxswain/store
 EXPOSE 7070
 COPY services/job-api services/job-api
 CMD ["node", "services/job-api/src/main.ts"]
@@ -52,12 +53,14 @@ COPY services/autoscaler services/autoscaler
 CMD ["node", "services/autoscaler/src/main.ts"]
 
 FROM control AS checkpoint
+ENV STORE_URL=file:///var/lib/coxswain/store
 COPY services/checkpoint services/checkpoint
 CMD ["node", "services/checkpoint/src/main.ts"]
 
 FROM runtime AS trainer
 ENV NODE_HOST=hostname \
     NODE_DIR=/var/lib/coxswain/node \
+    STORE_URL=file:///var/lib/coxswain/store \
     COXSWAIN_CACHE_DIR=/var/lib/coxswain/engines
 COPY --from=trainer-modules /app/node_modules node_modules
 COPY libs libs
