@@ -117,9 +117,16 @@ describe("the platform in containers", { skip }, () => {
     const hash = hashOf(events);
     await platform.compose("down", "--timeout", "5");
     await platform.compose("up", "--detach", "--wait");
+    const [trainer] = await platform.containersOf("trainer");
     const api = new ApiClient(platform.apiUrl);
     const job = await api.get(`/v1/jobs/${events.at(-1)!.jobId}`);
     deepEqual([job.state, job.weightsSha256], ["succeeded", hash]);
+    const nodes: { nodeId: string }[] = (await api.get("/v1/nodes")).items;
+    deepEqual(
+      nodes.map(({ nodeId }) => trainer!.startsWith(nodeId)),
+      [true],
+      "a container that stopped in good order has left no node behind",
+    );
     const model = await api.bytes(`/v1/jobs/${job.id}/model`);
     ok(model.length > 0);
   });

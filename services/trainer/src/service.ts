@@ -26,6 +26,7 @@ export async function runTrainer(
   });
   await register(ports, await nodeRecord(config));
   await Promise.all([agent.run(), signsOfLife(ports.bus, config.NODE_ID, ports.signal)]);
+  await signOff(ports, config.NODE_ID);
 }
 
 function workerVariables(
@@ -91,6 +92,15 @@ async function register({ bus, log, signal }: AgentPorts, record: NodeRecord): P
       await delay(heartbeatMs);
     }
   }
+}
+
+/** A node that stops in good order is gone at once; of one that dies its silence tells. */
+async function signOff({ bus, log }: AgentPorts, nodeId: string): Promise<void> {
+  if (!bus.isConnected) return;
+  await bus
+    .bucket("nodes")
+    .delete(nodeId)
+    .catch((error: unknown) => log("the node could not be signed off", { err: error }));
 }
 
 async function signsOfLife(bus: Bus, nodeId: string, signal: AbortSignal): Promise<void> {
