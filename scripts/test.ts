@@ -13,6 +13,7 @@ const all = [
   "test/contract/**/*.test.ts",
   "test/sim/**/*.test.ts",
   "test/e2e/**/*.test.ts",
+  "test/conformance/**/*.test.ts",
 ];
 
 try {
