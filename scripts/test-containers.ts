@@ -13,10 +13,10 @@ const help = `npm run test:containers [-- --start-engine] [PATTERN …]
   with REQUIRE_DOCKER=1 they fail.
 
   --start-engine  where none answers, install Debian's (root only) and run one for these tests; where
-                  that cannot be, say why
+                  that cannot be, say why; its images stay in the user's cache (1 GB)
   --help`;
 
-const testTimeoutMs = 300_000;
+const testTimeoutMs = 600_000;
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {

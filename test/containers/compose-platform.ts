@@ -17,14 +17,17 @@ export async function startCompose(
   t: TestContext,
   options: {
     readonly trainers: number;
+    /** Beside `docker-compose.yml`, which the first one is. */
+    readonly files?: readonly string[];
     readonly environment: Readonly<Record<string, string>>;
   },
 ): Promise<ComposePlatform> {
   const port = await freePort();
   const environment = { ...options.environment, COXSWAIN_PORT: String(port) };
   const project = `coxswain-test-${process.pid}`;
+  const files = ["docker-compose.yml", ...(options.files ?? [])].flatMap((file) => ["-f", file]);
   const compose = (...args: string[]) =>
-    docker(["compose", "--project-name", project, ...args], environment);
+    docker(["compose", ...files, "--project-name", project, ...args], environment);
   t.after(() => compose("down", "--volumes", "--timeout", "5"));
   await compose("build", "--quiet");
   const scale = `trainer=${options.trainers}`;

@@ -25,24 +25,31 @@ async function crash(containerId: string): Promise<void> {
   await docker(["start", containerId]);
 }
 
-holdPlatformContract(
-  "the platform in containers",
-  async (t) => {
-    const platform = await startCompose(t, { trainers: 3, environment });
-    return {
-      apiUrl: platform.apiUrl,
-      gate: {
-        path: gate,
-        open: () => inStore(platform, "touch", gate),
-        close: () => inStore(platform, "rm", "-f", gate),
-      },
-      // A container's name is its node's.
-      crash: ({ nodeId }) => crash(nodeId),
-      crashLog: async () => crash((await platform.containersOf("nats"))[0]!),
-    };
-  },
-  { skip },
-);
+const logs: Record<string, readonly string[]> = {
+  "the platform in containers": [],
+  "the platform in containers, with the log on three nats-servers": [
+    "test/containers/three-nats.yml",
+  ],
+};
+for (const [where, files] of Object.entries(logs))
+  holdPlatformContract(
+    where,
+    async (t) => {
+      const platform = await startCompose(t, { trainers: 3, environment, files });
+      return {
+        apiUrl: platform.apiUrl,
+        gate: {
+          path: gate,
+          open: () => inStore(platform, "touch", gate),
+          close: () => inStore(platform, "rm", "-f", gate),
+        },
+        // A container's name is its node's.
+        crash: ({ nodeId }) => crash(nodeId),
+        crashLog: async () => crash((await platform.containersOf("nats"))[0]!),
+      };
+    },
+    { skip },
+  );
 
 const mnist = {
   file: "examples/mnist/mlp.yaml",
