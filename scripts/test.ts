@@ -10,9 +10,11 @@ const patterns = process.argv.slice(2);
 const all = [
   "libs/**/*.test.ts",
   "services/**/*.test.ts",
+  "test/deploy/**/*.test.ts",
   "test/contract/**/*.test.ts",
   "test/sim/**/*.test.ts",
   "test/e2e/**/*.test.ts",
+  "test/conformance/**/*.test.ts",
 ];
 
 try {

@@ -148,6 +148,28 @@ test("each library that we lean on is named in ADR 0007", () => {
   );
 });
 
+test("each package declares what its sources import: an image has nothing else", () => {
+  const packages = tracked.filter((file) =>
+    /^(libs|services|examples)\/.*package\.json$/.test(file),
+  );
+  const undeclared = packages.flatMap((file) => {
+    const { name, dependencies = {} } = JSON.parse(read(file)) as {
+      name: string;
+      dependencies?: Record<string, string>;
+    };
+    const known = new Set([name, ...Object.keys(dependencies)]);
+    const folder = file.slice(0, -"package.json".length);
+    const imports = product
+      .filter((source) => source.startsWith(folder))
+      .flatMap((source) => [...read(source).matchAll(/(?:from|import)[ (]*"([^".][^"]*)"/g)])
+      .map(([, specifier]) => specifier!)
+      .filter((specifier) => !specifier.startsWith("node:"))
+      .map((specifier) => specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/"));
+    return [...new Set(imports)].filter((one) => !known.has(one)).map((one) => `${name}: ${one}`);
+  });
+  deepEqual(undeclared, []);
+});
+
 test("no test is skipped for ever, and none runs alone", () => {
   deepEqual(
     found(

@@ -1,6 +1,6 @@
 /** Connects to nats-server and gives the bus. */
 import { AppError, jobLimits } from "@coxswain/domain";
-import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/nats-core";
 import { type ObjectStore, Objm } from "@nats-io/obj";
@@ -9,7 +9,7 @@ import { buildAppend } from "./append.ts";
 import { bucketNames } from "./buckets.ts";
 import type { Bus, ConnectOptions } from "./bus.ts";
 import { consume } from "./consume.ts";
-import { busError } from "./errors.ts";
+import { busError, isFull } from "./errors.ts";
 import { follow } from "./follow.ts";
 import { buildBucket } from "./kv.ts";
 import { acquireLease } from "./lease.ts";
@@ -17,6 +17,7 @@ import { createStreams, eventStream, serverVersionMin } from "./streams.ts";
 import { buildAppendLog, followLogs } from "./worker-logs.ts";
 
 const connectTimeoutMsDefault = 15_000;
+const streamsRetryMs = 200;
 
 /**
  * The bus on nats-server at `url`. Streams and buckets are made when they are missing. After the
@@ -25,19 +26,19 @@ const connectTimeoutMsDefault = 15_000;
  * @throws AppError `bus-unavailable`, `bus-too-old`
  */
 export async function connectBus(options: ConnectOptions): Promise<Bus> {
-  const connection = await open(options);
+  const deadlineMs = performance.now() + (options.connectTimeoutMs ?? connectTimeoutMsDefault);
+  const connection = await open(options, deadlineMs);
   const replicas = options.replicas ?? 1;
   try {
     checkVersion(connection.info?.version ?? "0.0.0");
-    return await buildBus(connection, replicas);
+    return await buildBus(connection, replicas, deadlineMs);
   } catch (error) {
     await connection.close();
     throw error;
   }
 }
 
-async function open(options: ConnectOptions): Promise<NatsConnection> {
-  const deadlineMs = performance.now() + (options.connectTimeoutMs ?? connectTimeoutMsDefault);
+async function open(options: ConnectOptions, deadlineMs: number): Promise<NatsConnection> {
   for (;;) {
     try {
       return await connect({
@@ -104,13 +105,32 @@ function statusOf(connection: NatsConnection) {
   };
 }
 
-async function buildBus(connection: NatsConnection, replicas: number): Promise<Bus> {
+/** Servers that have just started have no leader yet: until the deadline that may pass. */
+async function makeStreams(
+  manager: JetStreamManager,
+  replicas: number,
+  deadlineMs: number,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await createStreams(manager, replicas);
+    } catch (error) {
+      if (isFull(error) || performance.now() >= deadlineMs)
+        throw busError(error, "the streams cannot be made");
+      await new Promise((resolve) => setTimeout(resolve, streamsRetryMs));
+    }
+  }
+}
+
+async function buildBus(
+  connection: NatsConnection,
+  replicas: number,
+  deadlineMs: number,
+): Promise<Bus> {
   const client = jetstream(connection);
   // Streams are checked below, so the manager need not ask the account first.
   const manager = await jetstreamManager(connection, { checkAPI: false });
-  await createStreams(manager, replicas).catch((error: unknown) => {
-    throw busError(error, "the streams cannot be made");
-  });
+  await makeStreams(manager, replicas, deadlineMs);
   const status = statusOf(connection);
   const ports = { client, manager, onReconnect: status.onReconnect, onForeign: () => undefined };
   const kvm = new Kvm(client);

@@ -17,13 +17,13 @@ import {
   readFile,
   rename,
   rm,
-  writeFile,
 } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { checkVersion } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
+import { unpackFromDebian } from "./debian.ts";
 
 const run = promisify(execFile);
 
@@ -179,37 +179,10 @@ async function pipCommand(folder: string): Promise<string[]> {
 
 async function fromDebian(folder: string, options: EnsureOptions): Promise<string> {
   options.onProgress?.("nats-server: fetching Debian 13's package …");
-  const sources = await readFile("/etc/apt/sources.list.d/debian.sources", "utf8").catch(() =>
-    readFile("/etc/apt/sources.list", "utf8"),
+  return findFile(
+    await unpackFromDebian({ folder, suite: "trixie", packages: ["nats-server"] }),
+    "nats-server",
   );
-  const mirror = /https?:\/\/[^\s]+debian\/?(?=\s|$)/m.exec(sources)?.[0];
-  if (mirror === undefined) throw new Error("apt's sources name no Debian mirror");
-  const signedBy = "/usr/share/keyrings/debian-archive-keyring.gpg";
-  await mkdir(join(folder, "lists", "partial"), { recursive: true });
-  await mkdir(join(folder, "cache", "archives", "partial"), { recursive: true });
-  await writeFile(join(folder, "status"), "");
-  await writeFile(
-    join(folder, "sources.list"),
-    `deb [signed-by=${signedBy}] ${mirror} trixie main\n`,
-  );
-  const settings = [
-    `Dir::Etc::SourceList=${join(folder, "sources.list")}`,
-    "Dir::Etc::SourceParts=-",
-    `Dir::State::Lists=${join(folder, "lists")}`,
-    `Dir::State::Status=${join(folder, "status")}`,
-    `Dir::Cache=${join(folder, "cache")}`,
-  ].flatMap((setting) => ["-o", setting]);
-  await run("apt-get", [...settings, "update"], { timeout: commandTimeoutMs });
-  await run("apt-get", [...settings, "download", "nats-server"], {
-    timeout: commandTimeoutMs,
-    cwd: folder,
-  });
-  const file = (await readdir(folder)).find((name) => name.endsWith(".deb"));
-  if (file === undefined) throw new Error("apt-get downloaded no package");
-  await run("dpkg-deb", ["-x", join(folder, file), join(folder, "root")], {
-    timeout: commandTimeoutMs,
-  });
-  return findFile(join(folder, "root"), "nats-server");
 }
 
 async function fromGo(folder: string, options: EnsureOptions): Promise<string> {

@@ -1,3 +1,4 @@
+export { type DebianPackages, unpackFromDebian } from "./debian.ts";
 export {
   cacheFolder,
   ensureNatsServer,

@@ -5,16 +5,24 @@ import { type Static, Type } from "typebox";
 
 export const ConfigSchema = Type.Object({
   ...commonConfig,
-  NODE_ID: Type.String({ pattern: idPattern, description: "This node's name" }),
+  NODE_ID: Type.String({
+    pattern: idPattern,
+    description: "This node's name; the host's own when it is not set",
+  }),
   NODE_HOST: Type.String({
     default: "127.0.0.1",
-    description: "Address at which other nodes reach this one's workers",
+    description:
+      "Address at which other nodes reach this one's workers; `hostname` is the host's own name",
   }),
-  NODE_CPU: Type.Number({ default: 0, minimum: 0, description: "Cores to offer; 0 offers all" }),
+  NODE_CPU: Type.Number({
+    default: 0,
+    minimum: 0,
+    description: "Cores to offer; 0 offers all that the machine or the container has",
+  }),
   NODE_MEMORY_MIB: Type.Integer({
     default: 0,
     minimum: 0,
-    description: "Memory to offer in MiB; 0 offers nine tenths",
+    description: "Memory to offer in MiB; 0 offers nine tenths of the machine's or the container's",
   }),
   NODE_DIR: Type.String({ minLength: 1, description: "Folder for the workers' files" }),
   STORE_URL: Type.String({ description: "Where workers put checkpoints: file:///FOLDER" }),

@@ -6,9 +6,9 @@ import { AppError } from "@coxswain/domain";
 import { availableEngines, engineEnvironment } from "@coxswain/engine";
 import { Agent, type AgentPorts } from "./agent/agent.ts";
 import type { Config } from "./config.ts";
+import { offerOf } from "./decide/offer.ts";
 
 const heartbeatMs = 1000;
-const mebibyte = 1024 * 1024;
 
 export async function runTrainer(
   ports: AgentPorts,
@@ -26,6 +26,7 @@ export async function runTrainer(
   });
   await register(ports, await nodeRecord(config));
   await Promise.all([agent.run(), signsOfLife(ports.bus, config.NODE_ID, ports.signal)]);
+  await signOff(ports, config.NODE_ID);
 }
 
 function workerVariables(
@@ -63,8 +64,14 @@ async function nodeRecord(config: Config): Promise<NodeRecord> {
     nodeId: config.NODE_ID,
     host: config.NODE_HOST,
     capacity: {
-      cpu: config.NODE_CPU || availableParallelism(),
-      memoryMib: config.NODE_MEMORY_MIB || Math.floor((totalmem() / mebibyte) * 0.9),
+      ...offerOf(
+        { cpu: config.NODE_CPU, memoryMib: config.NODE_MEMORY_MIB },
+        {
+          cores: availableParallelism(),
+          memoryBytes: totalmem(),
+          memoryLimitBytes: process.constrainedMemory(),
+        },
+      ),
       gpu: 0,
     },
     labels: {},
@@ -85,6 +92,15 @@ async function register({ bus, log, signal }: AgentPorts, record: NodeRecord): P
       await delay(heartbeatMs);
     }
   }
+}
+
+/** A node that stops in good order is gone at once; of one that dies its silence tells. */
+async function signOff({ bus, log }: AgentPorts, nodeId: string): Promise<void> {
+  if (!bus.isConnected) return;
+  await bus
+    .bucket("nodes")
+    .delete(nodeId)
+    .catch((error: unknown) => log("the node could not be signed off", { err: error }));
 }
 
 async function signsOfLife(bus: Bus, nodeId: string, signal: AbortSignal): Promise<void> {

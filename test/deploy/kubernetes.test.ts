@@ -1,0 +1,211 @@
+/** What the manifests in `k8s/` promise, checked without a cluster. */
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { ensureNatsServer } from "@coxswain/embedded";
+import {
+  baseFiles,
+  baseManifests,
+  kustomization,
+  type Manifest,
+  render,
+  root,
+  schemaViolations,
+  skipOverlays,
+} from "./manifests.ts";
+import { restrictedViolations } from "./restricted.ts";
+import { imageEnvironment, serviceSettings, services } from "./services.ts";
+
+const component = "app.kubernetes.io/component";
+const ofKind = (manifests: readonly Manifest[], kind: string) =>
+  manifests.filter((manifest) => manifest.kind === kind);
+const workloadsOf = (manifests: readonly Manifest[]) =>
+  manifests.filter(({ kind }) => ["Deployment", "StatefulSet", "DaemonSet"].includes(kind));
+const workloads = workloadsOf(baseManifests);
+const named = (manifests: readonly Manifest[], kind: string, name: string): Manifest =>
+  ofKind(manifests, kind).find(({ metadata }) => metadata.name === name);
+const containerOf = ({ spec }: Manifest): Manifest => spec.template.spec.containers[0];
+const ours = workloads.filter(({ metadata }) => services.includes(metadata.name));
+
+test("the kustomization names each file once", () => {
+  deepEqual([...kustomization.resources].sort(), [...baseFiles].sort());
+});
+
+test("the API's schemas know each field, and find one that they do not know", async () => {
+  deepEqual((await Promise.all(baseManifests.map(schemaViolations))).flat(), []);
+  const trainer = structuredClone(named(baseManifests, "DaemonSet", "trainer"));
+  containerOf(trainer).livenessProb = { periodSeconds: 5 };
+  deepEqual(await schemaViolations(trainer), [
+    "DaemonSet trainer: /spec/template/spec/containers/0/livenessProb is unknown",
+    "DaemonSet trainer: /spec/template/spec/containers/0/livenessProb/periodSeconds is unknown",
+  ]);
+});
+
+test("each of the five services and nats-server has one workload", () => {
+  deepEqual(workloads.map(({ metadata }) => metadata.name).sort(), ["nats", ...services].sort());
+});
+
+test("every Pod keeps to `restricted`, which the namespace enforces", () => {
+  deepEqual(
+    workloads.flatMap(({ spec }) => restrictedViolations(spec.template.spec)),
+    [],
+  );
+  const [namespace] = ofKind(baseManifests, "Namespace");
+  equal(namespace.metadata.labels["pod-security.kubernetes.io/enforce"], "restricted");
+});
+
+const broken: Record<string, readonly [(pod: Manifest) => void, string]> = {
+  root: [(pod) => delete pod.securityContext.runAsNonRoot, "trainer: runAsNonRoot"],
+  "user 0": [(pod) => Object.assign(pod.securityContext, { runAsUser: 0 }), "trainer: runAsUser"],
+  "a host's folder": [
+    (pod) => pod.volumes.push({ name: "host", hostPath: { path: "/" } }),
+    "volume host",
+  ],
+  "the host's network": [(pod) => Object.assign(pod, { hostNetwork: true }), "hostNetwork"],
+  "a capability": [
+    (pod) => Object.assign(pod.containers[0].securityContext.capabilities, { add: ["SYS_ADMIN"] }),
+    "trainer: capabilities",
+  ],
+  "no seccomp": [(pod) => delete pod.securityContext.seccompProfile, "trainer: seccompProfile"],
+};
+for (const [what, [change, violation]] of Object.entries(broken))
+  test(`a Pod with ${what} breaks \`restricted\``, () => {
+    const pod = structuredClone(named(baseManifests, "DaemonSet", "trainer").spec.template.spec);
+    change(pod);
+    deepEqual(restrictedViolations(pod), [violation]);
+  });
+
+test("every container has a read-only root, three probes, requests and a memory limit", () => {
+  for (const { metadata, spec } of workloads)
+    for (const container of spec.template.spec.containers) {
+      equal(container.securityContext.readOnlyRootFilesystem, true, metadata.name);
+      for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"])
+        ok(container[probe] !== undefined, `${metadata.name}: ${probe}`);
+      deepEqual(Object.keys(container.resources.requests).sort(), ["cpu", "memory"]);
+      ok(container.resources.limits.memory !== undefined, metadata.name);
+    }
+});
+
+test("a bus that is away takes a service out of service and restarts nobody", () => {
+  for (const workload of ours) {
+    const { livenessProbe, readinessProbe, ports } = containerOf(workload);
+    equal(livenessProbe.httpGet.path, "/healthz");
+    equal(readinessProbe.httpGet.path, "/readyz");
+    const { containerPort } = ports.find(({ name }: Manifest) => name === "health");
+    equal(String(containerPort), imageEnvironment(workload.metadata.name)["HEALTH_PORT"]);
+  }
+});
+
+test("each service has an account of its own, and none has a right or a token", () => {
+  const accounts = workloads.map(({ spec }) => spec.template.spec.serviceAccountName);
+  equal(new Set(accounts).size, workloads.length);
+  deepEqual(
+    ofKind(baseManifests, "ServiceAccount")
+      .map(({ metadata }) => metadata.name)
+      .sort(),
+    accounts.toSorted(),
+  );
+  for (const { spec } of workloads) equal(spec.template.spec.automountServiceAccountToken, false);
+  deepEqual(
+    baseManifests.filter(({ kind }) => /Role/.test(kind)),
+    [],
+  );
+});
+
+test("each setting is one that its service reads", () => {
+  const [, shared] = kustomization.configMapGenerator;
+  const common = shared.literals.map((literal: string) => literal.split("=")[0]);
+  for (const workload of ours) {
+    const { name } = workload.metadata;
+    const own = (containerOf(workload).env ?? []).map((variable: Manifest) => variable.name);
+    const known = serviceSettings(name);
+    for (const setting of [...common, ...own, ...Object.keys(imageEnvironment(name))])
+      ok(known.has(setting) || setting === "NODE_ENV", `${name} does not read ${setting}`);
+  }
+});
+
+test("who stops in good order has the time for it", () => {
+  const stopTimeoutMs = 10_000;
+  for (const { spec } of workloads)
+    ok(spec.template.spec.terminationGracePeriodSeconds * 1000 > stopTimeoutMs);
+});
+
+test("what runs twice or more is not taken away at once, but for trainers", () => {
+  const budgets = ofKind(baseManifests, "PodDisruptionBudget");
+  const several = workloads.filter(({ spec }) => spec.replicas > 1);
+  deepEqual(
+    budgets.map(({ spec }) => spec.selector.matchLabels[component]).sort(),
+    several.map(({ metadata }) => metadata.name).sort(),
+  );
+  for (const { spec } of budgets) equal(spec.maxUnavailable, 1);
+});
+
+test("selectors match their Pods", () => {
+  for (const { metadata, spec } of workloads) {
+    deepEqual(spec.selector.matchLabels, { [component]: metadata.name });
+    equal(spec.template.metadata.labels[component], metadata.name);
+  }
+  const names = new Set(workloads.map(({ metadata }) => metadata.name));
+  for (const { spec } of ofKind(baseManifests, "Service")) ok(names.has(spec.selector[component]));
+});
+
+const policy = (name: string) => named(baseManifests, "NetworkPolicy", name).spec;
+
+test("by default nobody reaches anybody; the bus hears the five services and nobody else", () => {
+  deepEqual(policy("default-deny"), { podSelector: {}, policyTypes: ["Ingress", "Egress"] });
+  const [clients, peers] = policy("nats").ingress;
+  deepEqual(clients.from[0].podSelector.matchExpressions[0].values.toSorted(), services.toSorted());
+  deepEqual(clients.ports, [{ port: "client" }]);
+  deepEqual(peers.from[0].podSelector.matchLabels, { [component]: "nats" });
+  deepEqual(policy("bus-clients").podSelector, clients.from[0].podSelector);
+});
+
+test("gradients go between trainers alone, and a trainer reaches the bus and names besides", () => {
+  const trainers = { podSelector: { matchLabels: { [component]: "trainer" } } };
+  const { ingress, egress } = policy("trainer");
+  deepEqual(
+    [ingress.length, ingress[0].from, egress.length, egress[0].to],
+    [1, [trainers], 1, [trainers]],
+  );
+});
+
+test("three nats-servers name each other as routes, and store on disk before they answer", () => {
+  const { spec } = named(baseManifests, "StatefulSet", "nats");
+  const conf = readFileSync(join(root, "k8s/base/nats-server.conf"), "utf8");
+  const routes = [...conf.matchAll(/nats:\/\/(\S+):6222/g)].map(([, host]) => host);
+  deepEqual(
+    routes,
+    Array.from({ length: spec.replicas }, (_, index) => `nats-${index}.${spec.serviceName}`),
+  );
+});
+
+test("nats-server accepts each of its configurations, and each stores before it answers", async () => {
+  const { path } = await ensureNatsServer({ environment: process.env });
+  for (const folder of ["k8s/base", "k8s/overlays/dev", "deploy"]) {
+    const file = join(root, folder, "nats-server.conf");
+    const { status, stderr } = spawnSync(path, ["-t", "-c", file], {
+      encoding: "utf8",
+      env: { ...process.env, POD_NAME: "nats-0" },
+    });
+    equal(status, 0, stderr);
+    match(readFileSync(file, "utf8"), /sync_interval: always/);
+  }
+});
+
+describe("overlays", { skip: skipOverlays }, () => {
+  for (const overlay of ["dev", "production"])
+    test(`${overlay}: valid, restricted, and with as many nats-servers as the log has replicas`, async () => {
+      const manifests = render(overlay);
+      deepEqual((await Promise.all(manifests.map(schemaViolations))).flat(), []);
+      deepEqual(
+        workloadsOf(manifests).flatMap(({ spec }) => restrictedViolations(spec.template.spec)),
+        [],
+      );
+      const settings = ofKind(manifests, "ConfigMap").find(({ data }) => data.NATS_URL).data;
+      equal(Number(settings.NATS_REPLICAS), named(manifests, "StatefulSet", "nats").spec.replicas);
+      for (const workload of workloadsOf(manifests))
+        match(containerOf(workload).image, /:[\w.-]+$/, "an image without a tag moves");
+    });
+});
