@@ -1,13 +1,13 @@
 /** The scheduler's loop: hold the lease, look, decide, apply, tell the launcher; again. */
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Bus, followJobs, type JobsView, type Lease, type WantedWorker } from "@coxswain/bus";
+import { type Bus, followJobs, type JobsView, type Lease } from "@coxswain/bus";
 import { AppError, type Job } from "@coxswain/domain";
+import { type Decision, decidePlacement } from "@coxswain/scheduling";
 import { applyDecision } from "./apply.ts";
-import { decidePlacement } from "./decide/decide-placement.ts";
-import { type Decision, vectorOf } from "./decide/snapshot.ts";
 import { buildAgentLauncher, type Launcher } from "./io/launcher.ts";
 import { followNodes, type Nodes } from "./io/nodes.ts";
+import { wantedByNode } from "./wanted-by-node.ts";
 
 export interface Ports {
   readonly bus: Bus;
@@ -105,7 +105,8 @@ export async function cycle(ports: CyclePorts): Promise<Decision[]> {
     if (isSaid)
       await view.reached(await bus.lastJobSequence(decision.jobId as never), projectionTimeoutMs);
   }
-  if (!lease.lost.aborted) await launcher.apply(wantedByNode(view, ports.traceparents));
+  if (!lease.lost.aborted)
+    await launcher.apply(wantedByNode(view.jobs.values(), ports.traceparents));
   return decisions;
 }
 
@@ -115,29 +116,4 @@ let counter = 0;
 function newWorkerId(_job: Job): string {
   counter += 1;
   return `w${counter}-${randomBytes(3).toString("hex")}`;
-}
-
-/** Jobs that hold a placement, node by node; those that are stopping or ended want nobody. */
-function wantedByNode(
-  view: JobsView,
-  traceparents: ReadonlyMap<string, string>,
-): Map<string, WantedWorker[]> {
-  const wanted = new Map<string, WantedWorker[]>();
-  for (const job of view.jobs.values()) {
-    const holds =
-      job.state.kind === "placed" || job.state.kind === "running" || job.state.kind === "finishing";
-    if (!holds || job.engine === undefined) continue;
-    const traceparent = traceparents.get(job.id);
-    for (const { workerId, nodeId } of job.placement) {
-      const worker = {
-        jobId: job.id,
-        workerId,
-        engine: job.engine,
-        resources: vectorOf(job.spec.resources),
-        ...(traceparent === undefined ? {} : { traceparent }),
-      };
-      wanted.set(nodeId, [...(wanted.get(nodeId) ?? []), worker]);
-    }
-  }
-  return wanted;
 }

@@ -1,6 +1,6 @@
 /** The nodes as their agents describe them, and when each was last heard. */
 import type { Bus, NodeRecord } from "@coxswain/bus";
-import type { NodeView } from "../decide/snapshot.ts";
+import type { NodeView } from "@coxswain/scheduling";
 
 export interface Nodes {
   view(nowMs: number): NodeView[];
