@@ -1,0 +1,14 @@
+export { EventQueue } from "./event-queue.ts";
+export { type QueuedJob, queuedJob } from "./queued-job.ts";
+export {
+  type Costs,
+  type Decide,
+  type Entry,
+  measuredCosts,
+  type Outcome,
+  type Scenario,
+  type SimulatedJob,
+  type SimulatedNode,
+  type Work,
+} from "./scenario.ts";
+export { simulate } from "./simulate.ts";
