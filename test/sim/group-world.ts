@@ -358,7 +358,7 @@ export class SimWorker {
     this.act(() => {
       if (!this.#links.delete(other)) return;
       this.group.onLost(other);
-      this.world.at(this.world.latency(), () => this.world.workers.get(other)?.lose(this.id));
+      this.#hangUp(other, this.world.latency());
     });
   }
 
@@ -375,7 +375,16 @@ export class SimWorker {
     const link = this.#links.get(other);
     if (!this.#links.delete(other)) return;
     const atMs = Math.max(this.world.nowMs + this.world.latency(), (link?.lastMs ?? 0) + 0.001);
-    this.world.at(atMs - this.world.nowMs, () => this.world.workers.get(other)?.lose(this.id));
+    this.#hangUp(other, atMs - this.world.nowMs);
+  }
+
+  /** The other end of the present connection closes; a later one is another one. */
+  #hangUp(other: string, delayMs: number): void {
+    const theirs = this.world.workers.get(other)?.#links.get(this.id);
+    this.world.at(delayMs, () => {
+      const peer = this.world.workers.get(other);
+      if (peer?.#links.get(this.id) === theirs) peer?.lose(this.id);
+    });
   }
 
   #deliver(other: string, receive: (peer: SimWorker) => void): void {

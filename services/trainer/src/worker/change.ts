@@ -225,7 +225,9 @@ export class Change {
         return this.#waits(quorum.reason);
       }
       if (quorum.kind === "with-record" && !(await this.#askRecord(round))) return false;
-      const joining = quorum.kind === "majority" && candidate !== undefined ? [candidate] : [];
+      // Who has hung up meanwhile has given up.
+      const isThere = candidate !== undefined && this.#ports.isConnected(candidate.workerId);
+      const joining = quorum.kind === "majority" && isThere ? [candidate] : [];
       const proposal = this.#proposal(round, joining);
       return await this.#decide(round, proposal, startedMs);
     } finally {

@@ -1,0 +1,288 @@
+/**
+ * The named scenarios of docs/scenarios.md, on simulated time. In each, every worker checks after every
+ * step that it applied each step once, in order, with the oracle's bits; so a story only says who
+ * lives, who decides, and who waits.
+ */
+import { deepEqual, equal, ok } from "node:assert/strict";
+import { test } from "node:test";
+import { oracleOf, SimWorker, World } from "./group-world.ts";
+
+const steps = 150;
+const oracle = oracleOf(steps);
+const limitMs = 120_000;
+/** Each story is told with other delays, half of them over shared memory. */
+const seeds = [1, 2, 3, 4];
+
+class Story {
+  readonly world: World;
+
+  constructor(seed: number) {
+    this.world = new World(seed, steps, oracle);
+  }
+
+  worker(id: string): SimWorker {
+    return this.world.workers.get(id)!;
+  }
+
+  start(...ids: string[]): void {
+    for (const id of ids) new SimWorker(this.world, id);
+  }
+
+  async until(what: string, isSo: () => boolean): Promise<void> {
+    const happened = await this.world.run(isSo, this.world.nowMs + limitMs);
+    ok(happened, `${what}\n${this.world.log.slice(-20).join("\n")}`);
+  }
+
+  /** All of these, and nobody else, are one generation. */
+  areMembers(...ids: string[]): boolean {
+    const wanted = ids.toSorted().join();
+    return ids.every((id) => {
+      const { how, group } = this.worker(id);
+      const members = group.members.map(({ workerId }) => workerId);
+      return how === undefined && group.state === "member" && members.toSorted().join() === wanted;
+    });
+  }
+
+  async members(...ids: string[]): Promise<void> {
+    await this.until(`${ids} are members`, () => this.areMembers(...ids));
+  }
+
+  /** A group of these workers that has found its pace. */
+  async group(...ids: string[]): Promise<void> {
+    this.start(...ids);
+    await this.members(...ids);
+    await this.commits(ids[0]!, 3);
+  }
+
+  async commits(id: string, count: number): Promise<void> {
+    const from = this.worker(id).group.step;
+    await this.until(
+      `${id} commits ${count} steps`,
+      () => this.worker(id).group.step >= from + count,
+    );
+  }
+
+  kill(...ids: string[]): void {
+    for (const id of ids) this.worker(id).end("killed");
+  }
+
+  partition(side: readonly string[], other: readonly string[]): void {
+    for (const a of side) for (const b of other) this.world.cut(a, b);
+  }
+
+  /** The last committed step of the workers that live. */
+  get step(): number {
+    return Math.max(...this.world.alive().map(({ group }) => group.step));
+  }
+
+  async trainsToTheEnd(...ids: string[]): Promise<void> {
+    await this.until("training ends", () => ids.every((id) => this.worker(id).isTrained));
+    deepEqual(
+      ids.map((id) => this.worker(id).how),
+      ids.map(() => undefined),
+      "no survivor restarts",
+    );
+  }
+}
+
+const stories: Record<string, (story: Story) => Promise<void>> = {
+  "loss: the others finish the step that they are in": async (story) => {
+    await story.group("a", "b", "c");
+    const before = story.step;
+    story.kill("b");
+    await story.members("a", "c");
+    ok(story.worker("a").group.step >= before, "no step is lost");
+    await story.trainsToTheEnd("a", "c");
+  },
+  "loss of one of two: the survivor decides with the record": async (story) => {
+    await story.group("a", "b");
+    story.kill("a");
+    await story.members("b");
+    equal(story.world.record?.value.generation, story.worker("b").group.generation);
+    await story.trainsToTheEnd("b");
+  },
+  "loss of one of two while the bus is away: the survivor waits for the record": async (story) => {
+    await story.group("a", "b");
+    story.worker("b").isBusAway = true;
+    story.kill("a");
+    await story.until("b has noticed", () => story.worker("b").group.state === "frozen");
+    const { step } = story.worker("b").group;
+    story.world.at(5000, () => {
+      equal(story.worker("b").group.step, step);
+      story.worker("b").isBusAway = false;
+    });
+    await story.members("b");
+    await story.trainsToTheEnd("b");
+  },
+  "simultaneous loss of two of five: one new generation": async (story) => {
+    await story.group("a", "b", "c", "d", "e");
+    story.kill("b", "d");
+    await story.members("a", "c", "e");
+    await story.trainsToTheEnd("a", "c", "e");
+  },
+  "simultaneous loss of three of five: the rest decides once they are known to be dead": async (
+    story,
+  ) => {
+    await story.group("a", "b", "c", "d", "e");
+    story.kill("a", "b", "c");
+    const areDead = () => ["a", "b", "c"].every((id) => story.world.knownDead.has(id));
+    await story.until("nobody decides before", () => {
+      if (!areDead()) equal(story.areMembers("d", "e"), false);
+      return areDead();
+    });
+    await story.members("d", "e");
+    await story.trainsToTheEnd("d", "e");
+  },
+  "loss during a join: the newcomer is taken in by those who are left": async (story) => {
+    await story.group("a", "b", "c");
+    story.start("d");
+    await story.until("d asks to be taken in", () => story.worker("d").group.isReady);
+    story.kill("b");
+    // Taken in while it gives up, a newcomer is shut out again; its node starts another.
+    await story.until("d, or who starts in its stead, is a member", () => {
+      if (story.worker("d").how !== undefined && story.worker("e") === undefined) story.start("e");
+      const newcomer = story.worker("e") === undefined ? "d" : "e";
+      return story.areMembers("a", "c", newcomer);
+    });
+    await story.trainsToTheEnd("a", "c");
+  },
+  "loss of the newcomer during its join: nobody waits for it": async (story) => {
+    await story.group("a", "b", "c");
+    story.start("d");
+    await story.until("d asks to be taken in", () => story.worker("d").group.isReady);
+    story.kill("d");
+    await story.members("a", "b", "c");
+    await story.trainsToTheEnd("a", "b", "c");
+  },
+  "loss of the donor: the newcomer asks another one": async (story) => {
+    await story.group("a", "b", "c");
+    story.start("d");
+    // The first member that the newcomer reaches hands it the state.
+    await story.until("d is on its way", () => story.worker("d").isConnected("a"));
+    story.kill("a");
+    await story.members("b", "c", "d");
+    await story.trainsToTheEnd("b", "c", "d");
+  },
+  "loss while committing, of who is ahead: the others compute the step again": async (story) => {
+    await story.group("a", "b", "c");
+    const ahead = await oneAhead(story, ["a", "b", "c"]);
+    story.kill(ahead);
+    const rest = ["a", "b", "c"].filter((id) => id !== ahead);
+    await story.members(...rest);
+    await story.trainsToTheEnd(...rest);
+  },
+  "loss while committing, of who is behind: who is ahead hands the step on": async (story) => {
+    await story.group("a", "b", "c");
+    const ahead = await oneAhead(story, ["a", "b", "c"]);
+    const { step } = story.worker(ahead).group;
+    const behind = ["a", "b", "c"].filter((id) => story.worker(id).group.step < step);
+    story.kill(behind.at(-1)!);
+    const rest = ["a", "b", "c"].filter((id) => id !== behind.at(-1));
+    await story.members(...rest);
+    ok(story.worker(rest[0]!).group.step >= step, "a step that lives is not undone");
+    await story.trainsToTheEnd(...rest);
+  },
+  "loss of who proposes the new generation: the next one takes over": async (story) => {
+    await story.group("a", "b", "c", "d", "e");
+    story.kill("e");
+    await story.until("b has promised", () => story.worker("b").group.state === "frozen");
+    story.kill("a");
+    await story.members("b", "c", "d");
+    await story.trainsToTheEnd("b", "c", "d");
+  },
+  "leave: the others go on, nothing is computed twice": async (story) => {
+    await story.group("a", "b", "c");
+    story.worker("a").leave();
+    await story.members("b", "c");
+    await story.until("a has left", () => story.worker("a").how === "left");
+    await story.trainsToTheEnd("b", "c");
+  },
+  "loss during a leave: both are out": async (story) => {
+    await story.group("a", "b", "c", "d", "e");
+    story.worker("a").leave();
+    story.kill("b");
+    await story.members("c", "d", "e");
+    await story.trainsToTheEnd("c", "d", "e");
+  },
+  "partition three to two: the majority goes on without the bus, the others never": async (
+    story,
+  ) => {
+    await story.group("a", "b", "c", "d", "e");
+    // The bus stays with the smaller side, so that the record could tempt it.
+    for (const id of ["a", "b", "c"]) story.worker(id).isBusAway = true;
+    story.partition(["a", "b", "c"], ["d", "e"]);
+    await story.members("a", "b", "c");
+    const step = Math.max(story.worker("d").group.step, story.worker("e").group.step);
+    await story.commits("a", 5);
+    ok(Math.max(story.worker("d").group.step, story.worker("e").group.step) <= step + 1);
+    for (const id of ["a", "b", "c"]) story.worker(id).isBusAway = false;
+    story.world.cuts.clear();
+    await story.until("the others are out", () =>
+      ["d", "e"].every((id) => story.worker(id).how === "fenced"),
+    );
+    await story.trainsToTheEnd("a", "b", "c");
+  },
+  "partition in halves: the side that reaches the record goes on": async (story) => {
+    await story.group("a", "b", "c", "d");
+    for (const id of ["a", "b"]) story.worker(id).isBusAway = true;
+    story.partition(["a", "b"], ["c", "d"]);
+    await story.members("c", "d");
+    await story.commits("c", 5);
+    ok(!story.areMembers("a", "b"));
+    for (const id of ["a", "b"]) {
+      story.worker(id).isBusAway = false;
+      story.worker(id).watchRecord();
+    }
+    story.world.cuts.clear();
+    await story.until("the others are out", () =>
+      ["a", "b"].every((id) => story.worker(id).how === "fenced"),
+    );
+    await story.trainsToTheEnd("c", "d");
+  },
+  "zombie: stopped and gone on without, it is shut out when it wakes up": async (story) => {
+    await story.group("a", "b", "c");
+    story.worker("a").pause();
+    await story.members("b", "c");
+    await story.commits("b", 5);
+    story.worker("a").resume();
+    await story.until("a is out", () => story.worker("a").how !== undefined);
+    equal(story.worker("a").how, "fenced");
+    await story.trainsToTheEnd("b", "c");
+  },
+  "a loss and a newcomer while the bus is away: the loss is decided, the join waits": async (
+    story,
+  ) => {
+    await story.group("a", "b", "c", "d");
+    story.start("e");
+    await story.until("e asks to be taken in", () => story.worker("e").group.isReady);
+    const isIn = story.areMembers("a", "b", "c", "d", "e");
+    for (const id of ["a", "b", "c", "d"]) story.worker(id).isBusAway = true;
+    story.kill("d");
+    await story.until("they go on without d", () =>
+      story.worker("a").group.members.every(({ workerId }) => workerId !== "d"),
+    );
+    await story.commits("a", 3);
+    for (const id of ["a", "b", "c"]) story.worker(id).isBusAway = false;
+    await story.members("a", "b", "c", "e");
+    equal(isIn, false);
+    await story.trainsToTheEnd("a", "b", "c", "e");
+  },
+};
+
+/** Runs to the moment at which one member has committed a step that another has not. */
+async function oneAhead(story: Story, ids: readonly string[]): Promise<string> {
+  const stepsOf = () => ids.map((id) => story.worker(id).group.step);
+  await story.until("one is ahead", () => new Set(stepsOf()).size > 1);
+  return ids[stepsOf().indexOf(Math.max(...stepsOf()))]!;
+}
+
+for (const [name, tell] of Object.entries(stories)) {
+  test(name, async () => {
+    for (const seed of seeds) {
+      const story = new Story(seed);
+      await tell(story).catch((cause: unknown) => {
+        throw new Error(`with seed ${seed}: ${(cause as Error).message}`, { cause });
+      });
+    }
+  });
+}
