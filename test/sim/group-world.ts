@@ -380,10 +380,11 @@ export class SimWorker {
 
   /** The other end of the present connection closes; a later one is another one. */
   #hangUp(other: string, delayMs: number): void {
-    const theirs = this.world.workers.get(other)?.#links.get(this.id);
+    const peer = this.world.workers.get(other);
+    if (peer === undefined) return;
+    const theirs = peer.#links.get(this.id);
     this.world.at(delayMs, () => {
-      const peer = this.world.workers.get(other);
-      if (peer?.#links.get(this.id) === theirs) peer?.lose(this.id);
+      if (peer.#links.get(this.id) === theirs) peer.lose(this.id);
     });
   }
 
