@@ -131,7 +131,10 @@ export async function ensureKubernetes(options: BuildOptions): Promise<Kubernete
   const built = new Map<string, string>();
   for (const recipe of [hyper, kwok, coredns])
     built.set(recipe.name, await ensureOne(recipe, goVersion, options));
-  const key = createHash("sha256").update([...built.values()].join()).digest("hex").slice(0, 12);
+  const key = createHash("sha256")
+    .update([...built.values()].join())
+    .digest("hex")
+    .slice(0, 12);
   const folder = join(options.cacheDir, "kubernetes", `bin-${key}`);
   await mkdir(folder, { recursive: true });
   const link = (name: string, target: string) =>

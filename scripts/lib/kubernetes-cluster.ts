@@ -102,16 +102,17 @@ async function buildCluster({ folder, binaries }: ClusterOptions): Promise<Clust
 }
 
 async function openNetwork(network: string): Promise<void> {
+  const ip = (...args: readonly string[]) => run("ip", ["-n", network, ...args]);
   try {
     await run("ip", ["netns", "add", network]);
-    await run("ip", ["-n", network, "link", "set", "lo", "up"]);
+    await ip("link", "set", "lo", "up");
     // Not 127/8, which the Service `kubernetes` and the kubelet refuse.
-    await run("ip", ["-n", network, "addr", "add", `${address}/32`, "dev", "lo"]);
+    await ip("addr", "add", `${address}/32`, "dev", "lo");
     // Whoever looks for the way out of a network finds this one, and nobody at its end.
-    await run("ip", ["-n", network, "link", "add", "out", "type", "dummy"]);
-    await run("ip", ["-n", network, "addr", "add", "10.98.0.1/24", "dev", "out"]);
-    await run("ip", ["-n", network, "link", "set", "out", "up"]);
-    await run("ip", ["-n", network, "route", "add", "default", "via", "10.98.0.254"]);
+    await ip("link", "add", "out", "type", "veth", "peer", "name", "nobody");
+    await ip("addr", "add", "10.98.0.1/24", "dev", "out");
+    for (const device of ["out", "nobody"]) await ip("link", "set", device, "up");
+    await ip("route", "add", "default", "via", "10.98.0.254");
   } catch (cause) {
     throw new AppError("setup-failed", `no network namespace can be made: ${cause}`, { cause });
   }

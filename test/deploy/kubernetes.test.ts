@@ -5,6 +5,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { ensureNatsServer } from "@coxswain/embedded";
+import { availableEngines } from "@coxswain/engine";
+import { trainingJobDefinition } from "@coxswain/kube";
+import { WorkerConfigSchema } from "../../services/trainer/src/worker/config.ts";
 import {
   baseFiles,
   baseManifests,
@@ -28,6 +31,12 @@ const named = (manifests: readonly Manifest[], kind: string, name: string): Mani
   ofKind(manifests, kind).find(({ metadata }) => metadata.name === name);
 const containerOf = ({ spec }: Manifest): Manifest => spec.template.spec.containers[0];
 const ours = workloads.filter(({ metadata }) => services.includes(metadata.name));
+const workerPod = named(baseManifests, "PodTemplate", "worker").template;
+/** Everything that makes Pods, with the Pods' own. */
+const podsOf = (manifests: readonly Manifest[]): Manifest[] => [
+  ...workloadsOf(manifests).map(({ spec }) => spec.template.spec),
+  ...ofKind(manifests, "PodTemplate").map(({ template }) => template.spec),
+];
 
 test("the kustomization names each file once", () => {
   deepEqual([...kustomization.resources].sort(), [...baseFiles].sort());
@@ -35,30 +44,41 @@ test("the kustomization names each file once", () => {
 
 test("the API's schemas know each field, and find one that they do not know", async () => {
   deepEqual((await Promise.all(baseManifests.map(schemaViolations))).flat(), []);
-  const trainer = structuredClone(named(baseManifests, "DaemonSet", "trainer"));
-  containerOf(trainer).livenessProb = { periodSeconds: 5 };
-  deepEqual(await schemaViolations(trainer), [
-    "DaemonSet trainer: /spec/template/spec/containers/0/livenessProb is unknown",
-    "DaemonSet trainer: /spec/template/spec/containers/0/livenessProb/periodSeconds is unknown",
+  const broken = structuredClone(named(baseManifests, "Deployment", "scheduler"));
+  containerOf(broken).livenessProb = { periodSeconds: 5 };
+  deepEqual(await schemaViolations(broken), [
+    "Deployment scheduler: /spec/template/spec/containers/0/livenessProb is unknown",
+    "Deployment scheduler: /spec/template/spec/containers/0/livenessProb/periodSeconds is unknown",
   ]);
 });
 
-test("each of the five services and nats-server has one workload", () => {
-  deepEqual(workloads.map(({ metadata }) => metadata.name).sort(), ["nats", ...services].sort());
+test("nats-server and each service has one workload, but for trainers: those are the workers' Pods", () => {
+  const names = ["nats", ...services.filter((name) => name !== "trainer")];
+  deepEqual(workloads.map(({ metadata }) => metadata.name).sort(), names.sort());
+  equal(workerPod.spec.containers[0].image, "coxswain/trainer");
+});
+
+test("the TrainingJob's definition is the one that the schema makes", () => {
+  const [definition] = ofKind(baseManifests, "CustomResourceDefinition");
+  deepEqual(definition, JSON.parse(JSON.stringify(trainingJobDefinition())), "npm run definition");
+});
+
+test("the scheduler is told the engine that the workers' image has", async () => {
+  const { env } = containerOf(named(baseManifests, "Deployment", "scheduler"));
+  const told = env.find(({ name }: Manifest) => name === "WORKER_ENGINE").value;
+  const [engine] = await availableEngines({ cacheDir: "/nowhere" });
+  equal(told, engine!.text);
 });
 
 test("every Pod keeps to `restricted`, which the namespace enforces", () => {
-  deepEqual(
-    workloads.flatMap(({ spec }) => restrictedViolations(spec.template.spec)),
-    [],
-  );
+  deepEqual(podsOf(baseManifests).flatMap(restrictedViolations), []);
   const [namespace] = ofKind(baseManifests, "Namespace");
   equal(namespace.metadata.labels["pod-security.kubernetes.io/enforce"], "restricted");
 });
 
 const broken: Record<string, readonly [(pod: Manifest) => void, string]> = {
-  root: [(pod) => delete pod.securityContext.runAsNonRoot, "trainer: runAsNonRoot"],
-  "user 0": [(pod) => Object.assign(pod.securityContext, { runAsUser: 0 }), "trainer: runAsUser"],
+  root: [(pod) => delete pod.securityContext.runAsNonRoot, "worker: runAsNonRoot"],
+  "user 0": [(pod) => Object.assign(pod.securityContext, { runAsUser: 0 }), "worker: runAsUser"],
   "a host's folder": [
     (pod) => pod.volumes.push({ name: "host", hostPath: { path: "/" } }),
     "volume host",
@@ -66,13 +86,13 @@ const broken: Record<string, readonly [(pod: Manifest) => void, string]> = {
   "the host's network": [(pod) => Object.assign(pod, { hostNetwork: true }), "hostNetwork"],
   "a capability": [
     (pod) => Object.assign(pod.containers[0].securityContext.capabilities, { add: ["SYS_ADMIN"] }),
-    "trainer: capabilities",
+    "worker: capabilities",
   ],
-  "no seccomp": [(pod) => delete pod.securityContext.seccompProfile, "trainer: seccompProfile"],
+  "no seccomp": [(pod) => delete pod.securityContext.seccompProfile, "worker: seccompProfile"],
 };
 for (const [what, [change, violation]] of Object.entries(broken))
   test(`a Pod with ${what} breaks \`restricted\``, () => {
-    const pod = structuredClone(named(baseManifests, "DaemonSet", "trainer").spec.template.spec);
+    const pod = structuredClone(workerPod.spec);
     change(pod);
     deepEqual(restrictedViolations(pod), [violation]);
   });
@@ -98,20 +118,50 @@ test("a bus that is away takes a service out of service and restarts nobody", ()
   }
 });
 
-test("each service has an account of its own, and none has a right or a token", () => {
-  const accounts = workloads.map(({ spec }) => spec.template.spec.serviceAccountName);
-  equal(new Set(accounts).size, workloads.length);
+test("each has an account of its own; only those that ask Kubernetes have a token", () => {
+  const pods = podsOf(baseManifests);
+  const accounts = pods.map(({ serviceAccountName }) => serviceAccountName);
+  equal(new Set(accounts).size, pods.length);
   deepEqual(
     ofKind(baseManifests, "ServiceAccount")
       .map(({ metadata }) => metadata.name)
       .sort(),
     accounts.toSorted(),
   );
-  for (const { spec } of workloads) equal(spec.template.spec.automountServiceAccountToken, false);
   deepEqual(
-    baseManifests.filter(({ kind }) => /Role/.test(kind)),
-    [],
+    pods
+      .filter(({ automountServiceAccountToken }) => automountServiceAccountToken)
+      .map(({ serviceAccountName }) => serviceAccountName)
+      .sort(),
+    ["job-api", "scheduler"],
   );
+});
+
+test("rights are spelled out: what each may do, and nothing by a wildcard", () => {
+  const rights = (kind: string, name: string) =>
+    named(baseManifests, kind, name).rules.flatMap(({ resources, verbs }: Manifest) =>
+      resources.map((resource: string) => `${resource}: ${verbs.join(" ")}`),
+    );
+  deepEqual(rights("Role", "scheduler"), [
+    "pods: create delete",
+    "podtemplates: get list watch",
+    "trainingjobs: get list watch",
+    "events: create",
+  ]);
+  deepEqual(rights("ClusterRole", "coxswain-scheduler"), [
+    "nodes: get list watch",
+    "pods: get list watch",
+  ]);
+  deepEqual(rights("Role", "job-api"), [
+    "trainingjobs: get list watch create patch",
+    "trainingjobs/status: patch",
+  ]);
+  equal(baseManifests.filter(({ kind }) => /Role$/.test(kind)).length, 3);
+});
+
+test("each setting of a worker's Pod is one that a worker reads", () => {
+  for (const { name } of workerPod.spec.containers[0].env)
+    ok(name in WorkerConfigSchema.properties, `a worker does not read ${name}`);
 });
 
 test("each setting is one that its service reads", () => {
@@ -128,11 +178,11 @@ test("each setting is one that its service reads", () => {
 
 test("who stops in good order has the time for it", () => {
   const stopTimeoutMs = 10_000;
-  for (const { spec } of workloads)
-    ok(spec.template.spec.terminationGracePeriodSeconds * 1000 > stopTimeoutMs);
+  for (const { terminationGracePeriodSeconds } of podsOf(baseManifests))
+    ok(terminationGracePeriodSeconds * 1000 > stopTimeoutMs);
 });
 
-test("what runs twice or more is not taken away at once, but for trainers", () => {
+test("what runs twice or more is not taken away at once, but for workers", () => {
   const budgets = ofKind(baseManifests, "PodDisruptionBudget");
   const several = workloads.filter(({ spec }) => spec.replicas > 1);
   deepEqual(
@@ -153,18 +203,19 @@ test("selectors match their Pods", () => {
 
 const policy = (name: string) => named(baseManifests, "NetworkPolicy", name).spec;
 
-test("by default nobody reaches anybody; the bus hears the five services and nobody else", () => {
+test("by default nobody reaches anybody; the bus hears services and workers and nobody else", () => {
   deepEqual(policy("default-deny"), { podSelector: {}, policyTypes: ["Ingress", "Egress"] });
   const [clients, peers] = policy("nats").ingress;
-  deepEqual(clients.from[0].podSelector.matchExpressions[0].values.toSorted(), services.toSorted());
+  const speakers = services.map((name) => (name === "trainer" ? "worker" : name));
+  deepEqual(clients.from[0].podSelector.matchExpressions[0].values.toSorted(), speakers.sort());
   deepEqual(clients.ports, [{ port: "client" }]);
   deepEqual(peers.from[0].podSelector.matchLabels, { [component]: "nats" });
   deepEqual(policy("bus-clients").podSelector, clients.from[0].podSelector);
 });
 
-test("gradients go between trainers alone, and a trainer reaches the bus and names besides", () => {
-  const trainers = { podSelector: { matchLabels: { [component]: "trainer" } } };
-  const { ingress, egress } = policy("trainer");
+test("gradients go between workers alone, and a worker reaches the bus and names besides", () => {
+  const trainers = { podSelector: { matchLabels: { [component]: "worker" } } };
+  const { ingress, egress } = policy("worker");
   deepEqual(
     [ingress.length, ingress[0].from, egress.length, egress[0].to],
     [1, [trainers], 1, [trainers]],
@@ -199,13 +250,10 @@ describe("overlays", { skip: skipOverlays }, () => {
     test(`${overlay}: valid, restricted, and with as many nats-servers as the log has replicas`, async () => {
       const manifests = render(overlay);
       deepEqual((await Promise.all(manifests.map(schemaViolations))).flat(), []);
-      deepEqual(
-        workloadsOf(manifests).flatMap(({ spec }) => restrictedViolations(spec.template.spec)),
-        [],
-      );
+      deepEqual(podsOf(manifests).flatMap(restrictedViolations), []);
       const settings = ofKind(manifests, "ConfigMap").find(({ data }) => data.NATS_URL).data;
       equal(Number(settings.NATS_REPLICAS), named(manifests, "StatefulSet", "nats").spec.replicas);
-      for (const workload of workloadsOf(manifests))
-        match(containerOf(workload).image, /:[\w.-]+$/, "an image without a tag moves");
+      for (const { containers } of podsOf(manifests))
+        match(containers[0].image, /:[\w.-]+$/, "an image without a tag moves");
     });
 });

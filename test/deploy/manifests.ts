@@ -42,6 +42,8 @@ export async function schemaViolations(manifest: Manifest): Promise<string[]> {
   const { kind, apiVersion } = manifest as { kind: string; apiVersion: string };
   const { [kind]: model } = await import(`kubernetes-models/${apiVersion}/${kind}`);
   const name = `${kind} ${manifest.metadata.name}`;
+  // A schema of schemas, of which the models know a part; test/kubernetes asks the server.
+  if (kind === "CustomResourceDefinition") return [];
   const read = new Set<string>();
   try {
     model.prototype.validate.call(watched(manifest, "", read));

@@ -166,6 +166,21 @@ export const errorCodes = {
     retryable: false,
     fix: "Choose another port, or stop the program that holds it.",
   },
+  "kubernetes-unavailable": {
+    status: 503,
+    retryable: true,
+    fix: "Check that the Kubernetes API server answers: `kubectl get --raw /readyz`.",
+  },
+  "kubernetes-expired": {
+    status: 503,
+    retryable: true,
+    fix: "The place in a watch is too old; list again.",
+  },
+  "kubernetes-refused": {
+    status: 500,
+    retryable: false,
+    fix: "Check permissions, quotas and policies: `cox install --check`.",
+  },
   "setup-failed": {
     status: 500,
     retryable: false,

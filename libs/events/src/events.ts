@@ -103,7 +103,7 @@ export const events = {
   "worker.joined": object({ generation: positive, step: count, workerId: id, nodeId: id }),
   /** trainer: a member left in good order; nothing was computed twice. */
   "worker.left": object({ generation: positive, step: count, workerId: id, reason: text }),
-  /** trainer (the node's agent): a worker's process ended, or could not start. */
+  /** trainer (the node's agent), or scheduler (on Kubernetes): a worker ended, or could not start. */
   "worker.lost": object({
     workerId: id,
     nodeId: id,

@@ -3,7 +3,7 @@ import { parseConfig, runService } from "@coxswain/service";
 import { openStore } from "@coxswain/store";
 import { buildApp } from "./app.ts";
 import { ConfigSchema } from "./config.ts";
-import { buildApi } from "./service.ts";
+import { type Api, buildApi } from "./service.ts";
 
 const config = parseConfig(ConfigSchema, process.env);
 await runService("job-api", config, async ({ bus, log, signal }) => {
@@ -16,6 +16,9 @@ await runService("job-api", config, async ({ bus, log, signal }) => {
     log,
   });
   await api.view.caughtUp;
+  const controlling = await controlTrainingJobs(api, signal, (sentence, fields) =>
+    log.info(fields, sentence),
+  );
   await app
     .listen({ host: config.HTTP_HOST, port: config.HTTP_PORT })
     .catch((cause: NodeJS.ErrnoException) => {
@@ -31,7 +34,7 @@ await runService("job-api", config, async ({ bus, log, signal }) => {
     signal.addEventListener("abort", () => void app.close().then(resolve), { once: true }),
   );
   return {
-    done: Promise.all([stopped, api.view.done]).then(() => undefined),
+    done: Promise.all([stopped, api.view.done, controlling.done]).then(() => undefined),
     facts: { port },
     readiness: () => ({
       isReady: bus.isConnected && api.view.isCaughtUp,
@@ -39,3 +42,19 @@ await runService("job-api", config, async ({ bus, log, signal }) => {
     }),
   };
 });
+
+/** Loaded only where it is used: the client of Kubernetes is large. */
+async function controlTrainingJobs(
+  api: Api,
+  stop: AbortSignal,
+  log: (sentence: string, fields: object) => void,
+): Promise<{ readonly done: Promise<void> }> {
+  if (config.TRAINING_JOBS === "off") return { done: Promise.resolve() };
+  const [{ connectKube }, { runTrainingJobs }] = await Promise.all([
+    import("@coxswain/kube"),
+    import("./io/training-jobs.ts"),
+  ]);
+  const kube = connectKube({ kubeconfig: config.KUBECONFIG });
+  const namespace = config.KUBERNETES_NAMESPACE;
+  return { done: runTrainingJobs({ api, kube, namespace, signal: stop, log, now: Date.now }) };
+}

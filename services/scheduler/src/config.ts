@@ -18,5 +18,29 @@ export const ConfigSchema = Type.Object({
     minimum: 500,
     description: "A node that is silent for longer is lost",
   }),
+  LAUNCHER: Type.Union([Type.Literal("agents"), Type.Literal("kubernetes")], {
+    default: "agents",
+    description: "agents: workers are processes of nodes with an agent; kubernetes: they are Pods",
+  }),
+  KUBECONFIG: Type.Optional(
+    Type.String({ description: "Cluster to use; absent: the one that this process runs in" }),
+  ),
+  KUBERNETES_NAMESPACE: Type.String({
+    default: "coxswain",
+    description: "Where workers' Pods are",
+  }),
+  WORKER_TEMPLATE: Type.String({
+    default: "worker",
+    description: "PodTemplate that workers' Pods are made of",
+  }),
+  WORKER_ENGINE: Type.String({
+    default: "wasm",
+    description: "Identity of the engine in the workers' image; its first word is its name",
+  }),
+  HEARTBEAT_TIMEOUT_MS: Type.Integer({
+    default: 1000,
+    minimum: 50,
+    description: "Told to workers that are Pods: a peer that is silent for longer is lost",
+  }),
 });
 export type Config = Static<typeof ConfigSchema>;

@@ -169,7 +169,10 @@ test("a second scheduler takes over with a higher epoch, and the first one's lis
   ok(after.epoch > before.epoch, `${after.epoch} after ${before.epoch}`);
   while (((await bus.bucket("assignments").get("n1"))?.value.epoch ?? 0) < after.epoch)
     await new Promise(setImmediate);
-  await rejects(buildAgentLauncher(bus, before.epoch).apply(new Map([["n1", []]])), /stale-epoch/);
+  await rejects(
+    buildAgentLauncher(bus, before.epoch).apply(new Map([["n1", []]]), new Map()),
+    /stale-epoch/,
+  );
   second.abort();
   await secondRuns;
 });

@@ -5,7 +5,7 @@ import { type Bus, followJobs, type JobsView, type Lease } from "@coxswain/bus";
 import { AppError, type Job } from "@coxswain/domain";
 import { type Decision, decidePlacement } from "@coxswain/scheduling";
 import { applyDecision } from "./apply.ts";
-import { buildAgentLauncher, type Launcher } from "./io/launcher.ts";
+import { buildAgentLauncher, type Launcher, type Machines } from "./io/launcher.ts";
 import { followNodes, type Nodes } from "./io/nodes.ts";
 import { wantedByNode } from "./wanted-by-node.ts";
 
@@ -14,6 +14,8 @@ export interface Ports {
   readonly signal: AbortSignal;
   readonly now: () => number;
   readonly log: (sentence: string, fields: object) => void;
+  /** Where workers run; absent: on nodes with an agent. */
+  readonly openMachines?: (onChange: () => void) => Machines;
 }
 
 export interface Options {
@@ -25,7 +27,7 @@ export interface Options {
 const projectionTimeoutMs = 2000;
 
 export async function runScheduler(ports: Ports, options: Options): Promise<void> {
-  const { bus, signal, now, log } = ports;
+  const { bus, signal, log } = ports;
   let wake = Promise.withResolvers<void>();
   const lookAgain = () => wake.resolve();
   const traceparents = new Map<string, string>();
@@ -40,13 +42,9 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     onRefused: (event, reason) =>
       log("a fact was refused", { name: event.name, sequence: event.sequence, reason }),
   });
-  const nodes = followNodes(bus, {
-    timeoutMs: options.nodeTimeoutMs,
-    signal,
-    now,
-    onChange: lookAgain,
-  });
-  await view.caughtUp;
+  const openMachines = ports.openMachines ?? ((onChange) => agents(ports, options, onChange));
+  const machines = openMachines(lookAgain);
+  await Promise.race([Promise.all([view.caughtUp, machines.ready]), aborted(signal)]);
 
   while (!signal.aborted) {
     const lease = await bus
@@ -54,11 +52,11 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
       .catch(() => undefined);
     if (lease === undefined) break;
     log("lease acquired", { epoch: lease.epoch });
-    const launcher = buildAgentLauncher(bus, lease.epoch);
+    const launcher = machines.launcher(lease.epoch);
     while (!signal.aborted && !lease.lost.aborted) {
       wake = Promise.withResolvers();
       try {
-        await cycle({ ...ports, view, nodes, lease, launcher, traceparents });
+        await cycle({ ...ports, view, nodes: machines.nodes, lease, launcher, traceparents });
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         log("cycle failed", { code: error.code, message: error.message });
@@ -75,6 +73,15 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     await lease.release();
   }
   await view.done;
+}
+
+function agents({ bus, signal, now }: Ports, options: Options, onChange: () => void): Machines {
+  const timeoutMs = options.nodeTimeoutMs;
+  return {
+    nodes: followNodes(bus, { timeoutMs, signal, now, onChange }),
+    ready: Promise.resolve(),
+    launcher: (epoch) => buildAgentLauncher(bus, epoch),
+  };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
@@ -106,7 +113,7 @@ export async function cycle(ports: CyclePorts): Promise<Decision[]> {
       await view.reached(await bus.lastJobSequence(decision.jobId as never), projectionTimeoutMs);
   }
   if (!lease.lost.aborted)
-    await launcher.apply(wantedByNode(view.jobs.values(), ports.traceparents));
+    await launcher.apply(wantedByNode(view.jobs.values(), ports.traceparents), view.jobs);
   return decisions;
 }
 

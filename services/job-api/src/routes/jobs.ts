@@ -106,7 +106,7 @@ interface Resize {
 }
 
 /** @throws AppError `invalid-spec` with every limit that is broken */
-function resize(job: Job, asked: Resize): RequestFact {
+export function resize(job: Job, asked: Resize): RequestFact {
   const { spec } = job;
   // A wanted number beyond the limits moves the limits with it: that is what the user asks for.
   const min = asked.min ?? Math.min(spec.workers.min, asked.workers ?? Number.POSITIVE_INFINITY);

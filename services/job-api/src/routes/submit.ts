@@ -1,7 +1,7 @@
 /** Submitting: programs as bundles by content hash, jobs as JSON or YAML. */
 import { createHash, randomBytes } from "node:crypto";
 import { AppError, type JobId, jobLimits, TrainingJobSchema } from "@coxswain/domain";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { parse } from "yaml";
 import { decideSubmission } from "../decide/decide-submission.ts";
 import { detailOf } from "../job-view.ts";
@@ -78,7 +78,12 @@ export function addSubmitRoutes(app: FastifyInstance, api: Api): void {
       },
     },
     async (request, reply) => {
-      const { id, isNew } = await submit(api, request);
+      const key = request.headers["idempotency-key"];
+      const { id, isNew } = await submitJob(
+        api,
+        request.body,
+        typeof key === "string" ? key : undefined,
+      );
       return reply
         .code(isNew ? 201 : 200)
         .header("location", `/v1/jobs/${id}`)
@@ -87,11 +92,17 @@ export function addSubmitRoutes(app: FastifyInstance, api: Api): void {
   );
 }
 
-async function submit(
+/**
+ * Judges a document and says `job.submitted`. With the same key the same document is the same job.
+ *
+ * @throws AppError `invalid-spec`, `program-not-found`, `idempotency-mismatch`
+ */
+export async function submitJob(
   api: Api,
-  request: FastifyRequest,
+  document: unknown,
+  key: string | undefined,
 ): Promise<{ readonly id: string; readonly isNew: boolean }> {
-  const submission = decideSubmission(request.body);
+  const submission = decideSubmission(document);
   if (submission.kind === "invalid") {
     const { violations } = submission;
     throw new AppError(
@@ -105,15 +116,14 @@ async function submit(
   if (!(await api.bus.hasBundle(hash)))
     throw new AppError("program-not-found", `no bundle ${job.spec.program} was uploaded`);
   const requestHash = createHash("sha256").update(JSON.stringify(job)).digest("hex");
-  const key = request.headers["idempotency-key"];
   const seed =
-    typeof key === "string"
+    key !== undefined
       ? createHash("sha256").update(`${key}|${job.metadata.name}`).digest("hex")
       : randomBytes(32).toString("hex");
   // The key decides the id, so that a request that is repeated, even after a crash, meets itself.
   const id =
     `${job.metadata.name}-${BigInt(`0x${seed}`).toString(36).slice(0, suffixChars)}` as JobId;
-  if (typeof key === "string") await checkKey(api, key, requestHash, id);
+  if (key !== undefined) await checkKey(api, key, requestHash, id);
   const existing = api.view.jobs.get(id);
   if (existing !== undefined) return { id, isNew: false };
   try {
@@ -129,8 +139,7 @@ async function submit(
     );
     return { id, isNew: !duplicate };
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== "conflict" || typeof key !== "string")
-      throw error;
+    if (!(error instanceof AppError) || error.code !== "conflict" || key === undefined) throw error;
     await api.view.reached(await api.bus.lastJobSequence(id), 2000);
     return { id, isNew: false };
   }

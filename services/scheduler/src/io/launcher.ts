@@ -3,11 +3,24 @@
  * node, the complete list of workers into the bucket `assignments`; the node's agent does the rest.
  */
 import type { Bus, WantedWorker } from "@coxswain/bus";
-import { AppError } from "@coxswain/domain";
+import { AppError, type Job } from "@coxswain/domain";
+import type { Nodes } from "./nodes.ts";
+
+/** Where workers run: the nodes, and whoever starts workers on them. */
+export interface Machines {
+  readonly nodes: Nodes;
+  /** Before it, no node is known to be there or to be gone. */
+  readonly ready: Promise<unknown>;
+  /** For one holder of the lease; `epoch` fences its writes. */
+  launcher(epoch: number): Launcher;
+}
 
 export interface Launcher {
   /** Makes this the complete set of workers, per node. Safe to repeat. @throws AppError `stale-epoch` */
-  apply(wanted: ReadonlyMap<string, readonly WantedWorker[]>): Promise<void>;
+  apply(
+    wanted: ReadonlyMap<string, readonly WantedWorker[]>,
+    jobs: ReadonlyMap<string, Job>,
+  ): Promise<void>;
 }
 
 const attemptsMax = 5;

@@ -13,6 +13,9 @@ export const WorkerConfigSchema = Type.Object({
     minLength: 1,
     description: "Folder for exit.json and the program",
   }),
+  COXSWAIN_EXIT_FILE: Type.Optional(
+    Type.String({ description: "Its last word, for whoever started it; absent: exit.json there" }),
+  ),
   COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),
   COXSWAIN_ENGINE: Type.String({ default: "wasm" }),
   COXSWAIN_HOST: Type.String({
@@ -32,7 +35,8 @@ export const WorkerConfigSchema = Type.Object({
   AGENT_TIMEOUT_MS: Type.Integer({
     default: 60_000,
     minimum: 0,
-    description: "A worker whose agent is silent for longer leaves; 0 when there is no agent",
+    description:
+      "A worker whose agent is silent for longer leaves; 0: there is none, and it passes on its own output",
   }),
   TRACEPARENT: Type.Optional(Type.String({ description: "W3C trace context of the submission" })),
   COXSWAIN_COMMIT_LOG: Type.Optional(

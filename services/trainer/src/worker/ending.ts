@@ -1,4 +1,4 @@
-/** How a worker ends, and whom it tells: its agent by `exit.json` and exit code, the log by events. */
+/** How a worker ends, and whom it tells: who started it by `exit.json` and exit code, the log by events. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Bus } from "@coxswain/bus";
@@ -21,6 +21,8 @@ export interface WorkerEnd {
 }
 
 const leftTimeoutMs = 10_000;
+/** With its frame it fits into the 4096 bytes that Kubernetes keeps of a last word. */
+const messageCharsMax = 3000;
 
 /** Writes `exit.json`, then tells the log. */
 export async function reportEnd(
@@ -32,7 +34,8 @@ export async function reportEnd(
   const place = { generation: group?.generation ?? 0, step: group?.step ?? 0 };
   const end = { exitCode: ending.exitCode, ...place, ...failureOf(ending) };
   await mkdir(config.COXSWAIN_WORKER_DIR, { recursive: true });
-  await writeFile(join(config.COXSWAIN_WORKER_DIR, "exit.json"), JSON.stringify(end));
+  const file = config.COXSWAIN_EXIT_FILE ?? join(config.COXSWAIN_WORKER_DIR, "exit.json");
+  await writeFile(file, JSON.stringify(end));
   if (ending.exitCode === 0) await sayLeft(bus, config, place, ending.reason);
   if ("error" in end && ending.exitCode === 10) await sayFailed(bus, config, end);
   return end;
@@ -42,7 +45,7 @@ function failureOf(ending: Ending): Pick<WorkerEnd, "error"> {
   if (!("error" in ending)) return {};
   const { code, message } = ending.error;
   const step = ending.step >= 0 ? { step: ending.step } : {};
-  return { error: { code, message: message.slice(0, 4000), ...step } };
+  return { error: { code, message: message.slice(0, messageCharsMax), ...step } };
 }
 
 export function sayJoined(bus: Bus, config: WorkerConfig, generation: number, step: number): void {

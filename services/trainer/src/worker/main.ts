@@ -2,6 +2,7 @@
 import { connectBus } from "@coxswain/bus";
 import { createLogger, parseConfig, startTelemetry } from "@coxswain/service";
 import { WorkerConfigSchema } from "./config.ts";
+import { passOnOutput } from "./output.ts";
 import { runWorker } from "./worker.ts";
 
 const config = parseConfig(WorkerConfigSchema, process.env);
@@ -19,6 +20,14 @@ const bus = await connectBus({
   name: config.COXSWAIN_WORKER_ID,
   replicas: config.NATS_REPLICAS,
 });
+if (config.AGENT_TIMEOUT_MS === 0)
+  for (const stream of ["stdout", "stderr"] as const)
+    passOnOutput(
+      bus,
+      { jobId: config.COXSWAIN_JOB_ID, workerId: config.COXSWAIN_WORKER_ID, stream },
+      process[stream],
+      Date.now,
+    );
 const end = await runWorker({
   bus,
   config,
