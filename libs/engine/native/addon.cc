@@ -9,6 +9,8 @@
 #include <tensorflow/c/c_api.h>
 #include <tensorflow/c/eager/c_api.h>
 
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -74,16 +76,9 @@ Table& tableOf(napi_env env) {
   return *static_cast<Table*>(table);
 }
 
-TFE_Context* contextWith(const uint8_t* config, size_t bytes) {
+TFE_Context* contextOf() {
   std::lock_guard<std::mutex> lock(context_mutex);
-  if (context == nullptr) {
-    Status status;
-    Owned<TFE_ContextOptions, TFE_DeleteContextOptions> options(TFE_NewContextOptions());
-    if (bytes > 0) TFE_ContextOptionsSetConfig(options.get(), config, bytes, status);
-    status.check("ConfigProto");
-    context = TFE_NewContext(options.get(), status);
-    status.check("TFE_NewContext");
-  }
+  if (context == nullptr) fail("init() comes first");
   return context;
 }
 
@@ -356,7 +351,7 @@ napi_value describe(napi_env env, Handle handle) {
 std::vector<Handle> execute(napi_env env, napi_value operatorName, napi_value attributes, napi_value inputs, int count) {
   std::string name = text(env, operatorName);
   Status status;
-  Op op(TFE_NewOp(contextWith(nullptr, 0), name.c_str(), status));
+  Op op(TFE_NewOp(contextOf(), name.c_str(), status));
   status.check(name);
   for (uint32_t i = 0; i < length(env, attributes); i++) setAttribute(env, op.get(), element(env, attributes, i));
   for (int64_t id : integers(env, inputs)) {
@@ -409,7 +404,7 @@ TF_Output outputOf(TF_Graph* graph, const std::string& name) {
 napi_value defineFunction(napi_env env, napi_value* arguments) {
   std::string name = text(env, arguments[0]);
   View bytes = viewOf(env, arguments[1]);
-  TFE_Context* process = contextWith(nullptr, 0);
+  TFE_Context* process = contextOf();
   if (TFE_ContextHasFunction(process, name.c_str())) return nothing(env);
   Status status;
   Graph graph(TF_NewGraph());
@@ -444,11 +439,29 @@ napi_value opDef(napi_env env, napi_value* arguments) {
 
 // ---- the module ----
 
-// (bytes of a ConfigProto): makes the context; the first one of the process counts.
+// ([libraries in order of loading], [name, value, name, value, …], bytes of a ConfigProto) -> version.
+// Opens TensorFlow and makes the context of the process; the first call counts. The addon is not linked
+// to TensorFlow, so that one binary serves its builds for CPU and GPU, and so that the variables are set
+// before anything reads them: a thread's process.env is not that of the process.
 napi_value init(napi_env env, napi_value* arguments) {
-  View config = viewOf(env, arguments[0]);
-  contextWith(static_cast<uint8_t*>(config.data), config.bytes);
-  return nothing(env);
+  auto libraries = texts(env, arguments[0]);
+  auto variables = texts(env, arguments[1]);
+  View config = viewOf(env, arguments[2]);
+  std::lock_guard<std::mutex> lock(context_mutex);
+  if (context == nullptr) {
+    for (size_t i = 0; i + 1 < variables.size(); i += 2) setenv(variables[i].c_str(), variables[i + 1].c_str(), 1);
+    for (auto& library : libraries)
+      if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) fail(dlerror());
+    Status status;
+    Owned<TFE_ContextOptions, TFE_DeleteContextOptions> options(TFE_NewContextOptions());
+    if (config.bytes > 0) TFE_ContextOptionsSetConfig(options.get(), config.data, config.bytes, status);
+    status.check("ConfigProto");
+    context = TFE_NewContext(options.get(), status);
+    status.check("TFE_NewContext");
+  }
+  napi_value version;
+  check(napi_create_string_utf8(env, TF_Version(), NAPI_AUTO_LENGTH, &version));
+  return version;
 }
 
 napi_value isUsingGpuDevice(napi_env env, napi_value*) {
@@ -508,9 +521,6 @@ NAPI_MODULE_INIT() {
                      {"TF_ATTR_STRING", TF_ATTR_STRING}, {"TF_ATTR_INT", TF_ATTR_INT}, {"TF_ATTR_FLOAT", TF_ATTR_FLOAT}, {"TF_ATTR_BOOL", TF_ATTR_BOOL},
                      {"TF_ATTR_TYPE", TF_ATTR_TYPE}, {"TF_ATTR_SHAPE", TF_ATTR_SHAPE}};
     for (auto& constant : constants) check(napi_set_named_property(env, exports, constant.name, make(env, constant.value)));
-    napi_value version;
-    check(napi_create_string_utf8(env, TF_Version(), NAPI_AUTO_LENGTH, &version));
-    check(napi_set_named_property(env, exports, "TF_Version", version));
   } catch (const Error& error) {
     napi_throw_error(env, nullptr, error.message.c_str());
   }

@@ -14,8 +14,12 @@ export interface OutputFacts {
 }
 
 export interface Binding {
-  /** Bytes of a ConfigProto; the first call of the process makes the context. */
-  init(config: Uint8Array): void;
+  /**
+   * Opens TensorFlow's libraries, in this order, with these variables in the environment (name, value,
+   * name, value, …), and makes the context by the bytes of a ConfigProto; the first call of the process
+   * counts. Gives TensorFlow's version.
+   */
+  init(libraries: readonly string[], variables: readonly string[], config: Uint8Array): string;
   createTensor(shape: readonly number[], dtype: number, values: ArrayBufferView): number;
   /**
    * A tensor that lies in the caller's memory, which must outlive it; -1 where TensorFlow would copy

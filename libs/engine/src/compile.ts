@@ -1,15 +1,14 @@
 /**
- * Compiles a program for its shapes, on whichever TensorFlow.js back end is active: the eager path,
- * which every engine falls back to.
+ * Compiles a program for its shapes with TensorFlow.js: recorded where the engine can, so that it is
+ * data from then on; else run operator by operator, which every engine can.
  */
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { AppError } from "@coxswain/domain";
-import { tf } from "@coxswain/program";
-import { purposes, withDeterministicRandom } from "./deterministic.ts";
+import { type Batch, tf } from "@coxswain/program";
+import type { Binding } from "./binding.ts";
+import { withDeterministicRandom } from "./deterministic.ts";
 import { layoutOf } from "./layout.ts";
-import { loadProgram, programError } from "./load-program.ts";
+import { programError } from "./load-program.ts";
 import { buildModel } from "./model.ts";
+import { type OpenedProgram, openProgram } from "./open-program.ts";
 import type {
   CompiledProgram,
   CompileOptions,
@@ -17,73 +16,93 @@ import type {
   Layout,
   ShardInput,
 } from "./port.ts";
-import type { Recorder, ShardReplay } from "./shard-replay.ts";
-import { Step, type StepParts } from "./step.ts";
+import { encodeProgram, type ProgramData, programHash } from "./program-data.ts";
+import { NotReplayable } from "./record.ts";
+import type { RecordFunction } from "./record-function.ts";
+import { RecordedProgram } from "./recorded-program.ts";
+import { ShardPlan } from "./shard-plan.ts";
+import { type RecordedFunctions, Step, type StepParts } from "./step.ts";
 
-const evaluationBatch = 500;
+export interface Recorder {
+  readonly binding: Binding;
+  readonly record: RecordFunction;
+  /** Hears why a program runs operator by operator, and where in it the reason lies. */
+  readonly onFallback: (reason: string) => void;
+}
 
 export async function compileProgram(
   identity: EngineIdentity,
   options: CompileOptions,
   recorder?: Recorder,
 ): Promise<CompiledProgram> {
-  if (options.batchSize % options.shards !== 0)
-    throw new AppError("invalid-spec", "batchSize is not a multiple of shards");
-  const [program, source] = await Promise.all([
-    loadProgram(options.programPath),
-    readFile(options.programPath),
-  ]);
-  const context = { parameters: options.parameters, seed: options.seed };
+  const opened = await openProgram(options);
   try {
-    const data = await program.data(options.data);
-    const model = buildModel(program, context);
-    const optimizer =
-      typeof program.optimizer === "function" ? program.optimizer(context) : program.optimizer;
-    const metricNames = ["loss", ...Object.keys(program.metrics ?? {})];
-    const layout = layoutOf(model.weights, metricNames, optimizer.slotCount);
-    const parts = { program, data, model, layout, options };
-    const step = new Step(parts);
-    const replay = recorder && step.record(recorder);
-    const hash = hashOf(identity, options, source, {
-      layout: withoutNames(layout),
-      optimizer: optimizer.identity,
-      step: replay?.hash ?? "eager",
-    });
-    const { update, rule } = optimizer;
-    return new TfjsProgram({ ...parts, step, replay, hash, update, rule });
+    const parts = partsOf(opened, options);
+    const functions = recorder && recorded(parts.step, recorder);
+    const { layout, model } = parts;
+    const { source, optimizer } = opened;
+    const facts = { engine: identity.text, options, source, layout, functions };
+    const hash = programHash({ ...facts, optimizer: optimizer.identity });
+    if (recorder === undefined || functions === undefined) return new TfjsProgram(hash, parts);
+    const { topology: modelTopology } = model;
+    const data = { hash, engine: identity.text, layout, modelTopology, ...functions };
+    const initial = new Float32Array(layout.parameterFloats);
+    initialize(parts, initial);
+    model.dispose();
+    return new CompiledHere(recorder.binding, data, opened, options, initial);
   } catch (cause) {
     throw programError("compiling the program", cause);
   }
 }
 
-function hashOf(
-  identity: EngineIdentity,
-  options: CompileOptions,
-  source: Uint8Array,
-  compiled: { readonly layout: object; readonly optimizer: string; readonly step: string },
-): string {
-  // Named one by one: what else the caller's record holds, such as limits of workers, may change.
-  const { data, batchSize, shards, seed, parameters } = options;
-  const facts = { engine: identity.text, data, batchSize, shards, seed, parameters, ...compiled };
-  return createHash("sha256").update(source).update(JSON.stringify(facts)).digest("hex");
+/** A recorded program that can be handed to other workers. */
+class CompiledHere extends RecordedProgram {
+  readonly #data: Omit<ProgramData, "probe">;
+
+  constructor(...[binding, data, ...rest]: ConstructorParameters<typeof RecordedProgram>) {
+    super(binding, data, ...rest);
+    this.#data = data;
+  }
+
+  encode(): Uint8Array {
+    return encodeProgram({ ...this.#data, probe: this.probe() });
+  }
 }
 
-/** TensorFlow.js numbers the layers of a process: the second model's are called otherwise. */
-function withoutNames({ segments, ...layout }: Layout): object {
-  return { ...layout, segments: segments.map(({ shape, offset }) => ({ shape, offset })) };
+function recorded(step: Step, { record, onFallback }: Recorder): RecordedFunctions | undefined {
+  try {
+    return step.record(record);
+  } catch (error) {
+    if (!(error instanceof NotReplayable)) throw error;
+    onFallback(error.message);
+    return undefined;
+  }
 }
 
 interface Parts extends StepParts {
+  readonly opened: OpenedProgram;
+  readonly layout: Layout;
   readonly step: Step;
-  /** The step as one call, where the engine can. */
-  readonly replay: ShardReplay | undefined;
-  readonly hash: string;
-  readonly update: CompiledProgram["update"];
-  readonly rule: CompiledProgram["rule"];
+}
+
+function partsOf(opened: OpenedProgram, options: CompileOptions): Parts {
+  const { program, data, optimizer } = opened;
+  const model = buildModel(program, { parameters: options.parameters, seed: options.seed });
+  const metricNames = ["loss", ...Object.keys(program.metrics ?? {})];
+  const layout = layoutOf(model.weights, metricNames, optimizer.slotCount);
+  const stepParts = { program, model, plan: new ShardPlan(data, layout, options), options };
+  return { ...stepParts, opened, layout, step: new Step(stepParts) };
+}
+
+function initialize({ layout, model }: Parts, parameters: Float32Array): void {
+  parameters.fill(0, 0, layout.parameterFloats);
+  for (const [index, { offset }] of layout.segments.entries())
+    parameters.set(model.initial(index), offset);
 }
 
 class TfjsProgram implements CompiledProgram {
   readonly hash: string;
+  readonly mode = "eager";
   readonly layout: Layout;
   readonly samplesTrain: number;
   readonly samplesTest: number;
@@ -93,50 +112,38 @@ class TfjsProgram implements CompiledProgram {
   readonly #parts: Parts;
   /** The step whose parameters the model's variables hold: those of one step never change. */
   #loadedStep = -1;
-  /** The step whose parameters the replay holds. */
-  #replayedStep = -1;
 
-  constructor(parts: Parts) {
+  constructor(hash: string, parts: Parts) {
+    const { data, optimizer } = parts.opened;
     this.#parts = parts;
-    this.hash = parts.hash;
+    this.hash = hash;
     this.layout = parts.layout;
-    this.samplesTrain = parts.data.train.samples;
-    this.samplesTest = parts.data.test.samples;
+    this.samplesTrain = data.train.samples;
+    this.samplesTest = data.test.samples;
     this.modelTopology = parts.model.topology;
-    this.update = parts.update;
-    this.rule = parts.rule;
+    this.update = optimizer.update;
+    this.rule = optimizer.rule;
   }
 
   initialize(parameters: Float32Array): void {
-    parameters.fill(0, 0, this.layout.parameterFloats);
-    for (const [index, { offset }] of this.layout.segments.entries())
-      parameters.set(this.#parts.model.initial(index), offset);
+    initialize(this.#parts, parameters);
   }
 
   gradient(input: ShardInput, out: Float32Array): void {
+    const { step, plan } = this.#parts;
     try {
-      this.#derive(input, out);
+      const batch = plan.batch(input);
+      const views = plan.views(out);
+      plan.clearGaps(out);
+      if (this.#loadedStep !== input.step) this.#load(input.parameters);
+      this.#loadedStep = input.step;
+      step.within(input, () => {
+        for (const [index, tensor] of step.run(step.tensors(batch, plan.samples)).entries())
+          views[index]!.set(tensor.dataSync() as Float32Array);
+      });
     } catch (cause) {
       throw programError(`step ${input.step}, shard ${input.shard}`, cause);
     }
-  }
-
-  #derive(input: ShardInput, out: Float32Array): void {
-    const { step, replay } = this.#parts;
-    const batch = step.batch(input);
-    const views = step.views(out);
-    step.clearGaps(out);
-    if (replay !== undefined) {
-      if (this.#replayedStep !== input.step) replay.load(step.parameters(input.parameters));
-      this.#replayedStep = input.step;
-      return replay.run(step.shaped(batch), step.randomPlace(input), views);
-    }
-    if (this.#loadedStep !== input.step) this.#load(input.parameters);
-    this.#loadedStep = input.step;
-    step.within(input, () => {
-      for (const [index, tensor] of step.run(step.tensors(batch)).entries())
-        views[index]!.set(tensor.dataSync() as Float32Array);
-    });
   }
 
   #load(parameters: Float32Array): void {
@@ -148,29 +155,23 @@ class TfjsProgram implements CompiledProgram {
   evaluate(parameters: Float32Array, from: number, to: number): Readonly<Record<string, number>> {
     this.#load(parameters);
     this.#loadedStep = -1;
-    const sums: Record<string, number> = {};
     try {
-      for (let first = from; first < to; first += evaluationBatch) {
-        const end = Math.min(to, first + evaluationBatch);
-        withDeterministicRandom(
-          { seed: this.#parts.options.seed, purpose: purposes.evaluation },
-          () => tf.tidy(() => this.#score(first, end, sums)),
-        );
-      }
+      return this.#parts.plan.evaluate(from, to, (batch) => this.#scores(batch));
     } catch (cause) {
       throw programError("evaluation", cause);
     }
-    return sums;
   }
 
-  #score(from: number, to: number, sums: Record<string, number>): void {
-    const { data, model, program, step } = this.#parts;
-    const indices = Array.from({ length: to - from }, (_, i) => from + i);
-    const { inputs, labels } = step.tensors(data.test.batch(indices), indices.length);
-    const outputs = model.outputs(inputs, false);
-    for (const [name, perSample] of Object.entries({ loss: program.loss, ...program.metrics })) {
-      sums[name] = (sums[name] ?? 0) + tf.sum(perSample(labels, outputs)).dataSync()[0]!;
-    }
+  #scores(batch: Batch): Float32Array[] {
+    const { step, plan } = this.#parts;
+    let scores: Float32Array[] = [];
+    withDeterministicRandom(step.evaluationPlace, () =>
+      tf.tidy(() => {
+        const tensors = step.scores(step.tensors(batch, plan.evaluationBatch));
+        scores = tensors.map((tensor) => tensor.dataSync() as Float32Array);
+      }),
+    );
+    return scores;
   }
 
   dispose(): void {

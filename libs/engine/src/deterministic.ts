@@ -6,7 +6,7 @@
 import { type Place, philox } from "@coxswain/domain";
 import seedrandom from "seedrandom";
 
-export const purposes = { initialization: 1, training: 2, evaluation: 3 } as const;
+export const purposes = { initialization: 1, training: 2, evaluation: 3, probe: 4 } as const;
 
 /** What the given call of `Math.random` gives at this place; calls count from 0. */
 export function drawAt(place: Place, call: number): number {

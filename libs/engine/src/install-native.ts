@@ -6,16 +6,11 @@ import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, mkdir, mkdtemp, readdir, rename, rm, statfs, symlink } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { AppError } from "@coxswain/domain";
-import {
-  engineEnvironment,
-  type NativePlace,
-  nativePlace,
-  tensorflowVersion,
-} from "./native-place.ts";
+import { buildAddon } from "./build-addon.ts";
+import { type NativePlace, nativePlace, tensorflowVersion } from "./native-place.ts";
 
 const run = promisify(execFile);
 
@@ -62,7 +57,8 @@ export async function installNative(options: InstallOptions): Promise<Installed>
     requirePlatform();
     await mkdir(options.cacheDir, { recursive: true });
     if (!(await isThere(join(place.tensorflow, "complete")))) await bringTensorflow(place, options);
-    await buildAddon(place, options);
+    options.onProgress("set-up: building the native engine's addon with g++ …");
+    await buildAddon(place);
     return { isNew: true };
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
@@ -192,50 +188,4 @@ with zipfile.ZipFile(wheel) as archive:
   await run("python3", ["-c", program, wheel, target, libraries.join(), headers.join()], {
     timeout: buildTimeoutMs,
   });
-}
-
-async function buildAddon(place: NativePlace, { onProgress }: InstallOptions): Promise<void> {
-  onProgress("set-up: building the native engine's addon with g++ …");
-  const require = createRequire(import.meta.url);
-  const nodeHeaders = join(dirname(require.resolve("node-api-headers/package.json")), "include");
-  const temporary = place.addon.replace(/\.node$/, `-${process.pid}.node`);
-  const lib = join(place.tensorflow, "lib");
-  const args = [
-    "-std=c++17",
-    "-O2",
-    "-fPIC",
-    "-shared",
-    "-Wall",
-    "-Wextra",
-    "-DNAPI_VERSION=8",
-    `-I${nodeHeaders}`,
-    `-I${join(place.tensorflow, "include")}`,
-    place.addonSource,
-    "-o",
-    temporary,
-    `-L${lib}`,
-    "-ltensorflow",
-    "-ltensorflow_framework",
-    "-Wl,-rpath,$ORIGIN/lib",
-  ];
-  await run("g++", args, { timeout: buildTimeoutMs }).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "ENOENT")
-      throw new AppError(
-        "engine-unavailable",
-        "a C++ compiler (g++) is needed to build the native engine",
-        { cause },
-      );
-    throw cause;
-  });
-  const probe = "process.stdout.write(require(process.argv[1]).TF_Version)";
-  const { stdout } = await run(process.execPath, ["-e", probe, temporary], {
-    env: { ...engineEnvironment("native") },
-    timeout: buildTimeoutMs,
-  });
-  if (stdout !== tensorflowVersion)
-    throw new AppError(
-      "engine-unavailable",
-      `the library says that it is ${stdout}, not ${tensorflowVersion}`,
-    );
-  await rename(temporary, place.addon);
 }

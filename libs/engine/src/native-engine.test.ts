@@ -1,33 +1,124 @@
 /** Runs where the native engine is installed: `cox engine install native`. */
-import { deepEqual, ok } from "node:assert/strict";
-import { basename } from "node:path";
-import { test } from "node:test";
-import { compileProgram } from "./compile.ts";
-import { availableEngines, openEngine } from "./open-engine.ts";
-import { digits, mnistOptions, testEngine } from "./testing.ts";
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { promisify } from "node:util";
+import { engineEnvironment } from "./native-place.ts";
+import { availableEngines, openEngine, openRecordedEngine } from "./open-engine.ts";
+import type { CompiledProgram, Engine } from "./port.ts";
+import {
+  digits,
+  gradientOf,
+  hashOf,
+  mnistOptions,
+  parametersOf,
+  programOf,
+  temporaryFolder,
+  testEngine,
+} from "./testing.ts";
 
+const run = promisify(execFile);
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
 const isInstalled = (await availableEngines({ cacheDir })).some(({ name }) => name === "native");
-if (isInstalled) {
-  const engine = await openEngine("native", { cacheDir });
+const tiny = digits.replace("digits.mjs", "tiny.mjs");
+
+/** Loads the program's data in a process of its own; prints a gradient's hash and what was loaded. */
+const elsewhere = `
+const [file, cacheDir, options] = process.argv.slice(1);
+const { readFile } = await import("node:fs/promises");
+const { createHash } = await import("node:crypto");
+const { openRecordedEngine } = await import("@coxswain/engine");
+const engine = await openRecordedEngine("native", { cacheDir });
+const program = await engine.open(await readFile(file), JSON.parse(options));
+const parameters = new Float32Array(program.layout.parameterFloats).fill(0.01);
+const out = new Float32Array(program.layout.vectorFloats);
+program.gradient({ step: 5, shard: 1, parameters }, out);
+const isTensorFlowJsLoaded = Object.keys((await import("node:module")).default._cache).some((path) => path.includes("tfjs-core/dist"));
+const gradient = createHash("sha256").update(Buffer.from(out.buffer)).digest("hex").slice(0, 16);
+console.log(JSON.stringify({ gradient, hash: program.hash, isTensorFlowJsLoaded, metrics: program.evaluate(parameters, 3, 250) }));
+`;
+
+async function runElsewhere(program: Uint8Array, options: object, t: TestContext) {
+  const file = join(await temporaryFolder(t), "program.json");
+  await writeFile(file, program);
+  const args = ["--input-type=module", "-e", elsewhere, file, cacheDir, JSON.stringify(options)];
+  const env = { ...process.env, ...engineEnvironment("native") };
+  const { stdout } = await run(process.execPath, args, { cwd: import.meta.dirname, env });
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+function testNative(engine: Engine): void {
   testEngine(engine);
-  const tiny = digits.replace("digits.mjs", "tiny.mjs");
-  for (const programPath of [digits, tiny])
-    test(`${basename(programPath)}: a recorded step has the bits of the step operator by operator`, async () => {
-      const options = { ...mnistOptions, programPath };
-      // The same back end, without a recorder.
+  for (const programPath of [digits, tiny]) {
+    const options = { ...mnistOptions, programPath };
+    const name = basename(programPath);
+
+    test(`${name}: a recorded step has the bits of the step operator by operator`, async () => {
       const [recorded, eager] = [
         await engine.compile(options),
-        await compileProgram(engine.identity, options),
+        await engine.compile(options, "eager"),
       ];
+      deepEqual([recorded.mode, eager.mode], ["recorded", "eager"]);
       ok(recorded.hash !== eager.hash);
-      const parameters = new Float32Array(recorded.layout.parameterFloats);
-      recorded.initialize(parameters);
-      const vectors = [recorded, eager].map((program) => {
-        const out = new Float32Array(program.layout.vectorFloats);
-        program.gradient({ step: 5, shard: 1, parameters }, out);
-        return out;
-      });
-      deepEqual(vectors[0], vectors[1]);
+      const parameters = parametersOf(recorded);
+      deepEqual(gradientOf(recorded, parameters, 5, 1), gradientOf(eager, parameters, 5, 1));
+      deepEqual(recorded.evaluate(parameters, 0, 250), eager.evaluate(parameters, 0, 250));
     });
-} else test("the native engine", { skip: "it is not installed" });
+
+    test(`${name}: as data it gives the same bits in another process, without TensorFlow.js`, async (t) => {
+      const here = await engine.compile(options);
+      const parameters = new Float32Array(here.layout.parameterFloats).fill(0.01);
+      deepEqual(await runElsewhere(here.encode!(), options, t), {
+        gradient: hashOf(gradientOf(here, parameters, 5, 1)),
+        hash: here.hash,
+        isTensorFlowJsLoaded: false,
+        metrics: here.evaluate(parameters, 3, 250),
+      });
+    });
+  }
+
+  test("data that was made for other settings or another engine is refused in words", async () => {
+    const options = { ...mnistOptions, programPath: digits };
+    const program: CompiledProgram = await engine.compile(options);
+    const recorded = await openRecordedEngine("native", { cacheDir });
+    const bytes = program.encode!();
+    await rejects(recorded.open(bytes, { ...options, seed: 2 }), /engine-mismatch.*settings/);
+    const text = new TextDecoder().decode(bytes);
+    const foreign = new TextEncoder().encode(text.replace("threads-1", "threads-2"));
+    await rejects(recorded.open(foreign, options), /engine-mismatch.*threads-2.*threads-1/);
+    await rejects(recorded.open(bytes.subarray(1), options), /engine-mismatch.*format/);
+  });
+
+  const layers = "tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.dense({ units: 10 })";
+  const unrecordable: Record<string, { readonly loss: string; readonly reason: RegExp }> = {
+    "values read back": {
+      loss: "(l, o) => crossEntropy(l, tf.mul(o, 1 + 0 * tf.sum(o).dataSync()[0]))",
+      reason: /reads values back while it runs, after operator Sum at program\.mjs:3/,
+    },
+    "a counter": {
+      loss: "(l, o) => tf.mul(crossEntropy(l, o), globalThis.calls = 1 + (globalThis.calls ?? 0))",
+      reason: /two runs differ at operator Mul at program\.mjs:3/,
+    },
+    "a tensor from outside": {
+      loss: "(l, o) => tf.mul(crossEntropy(l, o), globalThis.kept ??= tf.keep(tf.scalar(1)))",
+      reason: /operator Mul reads a tensor from outside the step at program\.mjs:3/,
+    },
+  };
+  for (const [name, { loss, reason }] of Object.entries(unrecordable))
+    test(`${name}: the program runs operator by operator, and the line names operator and place`, async (t) => {
+      const reasons: string[] = [];
+      const onFallback = (why: string) => void reasons.push(why);
+      const told = await openEngine("native", { cacheDir, onFallback });
+      const model = `model: () => tf.sequential({ layers: [${layers}] }), loss: ${loss}`;
+      const path = await programOf(t, model);
+      const program = await told.compile({ ...mnistOptions, programPath: path });
+      equal(program.mode, "eager");
+      equal(reasons.length, 1);
+      match(reasons[0]!, reason);
+    });
+}
+
+if (isInstalled) testNative(await openEngine("native", { cacheDir }));
+else test("the native engine", { skip: "it is not installed" });

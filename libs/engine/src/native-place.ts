@@ -45,7 +45,7 @@ export function nativeIdentity(): EngineIdentity {
   };
 }
 
-/** Variables that TensorFlow reads when it is loaded: they must be set before the process starts. */
+/** Variables that decide what TensorFlow does; it reads some when it is loaded, so a process starts with them. */
 export function engineEnvironment(name: string): Readonly<Record<string, string>> {
   return name === "native"
     ? { TF_CPP_MIN_LOG_LEVEL: "3", TF_ENABLE_ONEDNN_OPTS: "1", OMP_NUM_THREADS: "1" }

@@ -2,12 +2,14 @@
 import { access } from "node:fs/promises";
 import { AppError } from "@coxswain/domain";
 import { nativeIdentity, nativePlace } from "./native-place.ts";
-import type { Engine, EngineIdentity } from "./port.ts";
-import { openWasmEngine, wasmIdentity } from "./wasm-engine.ts";
+import type { CompiledProgram, CompileOptions, Engine, EngineIdentity } from "./port.ts";
+import { wasmIdentity } from "./wasm-identity.ts";
 
 export interface EngineOptions {
   /** Where engines that the set-up brought are kept. */
   readonly cacheDir: string;
+  /** Hears why a program runs operator by operator although the engine could record. */
+  readonly onFallback?: (reason: string) => void;
 }
 
 /** Identities of the engines that can run here, best first. Cheap: opens none. */
@@ -22,10 +24,50 @@ export async function availableEngines({
   return hasNative ? [nativeIdentity(), wasmIdentity()] : [wasmIdentity()];
 }
 
-/** @throws AppError `engine-unavailable` */
-export async function openEngine(name: string, { cacheDir }: EngineOptions): Promise<Engine> {
-  if (name === "wasm") return openWasmEngine();
+/** Whether an engine can make data of a program: then workers need not compile it themselves. */
+export const canRecord = (name: string) => name === "native";
+
+/**
+ * Loads TensorFlow.js.
+ * @throws AppError `engine-unavailable`
+ */
+export async function openEngine(
+  name: string,
+  { cacheDir, onFallback = sayFallback }: EngineOptions,
+): Promise<Engine> {
+  if (name === "wasm") return (await import("./wasm-engine.ts")).openWasmEngine();
   if (name !== "native") throw new AppError("engine-unavailable", `there is no engine "${name}"`);
   const { openNativeEngine } = await import("./native-engine.ts");
-  return openNativeEngine(cacheDir);
+  return openNativeEngine(cacheDir, onFallback);
+}
+
+export interface RecordedEngine {
+  readonly identity: EngineIdentity;
+  /** @throws AppError `engine-mismatch` when the data was made for something else */
+  open(program: Uint8Array, options: CompileOptions): Promise<CompiledProgram>;
+}
+
+/**
+ * What runs programs that are data; TensorFlow.js is not loaded.
+ * @throws AppError `engine-unavailable`
+ */
+export async function openRecordedEngine(
+  name: string,
+  { cacheDir }: EngineOptions,
+): Promise<RecordedEngine> {
+  if (!canRecord(name))
+    throw new AppError("engine-unavailable", `engine "${name}" runs no programs that are data`);
+  const [{ loadBinding }, { openRecorded }] = await Promise.all([
+    import("./native-binding.ts"),
+    import("./recorded-program.ts"),
+  ]);
+  const [binding, identity] = [await loadBinding(cacheDir), nativeIdentity()];
+  return {
+    identity,
+    open: (program, options) => openRecorded({ binding, identity }, program, options),
+  };
+}
+
+function sayFallback(reason: string): void {
+  process.stderr.write(`engine: the program runs operator by operator, since ${reason}\n`);
 }

@@ -1,6 +1,6 @@
 /**
- * The engine port: what runs a compiled program. Behind it stand TensorFlow's native library, the
- * wasm back end, later a recorded graph that needs no TensorFlow.js at all.
+ * The engine port: what runs a compiled program. Behind it stand TensorFlow's native library, with
+ * TensorFlow.js or, for a program that is data, without it, and the wasm back end.
  *
  * Everything that crosses the port is numbers: flat float32 vectors in memory that the caller owns
  * and may share between threads. So a program can be shipped as data, and another runtime can stand
@@ -68,6 +68,8 @@ export interface ShardInput {
 export interface CompiledProgram {
   /** SHA-256 of program, shapes, recorded step, optimizer and engine: workers with another hash may not join. */
   readonly hash: string;
+  /** Recorded, and so data that can be shipped; or run operator by operator. */
+  readonly mode: ProgramMode;
   readonly layout: Layout;
   readonly samplesTrain: number;
   readonly samplesTest: number;
@@ -97,10 +99,15 @@ export interface CompiledProgram {
   evaluate(parameters: Float32Array, from: number, to: number): Readonly<Record<string, number>>;
   /** What an export needs beside the weights: a Keras topology for layers models, else undefined. */
   readonly modelTopology: Readonly<Record<string, unknown>> | undefined;
+  /** The program as data, for other workers; only where it was compiled, and recorded. */
+  encode?(): Uint8Array;
   dispose(): void;
 }
 
+export type ProgramMode = "recorded" | "eager";
+
 export interface Engine {
   readonly identity: EngineIdentity;
-  compile(options: CompileOptions): Promise<CompiledProgram>;
+  /** @param mode `eager` records nothing */
+  compile(options: CompileOptions, mode?: ProgramMode): Promise<CompiledProgram>;
 }

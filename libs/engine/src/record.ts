@@ -1,7 +1,7 @@
 /**
- * Records one step while it runs operator by operator. What the step makes on the way becomes a
- * constant; its inputs, the parameters, and uniform random tensors become the inputs of a graph. The
- * step is recorded twice, with other data and other random numbers: both records must be equal, which
+ * Records a computation while it runs operator by operator. What it makes on the way becomes a
+ * constant; its inputs, the parameters, and uniform random tensors become the inputs of a graph. It
+ * is recorded twice, with other data and other random numbers: both records must be equal, which
  * catches counters, other randomness, and control flow that depends on data.
  */
 import { createHash } from "node:crypto";
@@ -10,18 +10,20 @@ import type { Tensor } from "@coxswain/program";
 import type { Attribute, Binding, RecordedBackend } from "./binding.ts";
 import { isUniformOf, withDeterministicRandom } from "./deterministic.ts";
 import { type ConstantValue, isStateful } from "./graph-def.ts";
+import { type CallPlace, whereCalled } from "./user-place.ts";
 
 export interface RecordedOp {
   readonly op: string;
   readonly attributes: readonly Attribute[];
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
+  readonly where: CallPlace;
 }
 
 export interface Recording {
   /** Ids of what is given anew for each run: batch, then parameters. */
   readonly inputs: readonly { readonly id: number; readonly shape: readonly number[] }[];
-  /** Uniform numbers in [0, 1) whose seed is the given draw of the step. */
+  /** Uniform numbers in [0, 1) whose seed is the given draw of the run. */
   readonly randoms: readonly {
     readonly id: number;
     readonly draw: number;
@@ -32,8 +34,17 @@ export interface Recording {
   readonly outputs: readonly number[];
 }
 
-/** Why a step cannot be replayed; it runs operator by operator then. */
+/** Why a computation cannot be replayed; it runs operator by operator then. */
 export class NotReplayable extends Error {}
+
+export interface Recordable {
+  /** Float32 tensors that it reads: batch, then parameters. */
+  readonly inputs: readonly Tensor[];
+  /** Makes the outputs; the caller disposes of them. */
+  readonly run: () => readonly Tensor[];
+  /** Whose random numbers it draws. */
+  readonly place: Place;
+}
 
 const statefulOps = new Map<string, boolean>();
 
@@ -46,62 +57,85 @@ function isStatefulOp(binding: Binding, op: string): boolean {
   return known;
 }
 
-export interface StepOf {
-  /** Float32 tensors that the step reads: batch, then parameters. */
-  readonly inputs: readonly Tensor[];
-  /** Makes the outputs; the caller disposes of them. */
-  readonly step: () => readonly Tensor[];
-  /** Whose random numbers it draws. */
-  readonly place: Place;
-}
+/** Stands in for the addon while a computation runs, and writes down what it is asked. */
+class Recorder {
+  readonly ops: RecordedOp[] = [];
+  readonly constants = new Map<number, ConstantValue>();
+  readonly draws: number[] = [];
+  readonly randoms: { id: number; draw: number; shape: number[] }[] = [];
+  /** The first reason, and the call that it comes from. */
+  problem: { readonly what: string; readonly where: CallPlace } | undefined;
+  readonly #native: Binding;
+  readonly #known: Set<number>;
+  #lastOp = "no operator";
 
-/** @throws NotReplayable with the reason */
-export function record(backend: RecordedBackend, { inputs, step, place }: StepOf): Recording {
-  const native = backend.binding;
-  const idOf = (tensor: Tensor) => backend.getInputTensorIds([tensor])[0]!;
-  const given = inputs.map((tensor) => ({ id: idOf(tensor), shape: tensor.shape }));
-  const known = new Set(given.map(({ id }) => id));
-  const ops: RecordedOp[] = [];
-  const constants = new Map<number, ConstantValue>();
-  const draws: number[] = [];
-  const randoms: { id: number; draw: number; shape: number[] }[] = [];
-  let why: string | undefined;
-  const recorder = Object.create(native) as Binding;
-  recorder.createTensor = (shape, dtype, values) => {
-    const id = native.createTensor(shape, dtype, values);
+  constructor(native: Binding, inputs: readonly number[]) {
+    this.#native = native;
+    this.#known = new Set(inputs);
+  }
+
+  binding(): Binding {
+    const recorder = Object.create(this.#native) as Binding;
+    recorder.createTensor = (...given) => this.#createTensor(...given);
+    recorder.tensorDataSync = (id) => {
+      this.#refuse(`it reads values back while it runs, after ${this.#lastOp}`);
+      return this.#native.tensorDataSync(id);
+    };
+    recorder.executeOp = (...given) => this.#executeOp(...given);
+    return recorder;
+  }
+
+  #refuse(what: string): void {
+    this.problem ??= { what, where: whereCalled() };
+  }
+
+  #createTensor(...[shape, dtype, values]: Parameters<Binding["createTensor"]>): number {
+    const id = this.#native.createTensor(shape, dtype, values);
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
-    const draw = drawOf(values, draws);
-    if (draw === undefined) constants.set(id, { dtype, shape: [...shape], bytes });
-    else randoms.push({ id, draw, shape: [...shape] });
-    known.add(id);
+    const draw = drawOf(values, this.draws);
+    if (draw === undefined) this.constants.set(id, { dtype, shape: [...shape], bytes });
+    else this.randoms.push({ id, draw, shape: [...shape] });
+    this.#known.add(id);
     return id;
-  };
-  recorder.tensorDataSync = (id) => {
-    why ??= "it reads values back while it runs";
-    return native.tensorDataSync(id);
-  };
-  recorder.executeOp = (op, attributes, ids, count) => {
-    if (isStatefulOp(native, op)) why ??= `operator ${op} keeps state`;
-    if (!ids.every((id) => known.has(id)))
-      why ??= `operator ${op} reads a tensor from outside the step`;
-    const made = native.executeOp(op, attributes, ids, count);
-    ops.push({
+  }
+
+  #executeOp(...[op, attributes, ids, count]: Parameters<Binding["executeOp"]>) {
+    if (isStatefulOp(this.#native, op)) this.#refuse(`operator ${op} keeps state`);
+    if (!ids.every((id) => this.#known.has(id)))
+      this.#refuse(`operator ${op} reads a tensor from outside the step`);
+    const made = this.#native.executeOp(op, attributes, ids, count);
+    this.#lastOp = `operator ${op}`;
+    this.ops.push({
       op,
       attributes: attributes.map((attribute) => ({ ...attribute })),
       inputs: [...ids],
       outputs: made.map(({ id }) => id),
+      where: whereCalled(),
     });
-    for (const { id } of made) known.add(id);
+    for (const { id } of made) this.#known.add(id);
     return made;
-  };
-  backend.binding = recorder;
+  }
+}
+
+/** @throws NotReplayable with the reason, the operator and the place in the program */
+export function record(backend: RecordedBackend, { inputs, run, place }: Recordable): Recording {
+  const native = backend.binding;
+  const idOf = (tensor: Tensor) => backend.getInputTensorIds([tensor])[0]!;
+  const given = inputs.map((tensor) => ({ id: idOf(tensor), shape: tensor.shape }));
+  const recorder = new Recorder(
+    native,
+    given.map(({ id }) => id),
+  );
+  backend.binding = recorder.binding();
   let outputs: readonly number[];
   try {
-    outputs = withDeterministicRandom(place, step, (draw) => draws.push(draw)).map(idOf);
+    const onDraw = (draw: number) => void recorder.draws.push(draw);
+    outputs = withDeterministicRandom(place, run, onDraw).map(idOf);
   } finally {
     backend.binding = native;
   }
-  if (why !== undefined) throw new NotReplayable(why);
+  const { problem, randoms, ops, constants } = recorder;
+  if (problem !== undefined) throw new NotReplayable(`${problem.what}${problem.where()}`);
   return { inputs: given, randoms, ops, constants, outputs };
 }
 
@@ -112,23 +146,31 @@ function drawOf(values: ArrayBufferView, draws: readonly number[]): number | und
   return index < 0 ? undefined : index;
 }
 
-/** The recording without its numbers: equal for equal steps, in every process. */
-export function fingerprint(recording: Recording): string {
+/** @throws NotReplayable with the first operator in which two recordings of the same step differ */
+export function requireEqual(first: Recording, second: Recording): void {
+  const [one, two] = [linesOf(first), linesOf(second)];
+  const index = one.findIndex((line, i) => line !== two[i]);
+  if (index < 0 && one.length === two.length) return;
+  const { op, where } = first.ops[index] ?? first.ops.at(-1) ?? { op: "none", where: () => "" };
+  throw new NotReplayable(
+    `two runs differ at operator ${op}${where()}: it counts, decides by its data, or draws other random numbers than uniform ones`,
+  );
+}
+
+/** The recording without its numbers, a line for each operator, then the outputs. */
+function linesOf(recording: Recording): string[] {
   const names = new Map<number, string>();
   for (const [index, { id, shape }] of recording.inputs.entries())
     names.set(id, `input ${index} [${shape}]`);
   for (const { id, draw, shape } of recording.randoms) names.set(id, `random ${draw} [${shape}]`);
   for (const [id, { dtype, shape, bytes }] of recording.constants) {
-    if (!names.has(id))
-      names.set(
-        id,
-        `constant ${dtype} [${shape}] ${createHash("sha256").update(bytes).digest("hex")}`,
-      );
+    const hash = createHash("sha256").update(bytes).digest("hex");
+    if (!names.has(id)) names.set(id, `constant ${dtype} [${shape}] ${hash}`);
   }
-  const hash = createHash("sha256");
-  for (const [index, { op, attributes, inputs, outputs }] of recording.ops.entries()) {
-    hash.update(JSON.stringify([op, attributes, inputs.map((id) => names.get(id))]));
+  const lines = recording.ops.map(({ op, attributes, inputs, outputs }, index) => {
+    const line = JSON.stringify([op, attributes, inputs.map((id) => names.get(id))]);
     for (const [output, id] of outputs.entries()) names.set(id, `${index}:${output}`);
-  }
-  return hash.update(JSON.stringify(recording.outputs.map((id) => names.get(id)))).digest("hex");
+    return line;
+  });
+  return [...lines, JSON.stringify(recording.outputs.map((id) => names.get(id)))];
 }

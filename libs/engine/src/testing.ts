@@ -17,24 +17,30 @@ export const mnistOptions = {
 };
 export const digits = resolve(import.meta.dirname, "../../../test/fixtures/digits.mjs");
 
-async function programOf(t: TestContext, fields: string): Promise<string> {
+export async function temporaryFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "coxswain-engine-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A program on MNIST that says only what is special about it. */
+export async function programOf(t: TestContext, fields: string): Promise<string> {
+  const folder = await temporaryFolder(t);
   const path = join(folder, "program.mjs");
   await writeFile(
     path,
-    `import { crossEntropy, defineProgram, mnist, momentum, tf } from "@coxswain/program";\nexport default defineProgram({ data: mnist, loss: crossEntropy, optimizer: momentum({ learningRate: 0.1 }), ${fields} });\n`,
+    `import { crossEntropy, defineProgram, mnist, momentum, tf } from "@coxswain/program";\nexport default defineProgram({ data: mnist, loss: crossEntropy, optimizer: momentum({ learningRate: 0.1 }),\n  ${fields} });\n`,
   );
   return path;
 }
 
-function parametersOf(program: CompiledProgram): Float32Array {
+export function parametersOf(program: CompiledProgram): Float32Array {
   const parameters = new Float32Array(program.layout.parameterFloats);
   program.initialize(parameters);
   return parameters;
 }
 
-function gradientOf(
+export function gradientOf(
   program: CompiledProgram,
   parameters: Float32Array,
   step: number,
@@ -45,7 +51,7 @@ function gradientOf(
   return out;
 }
 
-const hashOf = (floats: Float32Array) =>
+export const hashOf = (floats: Float32Array) =>
   createHash("sha256").update(Buffer.from(floats.buffer)).digest("hex").slice(0, 16);
 
 export function testEngine(engine: Engine): void {
@@ -180,8 +186,7 @@ export function testEngine(engine: Engine): void {
   });
 
   test("what is no program, throws, or has state that is not trained is refused in words", async (t) => {
-    const folder = await mkdtemp(join(tmpdir(), "coxswain-engine-"));
-    t.after(() => rm(folder, { recursive: true, force: true }));
+    const folder = await temporaryFolder(t);
     await writeFile(join(folder, "none.mjs"), "export default {};");
     await writeFile(join(folder, "throws.mjs"), 'throw new Error("no luck");');
     await rejects(compile(join(folder, "none.mjs")), /program-invalid/);

@@ -1,0 +1,149 @@
+/**
+ * A recorded computation as one TensorFlow function: data with a hash, and one call instead of some
+ * hundred to run it.
+ */
+import { createHash } from "node:crypto";
+import type { Place } from "@coxswain/domain";
+import type { Attribute, Binding } from "./binding.ts";
+import { drawAt, fillUniformOf } from "./deterministic.ts";
+import { type ConstantValue, encodeGraph, type GraphNode } from "./graph-def.ts";
+import { NotReplayable, type Recording } from "./record.ts";
+
+export interface GraphFunction {
+  /** Bytes of a GraphDef. */
+  readonly graph: Uint8Array;
+  /** Placeholders, in order: what is given, then the random numbers. */
+  readonly inputs: readonly string[];
+  /** "node" or "node:k" */
+  readonly outputs: readonly string[];
+  /** Uniform numbers in [0, 1) that a run needs, each by its draw of the run. */
+  readonly randoms: readonly { readonly draw: number; readonly shape: readonly number[] }[];
+}
+
+/** SHA-256: equal functions have equal hashes, in every process. */
+export function functionHash({ graph, inputs, outputs, randoms }: GraphFunction): string {
+  const facts = JSON.stringify([inputs, outputs, randoms]);
+  return createHash("sha256").update(graph).update(facts).digest("hex");
+}
+
+export function functionOf(binding: Binding, recording: Recording): GraphFunction {
+  const graph = new GraphBuilder(binding);
+  const inputs = [...recording.inputs, ...recording.randoms].map(({ id, shape }, index) =>
+    graph.input(id, `input${index}`, shape),
+  );
+  for (const [index, { op, attributes, inputs: read, outputs }] of neededOps(recording).entries()) {
+    const sources = read.map((id) => graph.sourceOf(id, recording.constants));
+    graph.add(`op${index}`, op, sources, attributes);
+    for (const [output, id] of outputs.entries()) graph.name(id, `op${index}:${output}`);
+  }
+  const outputs = recording.outputs.map((id) => graph.sourceOf(id, recording.constants));
+  const randoms = recording.randoms.map(({ draw, shape }) => ({ draw, shape }));
+  return { graph: encodeGraph(graph.nodes), inputs, outputs, randoms };
+}
+
+/** A function made known to TensorFlow. */
+export class FunctionRun {
+  readonly #binding: Binding;
+  readonly #name: string;
+  readonly #randoms: GraphFunction["randoms"];
+  readonly #attributes: readonly Attribute[];
+
+  constructor(binding: Binding, made: GraphFunction) {
+    this.#binding = binding;
+    this.#name = `step_${functionHash(made).slice(0, 32)}`;
+    this.#randoms = made.randoms;
+    // Everything on the calling thread: the worker has one core.
+    this.#attributes = [
+      { name: "executor_type", type: binding.TF_ATTR_STRING, value: "SINGLE_THREADED_EXECUTOR" },
+    ];
+    binding.defineFunction(this.#name, made.graph, made.inputs, made.outputs);
+  }
+
+  /**
+   * @param inputs ids of tensors, in the order of recording
+   * @param place whose random numbers it draws
+   * @param into output i goes into view i
+   */
+  run(inputs: readonly number[], place: Place, into: readonly Float32Array[]): void {
+    const randoms = this.#randoms.map(({ draw, shape }) => {
+      const values = new Float32Array(shape.reduce((product, length) => product * length, 1));
+      fillUniformOf(drawAt(place, draw), values);
+      return this.#binding.createTensor(shape, this.#binding.TF_FLOAT, values);
+    });
+    try {
+      this.#binding.runFunction(this.#name, this.#attributes, [...inputs, ...randoms], into);
+    } finally {
+      for (const id of randoms) this.#binding.deleteTensor(id);
+    }
+  }
+}
+
+/** The recorded operators that an output needs, in recorded order. */
+function neededOps({ ops, outputs }: Recording): Recording["ops"] {
+  const needed = new Set(outputs);
+  return ops
+    .toReversed()
+    .filter((op) => {
+      if (!op.outputs.some((id) => needed.has(id))) return false;
+      for (const id of op.inputs) needed.add(id);
+      return true;
+    })
+    .reverse();
+}
+
+class GraphBuilder {
+  readonly nodes: GraphNode[] = [];
+  readonly #binding: Binding;
+  readonly #names = new Map<number, string>();
+  /** Equal constants share a node. */
+  readonly #constants = new Map<string, string>();
+
+  constructor(binding: Binding) {
+    this.#binding = binding;
+  }
+
+  add(
+    name: string,
+    op: string,
+    inputs: readonly string[],
+    attributes: readonly Attribute[],
+  ): string {
+    this.nodes.push({ name, op, inputs, attributes });
+    return name;
+  }
+
+  name(id: number, source: string): void {
+    this.#names.set(id, source);
+  }
+
+  input(id: number, name: string, shape: readonly number[]): string {
+    const { TF_ATTR_TYPE, TF_ATTR_SHAPE, TF_FLOAT } = this.#binding;
+    this.name(id, name);
+    return this.add(
+      name,
+      "Placeholder",
+      [],
+      [
+        { name: "dtype", type: TF_ATTR_TYPE, value: TF_FLOAT },
+        { name: "shape", type: TF_ATTR_SHAPE, value: [...shape] },
+      ],
+    );
+  }
+
+  sourceOf(id: number, constants: ReadonlyMap<number, ConstantValue>): string {
+    const known = this.#names.get(id);
+    if (known !== undefined) return known;
+    const value = constants.get(id);
+    if (value === undefined) throw new NotReplayable("a tensor comes from nowhere");
+    const key = `${value.dtype} [${value.shape}] ${createHash("sha256").update(value.bytes).digest("hex")}`;
+    let name = this.#constants.get(key);
+    if (name === undefined) {
+      name = `constant${this.#constants.size}`;
+      this.#constants.set(key, name);
+      const attributes = [{ name: "dtype", type: this.#binding.TF_ATTR_TYPE, value: value.dtype }];
+      this.nodes.push({ name, op: "Const", inputs: [], attributes, value });
+    }
+    this.name(id, name);
+    return name;
+  }
+}

@@ -1,0 +1,44 @@
+/** Loads our addon, and with it TensorFlow's C library. */
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { AppError } from "@coxswain/domain";
+import type { Binding } from "./binding.ts";
+import {
+  engineEnvironment,
+  type NativePlace,
+  nativePlace,
+  tensorflowVersion,
+} from "./native-place.ts";
+
+/** In the order of loading: the second needs the first. */
+const libraries = ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"];
+/** ConfigProto {intra_op_parallelism_threads: 1, inter_op_parallelism_threads: 1} */
+const oneThread = Uint8Array.of(0x10, 1, 0x28, 1);
+
+/** @throws AppError `engine-unavailable` when it is not installed or cannot be loaded */
+export async function loadBinding(cacheDir: string): Promise<Binding> {
+  const place = await nativePlace(cacheDir);
+  try {
+    const binding = createRequire(import.meta.url)(place.addon) as Binding;
+    openTensorflow(binding, place);
+    return binding;
+  } catch (cause) {
+    throw unavailable(cause);
+  }
+}
+
+/** @throws Error for a library of another version */
+export function openTensorflow(binding: Binding, { tensorflow }: NativePlace): void {
+  const paths = libraries.map((library) => join(tensorflow, "lib", library));
+  const variables = Object.entries(engineEnvironment("native")).flat();
+  const version = binding.init(paths, variables, oneThread);
+  if (version !== tensorflowVersion)
+    throw new Error(`the library says that it is ${version}, not ${tensorflowVersion}`);
+}
+
+export function unavailable(cause: unknown): AppError {
+  const words = cause instanceof Error ? cause.message : String(cause);
+  return new AppError("engine-unavailable", `the native engine cannot be loaded: ${words}`, {
+    cause,
+  });
+}

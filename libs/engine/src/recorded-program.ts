@@ -1,0 +1,184 @@
+/** A compiled program that is data: TensorFlow's library runs it, TensorFlow.js is not needed. */
+import { createHash } from "node:crypto";
+import { AppError, assert, fillUniform } from "@coxswain/domain";
+import type { Binding } from "./binding.ts";
+import { purposes } from "./deterministic.ts";
+import { FunctionRun } from "./graph-function.ts";
+import { programError } from "./load-program.ts";
+import { type OpenedProgram, openProgram } from "./open-program.ts";
+import type {
+  CompiledProgram,
+  CompileOptions,
+  EngineIdentity,
+  Layout,
+  ShardInput,
+} from "./port.ts";
+import { decodeProgram, type ProgramData, programHash } from "./program-data.ts";
+import { type Shaped, ShardPlan } from "./shard-plan.ts";
+
+/** About the size of trained weights. */
+const probeScale = 0.1;
+
+/**
+ * @param bytes as `encodeProgram` gave them
+ * @throws AppError `engine-mismatch` when they were made for something else
+ */
+export async function openRecorded(
+  { binding, identity }: { readonly binding: Binding; readonly identity: EngineIdentity },
+  bytes: Uint8Array,
+  options: CompileOptions,
+): Promise<CompiledProgram> {
+  const data = decodeProgram(bytes);
+  if (data.engine !== identity.text)
+    throw new AppError(
+      "engine-mismatch",
+      `the program was compiled for "${data.engine}", this worker has "${identity.text}"`,
+    );
+  const opened = await openProgram(options);
+  const { optimizer, source } = opened;
+  const { engine, layout } = data;
+  const facts = { engine, options, source, layout, optimizer: optimizer.identity };
+  const hash = programHash({ ...facts, functions: data });
+  if (hash !== data.hash)
+    throw new AppError(
+      "engine-mismatch",
+      `the job's compiled program is ${data.hash.slice(0, 12)}, this program with these settings is ${hash.slice(0, 12)}`,
+    );
+  const program = new RecordedProgram(binding, data, opened, options);
+  const probe = program.probe();
+  if (probe !== data.probe)
+    throw new AppError(
+      "engine-mismatch",
+      `this processor computes other bits (${probe.slice(0, 12)}) than the one that the program was compiled on (${data.probe.slice(0, 12)}); where machines are mixed, engine: {name: native, isa: avx2} may level them`,
+    );
+  return program;
+}
+
+export class RecordedProgram implements CompiledProgram {
+  readonly hash: string;
+  readonly mode = "recorded";
+  readonly layout: Layout;
+  readonly samplesTrain: number;
+  readonly samplesTest: number;
+  readonly modelTopology: CompiledProgram["modelTopology"];
+  readonly rule: CompiledProgram["rule"];
+  readonly update: CompiledProgram["update"];
+  readonly #binding: Binding;
+  readonly #plan: ShardPlan;
+  readonly #step: FunctionRun;
+  readonly #evaluation: FunctionRun;
+  readonly #seed: number;
+  readonly #initial: Float32Array | undefined;
+  #parameterIds: number[] = [];
+  /** Memory that the parameters' tensors lie in: what is written there needs no loading. */
+  #aliased: Float32Array | undefined;
+  #loadedStep = -1;
+
+  /** @param initial the parameters that the seed gives, for whoever starts the job */
+  constructor(
+    binding: Binding,
+    data: Omit<ProgramData, "probe">,
+    { data: dataset, optimizer }: OpenedProgram,
+    options: CompileOptions,
+    initial?: Float32Array,
+  ) {
+    this.#binding = binding;
+    this.hash = data.hash;
+    this.layout = data.layout;
+    this.samplesTrain = dataset.train.samples;
+    this.samplesTest = dataset.test.samples;
+    this.modelTopology = data.modelTopology;
+    this.rule = optimizer.rule;
+    this.update = optimizer.update;
+    this.#plan = new ShardPlan(dataset, data.layout, options);
+    this.#step = new FunctionRun(binding, data.step);
+    this.#evaluation = new FunctionRun(binding, data.evaluation);
+    this.#seed = options.seed;
+    this.#initial = initial;
+  }
+
+  initialize(parameters: Float32Array): void {
+    assert(this.#initial !== undefined, "whoever starts a job has its initial parameters");
+    parameters.set(this.#initial);
+  }
+
+  gradient(input: ShardInput, out: Float32Array): void {
+    const plan = this.#plan;
+    try {
+      const batch = plan.shaped(plan.batch(input), plan.samples);
+      plan.clearGaps(out);
+      if (this.#loadedStep !== input.step) this.#load(input.parameters);
+      this.#loadedStep = input.step;
+      this.#run(this.#step, batch, plan.randomPlace(input), plan.views(out));
+    } catch (cause) {
+      throw programError(`step ${input.step}, shard ${input.shard}`, cause);
+    }
+  }
+
+  evaluate(parameters: Float32Array, from: number, to: number): Readonly<Record<string, number>> {
+    const plan = this.#plan;
+    const place = { seed: this.#seed, purpose: purposes.evaluation };
+    const values = this.layout.metricNames.map(() => new Float32Array(plan.evaluationBatch));
+    try {
+      this.#load(parameters);
+      this.#loadedStep = -1;
+      return plan.evaluate(from, to, (batch) => {
+        this.#run(this.#evaluation, plan.shaped(batch, plan.evaluationBatch), place, values);
+        return values;
+      });
+    } catch (cause) {
+      throw programError("evaluation", cause);
+    }
+  }
+
+  /** SHA-256 of a shard's results at made-up parameters: what this machine's bits are. */
+  probe(): string {
+    const parameters = new Float32Array(this.layout.parameterFloats);
+    fillUniform({ seed: this.#seed, purpose: purposes.probe }, parameters);
+    for (let i = 0; i < parameters.length; i += 1)
+      parameters[i] = probeScale * (parameters[i]! - 0.5);
+    const out = new Float32Array(this.layout.vectorFloats);
+    this.gradient({ step: 0, shard: 0, parameters }, out);
+    this.#letGo();
+    this.#loadedStep = -1;
+    return createHash("sha256").update(Buffer.from(out.buffer)).digest("hex");
+  }
+
+  #run(run: FunctionRun, batch: readonly Shaped[], ...rest: Tail<FunctionRun["run"]>): void {
+    const ids = batch.map((shaped) => this.#copy(shaped));
+    try {
+      run.run([...ids, ...this.#parameterIds], ...rest);
+    } finally {
+      for (const id of ids) this.#binding.deleteTensor(id);
+    }
+  }
+
+  #load(vector: Float32Array): void {
+    const isThere =
+      vector.buffer === this.#aliased?.buffer && vector.byteOffset === this.#aliased.byteOffset;
+    if (isThere) return;
+    this.#letGo();
+    const parameters = this.#plan.parameters(vector);
+    const ids = parameters.map(({ values, shape }) =>
+      this.#binding.aliasTensor(shape, this.#binding.TF_FLOAT, values),
+    );
+    this.#aliased = ids.every((id) => id >= 0) ? vector : undefined;
+    this.#parameterIds = ids.map((id, i) => (id >= 0 ? id : this.#copy(parameters[i]!)));
+  }
+
+  #copy({ values, shape }: Shaped): number {
+    return this.#binding.createTensor(shape, this.#binding.TF_FLOAT, values);
+  }
+
+  #letGo(): void {
+    for (const id of this.#parameterIds) this.#binding.deleteTensor(id);
+    this.#parameterIds = [];
+    this.#aliased = undefined;
+  }
+
+  dispose(): void {
+    this.#letGo();
+  }
+}
+
+type Tail<F> = F extends (first: infer _, ...rest: infer Rest) => void ? Rest : never;
