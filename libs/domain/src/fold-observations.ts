@@ -106,6 +106,7 @@ export function foldStored(
   job: Job,
   fact: FactOf<
     | "checkpoint.written"
+    | "checkpoint.skipped"
     | "checkpoint.committed"
     | "checkpoint.rejected"
     | "checkpoint.pruned"
@@ -122,8 +123,10 @@ export function foldStored(
       const checkpoints = [...others, { ...fact.payload, committedAtMs: fact.timeMs }].sort(
         (a, b) => a.step - b.step,
       );
-      return { ...job, checkpoints };
+      return { ...job, checkpoints, checkpointError: undefined };
     }
+    case "checkpoint.skipped":
+      return { ...job, checkpointError: { ...fact.payload.error, step: fact.payload.step } };
     case "checkpoint.pruned":
       return {
         ...job,

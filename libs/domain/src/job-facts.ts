@@ -60,6 +60,7 @@ interface Payloads {
   };
   "training.failed": { readonly error: JobFailure };
   "checkpoint.written": object;
+  "checkpoint.skipped": { readonly step: number; readonly error: JobFailure };
   "checkpoint.committed": {
     readonly generation: number;
     readonly step: number;

@@ -100,6 +100,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     finished: undefined,
     model: undefined,
     modelExportError: undefined,
+    checkpointError: undefined,
     firstError: undefined,
     trainingFailed: false,
   };
@@ -141,6 +142,7 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
     case "checkpoint.written":
     case "checkpoint.committed":
     case "checkpoint.rejected":
+    case "checkpoint.skipped":
     case "checkpoint.pruned":
     case "model.exported":
     case "model.export-failed":

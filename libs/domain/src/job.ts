@@ -108,6 +108,8 @@ export interface Job {
     | undefined;
   /** Committed, not pruned, oldest first. */
   readonly checkpoints: readonly JobCheckpoint[];
+  /** Why the newest checkpoint was skipped; undefined once one is committed. */
+  readonly checkpointError: JobFailure | undefined;
   readonly finished:
     | {
         readonly step: number;

@@ -21,6 +21,8 @@ export interface NatsServer {
   readonly pid: number;
   /** Resolves when the process has ended, with its exit code. */
   readonly ended: Promise<number | null>;
+  /** Why it can store nothing more until it starts again; undefined while it can, or does not answer. */
+  writeError(): Promise<string | undefined>;
   stop(): Promise<void>;
   /** SIGKILL, as a crash would. */
   kill(): Promise<void>;
@@ -28,6 +30,7 @@ export interface NatsServer {
 
 const readyTimeoutMs = 10_000;
 const stopTimeoutMs = 5000;
+const healthTimeoutMs = 2000;
 
 /** @throws AppError `port-in-use`, `setup-failed` */
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
@@ -36,7 +39,8 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
   const port = wanted === 0 ? await freePort() : await claimPort(wanted);
   const configFile = join(options.dataDir, "nats-server.conf");
   const logFile = join(options.dataDir, "nats-server.log");
-  await writeFile(configFile, configOf(options, port));
+  const monitorPort = await freePort();
+  await writeFile(configFile, configOf(options, port, monitorPort));
   await rm(logFile, { force: true });
   await endStale(options.dataDir, configFile);
   const child = spawn(options.binary, ["-c", configFile, "-l", logFile], {
@@ -58,6 +62,7 @@ export async function startNatsServer(options: NatsServerOptions): Promise<NatsS
     port,
     pid: child.pid as number,
     ended,
+    writeError: () => writeErrorOf(monitorPort),
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL"),
   };
@@ -76,9 +81,21 @@ async function endStale(dataDir: string, configFile: string): Promise<void> {
   }
 }
 
-function configOf(options: NatsServerOptions, port: number): string {
+async function writeErrorOf(monitorPort: number): Promise<string | undefined> {
+  try {
+    const signal = AbortSignal.timeout(healthTimeoutMs);
+    const response = await fetch(`http://127.0.0.1:${monitorPort}/healthz`, { signal });
+    const { error } = (await response.json()) as { readonly error?: string };
+    return error?.includes("write error") ? error : undefined;
+  } catch {
+    return undefined; // It starts, or ends: neither is a write error.
+  }
+}
+
+function configOf(options: NatsServerOptions, port: number, monitorPort: number): string {
   const store = JSON.stringify(join(options.dataDir, "jetstream"));
   return `listen: 127.0.0.1:${port}
+http: 127.0.0.1:${monitorPort}
 max_payload: 1MB
 write_deadline: "5s"
 jetstream {

@@ -9,7 +9,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { AppError } from "@coxswain/domain";
 import { type ReadyFacts, ServiceChild } from "./child.ts";
-import { claimPort, type NatsServer, startNatsServer } from "./nats-server.ts";
+import { claimPort } from "./nats-server.ts";
+import { SupervisedNats } from "./supervised-nats.ts";
 
 export interface PlatformOptions {
   readonly dataDir: string;
@@ -56,7 +57,11 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   await mkdir(join(dataDir, "logs"), { recursive: true });
   await refuseSecond(dataDir);
   if (options.port) await claimPort(options.port);
-  const nats = new SupervisedNats(options, dataDir);
+  const nats = new SupervisedNats({
+    binary: options.natsBinary,
+    dataDir,
+    ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
+  });
   await nats.start(0);
   const children = childrenOf(options, dataDir, nats.url);
   const stop = async () => {
@@ -164,55 +169,6 @@ function nodeEnvironment(
     NODE_MEMORY_MIB: String(Math.floor(memoryMib / nodes)),
     COXSWAIN_CACHE_DIR: options.cacheDir,
   };
-}
-
-/** Keeps a nats-server running on one port. */
-class SupervisedNats {
-  readonly #options: PlatformOptions;
-  readonly #dataDir: string;
-  #server: NatsServer | undefined;
-  #isStopping = false;
-
-  constructor(options: PlatformOptions, dataDir: string) {
-    this.#options = options;
-    this.#dataDir = dataDir;
-  }
-
-  get url(): string {
-    return this.#server!.url;
-  }
-  get pid(): number | undefined {
-    return this.#server?.pid;
-  }
-
-  async start(port: number): Promise<void> {
-    const server = await startNatsServer({
-      binary: this.#options.natsBinary,
-      dataDir: join(this.#dataDir, "nats"),
-      port,
-    });
-    this.#server = server;
-    void server.ended.then(async () => {
-      if (this.#isStopping) return;
-      this.#options.onEvent?.("nats-server ended; it is started again");
-      await this.start(server.port).catch((error: unknown) =>
-        this.#options.onEvent?.(`nats-server does not start again: ${error}`),
-      );
-    });
-  }
-
-  expectEnd(): void {
-    this.#isStopping = true;
-  }
-
-  async kill(): Promise<void> {
-    await this.#server?.kill();
-  }
-
-  async stop(): Promise<void> {
-    this.expectEnd();
-    await this.#server?.stop();
-  }
 }
 
 /** @throws AppError `setup-failed` when another supervisor holds the folder */

@@ -163,6 +163,14 @@ export const events = {
     /** Facts that every part of the checkpoint must agree on; the manifest keeps them. */
     manifest: Type.Record(Type.String(), Type.Unknown()),
   }),
+  /** trainer: one part could not be written, so this checkpoint will not be; training goes on. */
+  "checkpoint.skipped": object({
+    generation: positive,
+    step: count,
+    part: count,
+    parts: positive,
+    error: failure,
+  }),
   /** checkpoint: all parts are whole; from now on the checkpoint may be used. */
   "checkpoint.committed": object({
     generation: positive,

@@ -33,12 +33,15 @@ export interface RunningService {
   readonly readiness?: () => Readiness;
 }
 
+/** Structured lines on stdout. Lines that cannot be written, for want of space, are lost; nothing else is. */
 export function createLogger(service: string, level: string): Logger {
-  return pino({
-    level,
-    base: { service, pid: process.pid },
-    timestamp: pino.stdTimeFunctions.isoTime,
-  });
+  const destination = pino.destination({ fd: 1, sync: true });
+  destination.on("error", () => undefined);
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+  return pino(
+    { level, base: { service, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
+    destination,
+  );
 }
 
 /** Runs a service until SIGTERM, SIGINT, or the end of its supervisor; then exits the process. */

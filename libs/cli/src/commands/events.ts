@@ -1,5 +1,5 @@
 /** events, logs, verify: what the log says of a job. */
-
+import { prettyFactory } from "pino-pretty";
 import { type CommonOptions, type Context, connectApi, findJob, show } from "../context.ts";
 import type { ApiClient } from "../io/api-client.ts";
 import { auditThroughApi } from "../io/audit-job.ts";
@@ -100,10 +100,18 @@ async function* linesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string
   }
 }
 
-function logLine(line: string): string {
+const readable = prettyFactory({
+  colorize: pc.isColorSupported,
+  singleLine: true,
+  translateTime: "UTC:HH:MM:ss.l",
+  ignore: "pid,hostname,service,jobId,workerId",
+});
+
+/** Structured lines are made readable; what the program itself writes stays as it is. */
+export function logLine(line: string): string {
   const { workerId, text } = JSON.parse(line) as {
     readonly workerId: string;
     readonly text: string;
   };
-  return `${pc.dim(workerId)} ${text}`;
+  return `${pc.dim(workerId)} ${text.startsWith("{") ? readable(text).trimEnd() : text}`;
 }

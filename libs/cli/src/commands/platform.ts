@@ -1,7 +1,7 @@
 /** up, down, doctor, engine: the platform on this machine. */
 import { spawn } from "node:child_process";
 import { mkdirSync, openSync } from "node:fs";
-import { statfs } from "node:fs/promises";
+import { readFile, statfs } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "@coxswain/domain";
@@ -34,6 +34,8 @@ interface UpOptions extends CommonOptions {
 
 const detachTimeoutMs = 60_000;
 const downTimeoutMs = 30_000;
+/** An error and what to do about it. */
+const saidLines = 2;
 const diskBytesMin = 1024 ** 3;
 
 export function addPlatformCommands(add: Add, context: Context): void {
@@ -158,9 +160,11 @@ async function upDetached(context: Context, options: UpOptions): Promise<void> {
     if (child.exitCode !== null) break;
     await delay(50);
   }
+  const log = join(dataDir, "logs", "up.log");
+  const said = (await readFile(log, "utf8").catch(() => "")).trim().split("\n").slice(-saidLines);
   throw new AppError(
     "setup-failed",
-    `the platform did not come up; see ${join(dataDir, "logs", "up.log")}`,
+    `the platform did not come up; ${log} ends with\n${said.join("\n")}`,
   );
 }
 

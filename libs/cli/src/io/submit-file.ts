@@ -1,9 +1,9 @@
 /** Submits a job file: its program is bundled and uploaded, then the job is sent. */
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { AppError } from "@coxswain/domain";
+import { AppError, decideSubmission, errorCodes } from "@coxswain/domain";
 import { parseDocument } from "yaml";
-import type { ApiClient, Json } from "./api-client.ts";
+import { type ApiClient, ApiError, type Json } from "./api-client.ts";
 import { bundleProgram } from "./bundle-program.ts";
 
 /** Reads YAML or JSON (which YAML includes). @throws AppError `invalid-spec` with the place of the mistake */
@@ -54,9 +54,23 @@ export async function submitFile(
   applySettings(job, options.settings ?? []);
   const program = job["spec"]?.program;
   if (typeof program === "string" && !program.startsWith("sha256:")) {
+    refuseInvalid({ ...job, spec: { ...job["spec"], program: noProgram } });
     const bundle = await bundleProgram(resolve(dirname(path), program));
     await api.upload(bundle.sha256, bundle.bytes);
     job["spec"].program = `sha256:${bundle.sha256}`;
   }
   return api.submit(job, options.idempotencyKey);
+}
+
+/** Stands for a program that has no hash yet. */
+const noProgram = `sha256:${"0".repeat(64)}`;
+
+/** What the API would say, before anything is bundled or leaves the machine. @throws ApiError `invalid-spec` */
+function refuseInvalid(job: Record<string, Json>): void {
+  const submission = decideSubmission(job);
+  if (submission.kind === "valid") return;
+  const { status, fix } = errorCodes["invalid-spec"];
+  const detail = "the job file holds no valid TrainingJob";
+  const { violations } = submission;
+  throw new ApiError({ code: "invalid-spec", detail, status, fix, violations });
 }

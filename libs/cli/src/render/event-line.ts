@@ -32,6 +32,7 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "training.failed": ({ error }) => `${error.code}: ${error.message}`,
   "checkpoint.written": ({ step, part, parts }) => `step ${step}, part ${part + 1} of ${parts}`,
   "checkpoint.committed": ({ step, bytes }) => `step ${step}, ${bytes} bytes`,
+  "checkpoint.skipped": ({ step, error }) => `step ${step}: ${error.message}`,
   "checkpoint.rejected": ({ step, reason }) => `step ${step}: ${reason}`,
   "checkpoint.pruned": ({ steps }) => `steps ${steps.join(", ")}`,
   "model.exported": ({ format, files }) => `${format}, ${files.length} files`,
@@ -43,6 +44,7 @@ const alarming = new Set([
   "job.failed",
   "training.failed",
   "checkpoint.rejected",
+  "checkpoint.skipped",
   "job.preempted",
 ]);
 

@@ -84,6 +84,7 @@ test("a model is exported once the end and the final checkpoint are both there",
     checkpoints: [],
     model: undefined,
     modelExportError: undefined,
+    checkpointError: undefined,
   };
   const kind = (job: object) => decideExport({ ...blank, ...job }).kind;
   deepEqual(

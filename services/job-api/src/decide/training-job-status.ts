@@ -1,6 +1,6 @@
 /** A job as its TrainingJob object shows it. */
 import type { Job } from "@coxswain/domain";
-import { type Condition, conditionsOf, etaSecondsOf } from "../job-view.ts";
+import { type Condition, conditionsOf, etaSecondsOf } from "./job-view.ts";
 
 export interface ShownStatus {
   readonly phase: string;

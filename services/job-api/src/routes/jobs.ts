@@ -1,7 +1,7 @@
 /** Reading jobs and asking for changes. */
 import { AppError, type Job } from "@coxswain/domain";
 import type { FastifyInstance } from "fastify";
-import { detailOf, summaryOf } from "../job-view.ts";
+import { detailOf, summaryOf } from "../decide/job-view.ts";
 import type { Api, RequestFact } from "../service.ts";
 import { anyObject, jobParams, problems } from "./schemas.ts";
 

@@ -1,10 +1,15 @@
 /** Submitting: programs as bundles by content hash, jobs as JSON or YAML. */
 import { createHash, randomBytes } from "node:crypto";
-import { AppError, type JobId, jobLimits, TrainingJobSchema } from "@coxswain/domain";
+import {
+  AppError,
+  decideSubmission,
+  type JobId,
+  jobLimits,
+  TrainingJobSchema,
+} from "@coxswain/domain";
 import type { FastifyInstance } from "fastify";
 import { parse } from "yaml";
-import { decideSubmission } from "../decide/decide-submission.ts";
-import { detailOf } from "../job-view.ts";
+import { detailOf } from "../decide/job-view.ts";
 import type { Api } from "../service.ts";
 import { problems } from "./schemas.ts";
 

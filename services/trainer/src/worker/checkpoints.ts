@@ -46,7 +46,7 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
   const range = partRange(total, place.part, place.parts);
   const { floats, weightsSha256 } = await ports.compute.copy(range.from, range.to, true);
   const path = storePaths.part(job.id, place.step, place.generation, place.part, place.parts);
-  const { bytes, sha256 } = await writeFloats(ports, path, floats, place.step === ports.steps);
+  const { bytes, sha256 } = await writeFloats(ports, place, path, floats);
   const facts: CheckpointFacts = {
     step: place.step,
     steps: ports.steps,
@@ -81,22 +81,40 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
 }
 
 async function writeFloats(
-  { store, log }: CheckpointPorts,
+  ports: CheckpointPorts,
+  place: PartPlace,
   path: string,
   floats: Float32Array,
-  isFinal: boolean,
 ): Promise<{ readonly bytes: number; readonly sha256: string }> {
   for (let tries = 1; ; tries += 1) {
     try {
-      return await store.write(path, chunksOf(floats));
+      return await ports.store.write(path, chunksOf(floats));
     } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      if (tries === 1) void saySkipped(ports, place, error);
       // One checkpoint less does no harm, as long as it is not the last.
-      const isWorthIt = isFinal && tries < finalTriesMax;
-      if (!(error instanceof AppError) || !error.retryable || !isWorthIt) throw error;
-      log("the final checkpoint could not be written; trying again", { err: error, path });
+      const isWorthIt = place.step === ports.steps && tries < finalTriesMax;
+      if (!error.retryable || !isWorthIt) throw error;
     }
     await delay(retryMs, undefined, { ref: false });
   }
+}
+
+/** Tells why there is no such checkpoint; the final one is tried again and follows once it is written. */
+async function saySkipped(
+  { bus, job, workerId, log }: CheckpointPorts,
+  { step, generation, part, parts }: PartPlace,
+  { code, message }: AppError,
+): Promise<void> {
+  log("a part of a checkpoint could not be written", { step, part, code, reason: message });
+  const id = `${job.id}.checkpoint-skipped.${step}.g${generation}.${part}-of-${parts}`;
+  const payload = { generation, step, part, parts, error: { code, message, workerId } };
+  await bus
+    .append(
+      { name: "checkpoint.skipped", jobId: job.id as JobId, id, source: "trainer", payload },
+      { timeoutMs: 60_000 },
+    )
+    .catch(() => undefined); // The worker's log has it; the bus may lie on the same full disk.
 }
 
 const chunkBytes = 1024 * 1024;

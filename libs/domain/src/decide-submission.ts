@@ -2,9 +2,9 @@
  * Judges a submitted job: every violation at once, each with a JSON pointer and a sentence on the
  * fix, or the complete job with its defaults filled in.
  */
-import { defaultShards, type TrainingJob, TrainingJobSchema } from "@coxswain/domain";
 import { Compile } from "typebox/compile";
 import { Value } from "typebox/value";
+import { defaultShards, type TrainingJob, TrainingJobSchema } from "./training-job.ts";
 
 export interface Violation {
   /** JSON pointer into the submitted document. */

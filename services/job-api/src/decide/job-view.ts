@@ -11,7 +11,7 @@ export interface Condition {
 
 export function conditionsOf(job: Job): Condition[] {
   const { state } = job;
-  const at = new Date(job.changedAtMs).toISOString();
+  const at = iso(job.changedAtMs)!;
   const condition = (type: string, isTrue: boolean, reason: string, message = ""): Condition => ({
     type,
     status: isTrue ? "True" : "False",
@@ -50,7 +50,9 @@ export function etaSecondsOf(job: Job): number | undefined {
   return Math.round(((progress.steps - progress.step) * progress.stepMs) / 1000);
 }
 
-const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
+const iso = (ms: number | undefined) =>
+  // biome-ignore lint/style/noRestrictedGlobals: writes down a given instant; reads no clock
+  ms === undefined ? null : new Date(ms).toISOString();
 
 export function summaryOf(job: Job) {
   return {
@@ -94,6 +96,7 @@ export function detailOf(job: Job) {
     endedWorkers: job.ended,
     engine: job.engine ?? null,
     checkpoints: job.checkpoints,
+    checkpointError: job.checkpointError ?? null,
     firstError: job.firstError ?? null,
     weightsSha256: job.finished?.weightsSha256 ?? null,
     model: job.model ?? null,
