@@ -10,6 +10,7 @@ const patterns = process.argv.slice(2);
 const all = [
   "libs/**/*.test.ts",
   "services/**/*.test.ts",
+  "benchmarks/**/*.test.ts",
   "test/deploy/**/*.test.ts",
   "test/contract/**/*.test.ts",
   "test/sim/**/*.test.ts",

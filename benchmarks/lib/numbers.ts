@@ -8,6 +8,9 @@ export function percentile(values: readonly number[], share: number): number {
 
 export const median = (values: readonly number[]) => percentile(values, 0.5);
 
+export const mean = (values: readonly number[]) =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+
 /** `12.3 [11.0-14.2]`: the median, and between which values all lie. */
 export function spread(values: readonly number[], digits = 1): string {
   if (values.length === 0) return "-";

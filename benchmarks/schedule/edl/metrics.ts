@@ -1,0 +1,105 @@
+/** Figures of a run, as the original's collector defined them, and the ones that it did not have. */
+import { mean } from "../../lib/numbers.ts";
+import type { Run, Sample } from "./experiment.ts";
+import { onlineWanted } from "./experiment.ts";
+
+export interface Figures {
+  /** Submission to the first running trainer; for a job that never has one: to the end. */
+  readonly pendingSecondsFirst: number;
+  /** Submission to a minimum of trainers that can train. */
+  readonly pendingSecondsMean: number;
+  readonly neverStarted: number;
+  /** Of the trainers of all jobs, in the stable time. */
+  readonly jain: number;
+  /** Jobs with a running trainer that cannot train, mean in the stable time. */
+  readonly pseudoRunning: number;
+  readonly utilizationTimeWeighted: number;
+  readonly utilizationStable: number;
+  readonly trainersStable: number;
+  /** Jobs without a running trainer at the end. */
+  readonly pendingAtEnd: number;
+  readonly kills: number;
+}
+
+/** 1: all equal; 1/n: one has all (Jain, Chiu, Hawe 1984). */
+export function jainIndex(values: readonly number[]): number {
+  const sum = values.reduce((total, value) => total + value, 0);
+  const squares = values.reduce((total, value) => total + value * value, 0);
+  return squares === 0 ? 1 : (sum * sum) / (values.length * squares);
+}
+
+/** The original averages over the first 550 s; stable is from 300 s to 530 s. */
+const between = ({ samples }: Run, fromS: number, toS: number) =>
+  samples.filter(({ atS }) => atS >= fromS && atS <= toS);
+
+const utilizationOf = (run: Run, samples: readonly Sample[]) =>
+  (100 * mean(samples.map(({ cpuUsed }) => cpuUsed))) / run.cpuTotal;
+
+function secondsUntil(run: Run, isThere: (sample: Sample, job: number) => boolean): number[] {
+  return run.experiment.submitAtS.map((submitS, job) => {
+    const first = run.samples.find((sample) => sample.atS >= submitS && isThere(sample, job));
+    return (first?.atS ?? run.experiment.endS) - submitS;
+  });
+}
+
+export function figuresOf(run: Run): Figures {
+  const stable = between(run, 300, 530);
+  const last = run.samples.at(-1)!;
+  return {
+    pendingSecondsFirst: mean(secondsUntil(run, ({ trainers }, job) => trainers[job]! > 0)),
+    pendingSecondsMean: mean(secondsUntil(run, ({ isAble }, job) => isAble[job]!)),
+    neverStarted: run.experiment.submitAtS.filter(
+      (_, job) => !run.samples.some(({ isAble }) => isAble[job]!),
+    ).length,
+    jain: mean(stable.map(({ trainers }) => jainIndex(trainers))),
+    pseudoRunning: mean(
+      stable.map(
+        ({ trainers, isAble }) => trainers.filter((count, job) => count > 0 && !isAble[job]).length,
+      ),
+    ),
+    utilizationTimeWeighted: utilizationOf(run, between(run, 0, 550)),
+    utilizationStable: utilizationOf(run, stable),
+    trainersStable: mean(stable.map(({ trainers }) => trainers.reduce((a, b) => a + b, 0))),
+    pendingAtEnd: last.trainers.filter((count) => count === 0).length,
+    kills: run.kills,
+  };
+}
+
+export interface OnlineFigures {
+  readonly utilizationTimeWeighted: number;
+  /** From 300 s to 370 s, when the online service needs least. */
+  readonly offPeakUtilization: number;
+  /** Missing part of the pod-seconds that the service asked for, from the first step up on. */
+  readonly onlineShortfallPercent: number;
+  /** From a step up to all of its pods running; the longest; null: not within its step. */
+  readonly restoreSecondsMax: number | null;
+  readonly trainersMean: number;
+  readonly kills: number;
+}
+
+export function onlineFiguresOf(run: Run): OnlineFigures {
+  const { experiment, samples } = run;
+  const ups = experiment.online.filter(
+    ({ pods }, index) => pods > (experiment.online[index - 1]?.pods ?? pods),
+  );
+  const after = between(run, ups[0]!.atS, experiment.endS);
+  const wanted = after.map(({ atS }) => onlineWanted(experiment, atS));
+  const missing = after.map(({ online }, index) => Math.max(0, wanted[index]! - online));
+  const restored = ups.map(({ atS, pods }) => {
+    const next = experiment.online.find((step) => step.atS > atS)?.atS ?? experiment.endS;
+    const full = samples.find(
+      (sample) => sample.atS >= atS && sample.atS <= next && sample.online >= pods,
+    );
+    return full === undefined ? undefined : full.atS - atS;
+  });
+  return {
+    utilizationTimeWeighted: utilizationOf(run, between(run, 0, 550)),
+    offPeakUtilization: utilizationOf(run, between(run, 300, 370)),
+    onlineShortfallPercent: (100 * mean(missing)) / mean(wanted),
+    restoreSecondsMax: restored.includes(undefined) ? null : Math.max(...(restored as number[])),
+    trainersMean: mean(
+      between(run, 0, 550).map(({ trainers }) => trainers.reduce((a, b) => a + b, 0)),
+    ),
+    kills: run.kills,
+  };
+}
