@@ -22,12 +22,22 @@ export {
 } from "./job.ts";
 export type { JobFact } from "./job-facts.ts";
 export { next, whyIllegal } from "./job-fold.ts";
+export {
+  type QueueSpec,
+  QueueSpecSchema,
+  type Quota,
+  QuotaSchema,
+  queueStrategies,
+  type ServiceSpec,
+  ServiceSpecSchema,
+} from "./queue.ts";
 export { type Counter, fillNormal, fillUniform, type Place, philox } from "./random.ts";
 export { type Permutation, permutation, type ShardPlace, shardSamples } from "./sample-order.ts";
 export {
   defaultShards,
   engineNames,
   jobLimits,
+  priorityClasses,
   type Resources,
   stepsOf,
   type TrainingJob,

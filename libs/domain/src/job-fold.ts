@@ -18,8 +18,9 @@
  */
 import { assertNever } from "./assert.ts";
 import { AppError } from "./errors.ts";
+import { foldDecision } from "./fold-decisions.ts";
 import { foldLoss, foldStored, foldTraining, foldWorkerEnded } from "./fold-observations.ts";
-import type { Job, JobState, JobStateKind } from "./job.ts";
+import type { Job, JobStateKind } from "./job.ts";
 import type { FactOf, JobFact } from "./job-facts.ts";
 
 /** The kinds of state in which each request or decision is legal; observations are always legal. */
@@ -88,6 +89,8 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     lastJobSequence: fact.sequence,
     workersWanted: undefined,
     placement: [],
+    placedAtMs: undefined,
+    shrunkAtMs: undefined,
     engine: undefined,
     generation: 0,
     members: [],
@@ -118,7 +121,7 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
     case "job.placed":
     case "job.preempted":
     case "job.suspended":
-      return decision(job, fact);
+      return foldDecision(job, fact);
     case "job.succeeded":
     case "job.failed":
     case "job.cancelled":
@@ -192,35 +195,6 @@ function request(
         workersWanted: workersWanted ?? job.workersWanted,
       };
     }
-    default:
-      return assertNever(fact);
-  }
-}
-
-function decision(
-  job: Job,
-  fact: FactOf<"job.queued" | "job.placed" | "job.preempted" | "job.suspended">,
-): Job {
-  switch (fact.name) {
-    case "job.queued":
-      return { ...job, state: { kind: "queued", ...fact.payload } };
-    case "job.placed": {
-      const { workers, engine } = fact.payload;
-      const state: JobState = job.state.kind === "queued" ? { kind: "placed" } : job.state;
-      const before = new Set(job.placement.map(({ workerId }) => workerId));
-      const added = workers.map(({ workerId }) => workerId).filter((id) => !before.has(id));
-      const placedSinceLoss = [...job.placedSinceLoss, ...added];
-      return { ...job, state, placement: workers, placedSinceLoss, engine };
-    }
-    case "job.preempted":
-      return {
-        ...job,
-        placement: [],
-        members: [],
-        state: { kind: "queued", reason: "WaitingForQuota", message: fact.payload.reason },
-      };
-    case "job.suspended":
-      return { ...job, placement: [], members: [], state: { kind: "suspended" } };
     default:
       return assertNever(fact);
   }

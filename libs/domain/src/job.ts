@@ -80,6 +80,9 @@ export interface Job {
   readonly workersWanted: number | undefined;
   /** Placed and not yet lost or left. */
   readonly placement: readonly { readonly workerId: string; readonly nodeId: string }[];
+  /** When the placement was last decided, and when workers were last taken for others. */
+  readonly placedAtMs: number | undefined;
+  readonly shrunkAtMs: number | undefined;
   readonly engine: { readonly name: string; readonly identity: string } | undefined;
   readonly generation: number;
   readonly members: readonly JobMember[];

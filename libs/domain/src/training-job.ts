@@ -52,6 +52,23 @@ export const ResourcesSchema = Type.Object(
       description: "Memory per worker in MiB.",
     }),
     gpu: Type.Integer({ minimum: 0, maximum: 64, default: 0, description: "GPUs per worker." }),
+    gpuMemory: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 1_048_576,
+        description: "Memory that each GPU has at least, in MiB.",
+      }),
+    ),
+    diskIo: Type.Optional(
+      Type.Number({ minimum: 0, maximum: 1e6, description: "Disk traffic per worker in MiB/s." }),
+    ),
+    network: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 1e6,
+        description: "Network traffic per worker in MiB/s.",
+      }),
+    ),
   },
   closed,
 );
@@ -68,6 +85,12 @@ export const CheckpointPolicySchema = Type.Object(
   },
   closed,
 );
+
+/** Label keys as Kubernetes has them: an optional prefix, and a name. */
+export const labelPattern = "^[A-Za-z0-9]([A-Za-z0-9._/-]{0,125}[A-Za-z0-9])?$";
+
+/** What the names of priorities stand for. */
+export const priorityClasses = { low: -100, normal: 0, high: 100, urgent: 500 } as const;
 
 export const engineNames = ["auto", "native", "wasm"] as const;
 
@@ -114,7 +137,18 @@ export const TrainingJobSpecSchema = Type.Object(
     seed: Type.Integer({ minimum: 0, maximum: 4_294_967_295, default: 1 }),
     resources: ResourcesSchema,
     priority: Type.Integer({ minimum: -1000, maximum: 1000, default: 0 }),
+    priorityClass: Type.Optional(
+      Type.Enum(["low", "normal", "high", "urgent"], {
+        description: "A name for a priority; the number is filled in at submission.",
+      }),
+    ),
     queue: Type.String({ pattern: idPattern, default: "default" }),
+    nodeSelector: Type.Optional(
+      Type.Record(Type.String({ pattern: labelPattern }), Type.String({ maxLength: 63 }), {
+        maxProperties: 16,
+        description: "Labels that a node has for the job's workers to run there.",
+      }),
+    ),
     checkpoint: CheckpointPolicySchema,
     exchange: Type.Union([Type.Literal("exact"), Type.Literal("fast")], { default: "exact" }),
     timeLimit: Type.Optional(

@@ -36,10 +36,16 @@ const metrics = Type.Record(Type.String(), Type.Number());
 export const waitReasons = [
   "PendingEvaluation",
   "WaitingForNodes",
+  "WaitingForRoom",
   "WaitingForQuota",
+  "WaitingForQueueHead",
   "ExceedsMaxQuota",
   "WaitingForPreemptedWorkloads",
   "NoMatchingEngine",
+  "NoMatchingNodes",
+  "Misconfigured",
+  "OnHold",
+  "Preempted",
   "Suspended",
 ] as const;
 

@@ -1,17 +1,17 @@
 /** Whether a job's time has come, judged from what the log says of it. */
 import type { Job } from "@coxswain/domain";
-import type { Decision } from "./snapshot.ts";
+import type { JobDecision } from "./snapshot.ts";
 
 /** So many losses without a committed step in between, and the job is given up. */
 export const lossesMax = 5;
 /** A worker that ran out of memory will do so again. */
 const memoryLossesMax = 2;
 
-export function decideEnd(job: Job, nowMs: number): Decision | undefined {
+export function decideEnd(job: Job, nowMs: number): JobDecision | undefined {
   return endOfFinished(job) ?? endOfStopped(job) ?? endOfFailed(job, nowMs);
 }
 
-function endOfFinished(job: Job): Decision | undefined {
+function endOfFinished(job: Job): JobDecision | undefined {
   if (job.state.kind !== "finishing") return undefined;
   if (job.model !== undefined || job.modelExportError !== undefined)
     return { kind: "succeed", jobId: job.id };
@@ -19,12 +19,12 @@ function endOfFinished(job: Job): Decision | undefined {
 }
 
 /** Stopped when no worker is left; how is what the user asked for. */
-function endOfStopped(job: Job): Decision | undefined {
+function endOfStopped(job: Job): JobDecision | undefined {
   if (job.state.kind !== "stopping" || job.placement.length > 0) return undefined;
   return { kind: "end", jobId: job.id, how: job.state.to };
 }
 
-function endOfFailed(job: Job, nowMs: number): Decision | undefined {
+function endOfFailed(job: Job, nowMs: number): JobDecision | undefined {
   const { kind } = job.state;
   if (kind === "suspended" || kind === "finishing") return undefined;
   const { timeLimit } = job.spec;

@@ -1,100 +1,10 @@
 import { deepEqual, ok } from "node:assert/strict";
 import { test } from "node:test";
-import { type Job, next } from "@coxswain/domain";
+import { next } from "@coxswain/domain";
 import fc from "fast-check";
 import { decidePlacement } from "./decide-placement.ts";
-import type { Decision, Snapshot } from "./snapshot.ts";
-
-const engine = { name: "wasm", identity: "wasm 1" };
-
-interface JobInput {
-  readonly min: number;
-  readonly max: number;
-  readonly priority?: number;
-  /** Workers that it has, by node. */
-  readonly has?: readonly string[];
-  readonly isRunning?: boolean;
-}
-
-/** Jobs are named j0, j1, … in order of age; each worker needs one core. */
-function jobOf(input: JobInput, index: number): Job {
-  const id = `j${index}`;
-  const spec = {
-    program: `sha256:${"0".repeat(64)}`,
-    data: "d",
-    steps: 10,
-    batchSize: 64,
-    workers: { min: input.min, max: input.max },
-    shards: 64,
-    seed: 1,
-    resources: { cpu: 1, memory: 64, gpu: 0 },
-    priority: input.priority ?? 0,
-    queue: "default",
-    checkpoint: { everySteps: 5, keep: 1 },
-    exchange: "exact" as const,
-    stepTimeout: 10,
-    engine: "auto" as const,
-    parameters: {},
-  };
-  const job = {
-    apiVersion: "coxswain.dev/v1" as const,
-    kind: "TrainingJob" as const,
-    metadata: { name: id },
-    spec,
-  };
-  let folded = next(undefined, {
-    name: "job.submitted",
-    jobId: id,
-    sequence: index + 1,
-    timeMs: index,
-    payload: { job },
-  });
-  if (input.has === undefined) return folded;
-  const workers = input.has.map((nodeId, worker) => ({ workerId: `${id}-${worker}`, nodeId }));
-  folded = next(folded, {
-    name: "job.placed",
-    jobId: id,
-    sequence: 100 + index,
-    timeMs: index,
-    payload: { workers, engine },
-  });
-  if (input.isRunning === false) return folded;
-  const members = workers.map(({ workerId, nodeId }) => ({
-    workerId,
-    nodeId,
-    shardFrom: 0,
-    shardTo: 1,
-  }));
-  return next(folded, {
-    name: "training.generation-formed",
-    jobId: id,
-    sequence: 200 + index,
-    timeMs: index,
-    payload: { generation: 1, members },
-  });
-}
-
-function snapshotOf(cores: readonly number[], jobs: readonly Job[]): Snapshot {
-  return {
-    nowMs: 1_000_000,
-    jobs,
-    nodes: cores.map((cpu, index) => ({
-      nodeId: `n${index}`,
-      capacity: { cpu, memoryMib: 100_000, gpu: 0 },
-      engines: [engine],
-      isAlive: cpu > 0,
-    })),
-    newWorkerId: (job, index) => `${job.id}+${index}`,
-  };
-}
-
-/** `j0: n0 n0` for a placement, `j0: WaitingForQuota` for a wait. */
-function brief(decision: Decision): string {
-  if (decision.kind === "place")
-    return `${decision.jobId}: ${decision.workers.map(({ nodeId }) => nodeId).join(" ")}`;
-  if (decision.kind === "queue") return `${decision.jobId}: ${decision.reason}`;
-  return `${decision.jobId}: ${decision.kind}`;
-}
+import type { Decision } from "./snapshot.ts";
+import { applyAll, brief, type JobInput, jobOf, snapshotOf } from "./testing.ts";
 
 const cases: Record<
   string,
@@ -122,7 +32,7 @@ const cases: Record<
   "a gang takes all or nothing": {
     cores: [2],
     jobs: [{ min: 3, max: 3 }],
-    want: ["j0: WaitingForQuota"],
+    want: ["j0: WaitingForRoom"],
   },
   "a gang may span nodes": { cores: [1, 2], jobs: [{ min: 3, max: 3 }], want: ["j0: n0 n1 n1"] },
   "the fullest node that fits is taken": {
@@ -136,7 +46,7 @@ const cases: Record<
       { min: 2, max: 2 },
       { min: 1, max: 1 },
     ],
-    want: ["j0: n0 n0", "j1: WaitingForQuota"],
+    want: ["j0: n0 n0", "j1: WaitingForRoom"],
   },
   "the higher priority goes before the older": {
     cores: [1],
@@ -144,7 +54,7 @@ const cases: Record<
       { min: 1, max: 1 },
       { min: 1, max: 1, priority: 5 },
     ],
-    want: ["j1: n0", "j0: WaitingForQuota"],
+    want: ["j1: n0", "j0: WaitingForRoom"],
   },
   "a small job passes one that does not fit": {
     cores: [2],
@@ -152,7 +62,7 @@ const cases: Record<
       { min: 3, max: 3 },
       { min: 1, max: 1 },
     ],
-    want: ["j1: n0", "j0: WaitingForQuota"],
+    want: ["j1: n0", "j0: WaitingForRoom"],
   },
   "a running job grows to its maximum": {
     cores: [4],
@@ -212,7 +122,7 @@ const cases: Record<
       { min: 2, max: 2, has: ["n0", "n0"] },
       { min: 3, max: 3, priority: 1 },
     ],
-    want: ["j1: WaitingForQuota"],
+    want: ["j1: WaitingForRoom"],
   },
   "the same priority is never preempted": {
     cores: [2],
@@ -220,7 +130,7 @@ const cases: Record<
       { min: 2, max: 2, has: ["n0", "n0"] },
       { min: 2, max: 2 },
     ],
-    want: ["j1: WaitingForQuota"],
+    want: ["j1: WaitingForRoom"],
   },
 };
 
@@ -307,25 +217,3 @@ test("room is never overbooked, gangs are whole, and repeating comes to rest", (
     { numRuns: 300 },
   );
 });
-
-function applyAll(job: Job, decisions: readonly Decision[], round: number): Job {
-  let folded = job;
-  for (const decision of decisions) {
-    if (decision.jobId !== job.id) continue;
-    const common = { jobId: job.id, sequence: 1000 + round, timeMs: 1000 + round };
-    if (decision.kind === "queue")
-      folded = next(folded, { ...common, name: "job.queued", payload: decision });
-    if (decision.kind === "preempt")
-      folded = next(folded, { ...common, name: "job.preempted", payload: decision });
-    if (decision.kind === "place") {
-      folded = next(folded, { ...common, name: "job.placed", payload: decision });
-      const members = decision.workers.map((worker) => ({ ...worker, shardFrom: 0, shardTo: 1 }));
-      folded = next(folded, {
-        ...common,
-        name: "training.generation-formed",
-        payload: { generation: folded.generation + 1, members },
-      });
-    }
-  }
-  return folded;
-}

@@ -1,13 +1,22 @@
+export { ClusterState } from "./cluster-state.ts";
+export { decideCycle } from "./decide-cycle.ts";
 export { decideEnd, lossesMax } from "./decide-end.ts";
-export { decidePlacement, wantedWorkers } from "./decide-placement.ts";
-export { type FreeNode, Room } from "./room.ts";
+export { decidePlacement, stateOf } from "./decide-placement.ts";
 export {
   compareText,
   type Decision,
+  defaultPolicy,
+  isAboutJob,
+  type JobDecision,
   type NodeView,
   type PlacedWorker,
+  type Policy,
+  type QueueView,
+  type ReserveDecision,
+  type ServiceView,
   type Snapshot,
-  type Vector,
-  vectorOf,
+  type Wait,
   type WaitReason,
+  wantedWorkers,
 } from "./snapshot.ts";
+export { type Amounts, type ResourceName, type Vector, vectorOf } from "./vector.ts";

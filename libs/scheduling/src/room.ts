@@ -1,89 +1,152 @@
-/** Room on the nodes: what is free, and who fits where. Mutable, private to one cycle. */
-import { compareText, type NodeView, type Vector } from "./snapshot.ts";
+/** Room on the nodes: what is free, and who fits where. */
+import { FreeIndex } from "./free-index.ts";
+import type { NodeView } from "./snapshot.ts";
+import { gpuIndex, gpuMemoryIndex, isWithin, noUnits, type Units, unitsOf } from "./vector.ts";
 
-/** Sums of fractions of a core are not exact. */
-const epsilon = 1e-9;
+/** What one worker or replica needs of the node that it shall run on. */
+export interface Ask {
+  readonly units: Units;
+  /** An engine's identity; undefined: any. */
+  readonly engine?: string | undefined;
+  readonly selector?: Readonly<Record<string, string>> | undefined;
+}
 
-export interface FreeNode {
+export interface RoomNode {
   readonly nodeId: string;
-  readonly engines: NodeView["engines"];
-  free: { cpu: number; memoryMib: number; gpu: number };
+  readonly view: NodeView;
+  readonly capacity: Units;
+  /** Memory of each GPU; a worker's GPUs are as large as it asks for. */
+  readonly gpuMemoryEach: number;
+  free: number[];
 }
 
 export class Room {
-  readonly #nodes: Map<string, FreeNode>;
+  readonly #nodes = new Map<string, RoomNode>();
+  /** Used on nodes, also on those that are away: they may come back. */
+  readonly #used = new Map<string, number[]>();
+  readonly #index = new FreeIndex<RoomNode>();
+  #capacity: number[] = [...noUnits];
+  #engines: readonly { readonly name: string; readonly identity: string }[] | undefined;
 
-  constructor(nodes: readonly NodeView[]) {
-    const alive = nodes
-      .filter(({ isAlive }) => isAlive)
-      .toSorted((a, b) => compareText(a.nodeId, b.nodeId));
-    this.#nodes = new Map(
-      alive.map(({ nodeId, engines, capacity }) => [
-        nodeId,
-        { nodeId, engines, free: { ...capacity } },
-      ]),
-    );
+  /** A node as it is now. Returns whether anything that matters here has changed. */
+  setNode(view: NodeView): boolean {
+    const known = this.#nodes.get(view.nodeId);
+    if (!view.isAlive) return this.removeNode(view.nodeId);
+    if (known !== undefined && isSame(known.view, view)) return false;
+    this.removeNode(view.nodeId);
+    const capacity = unitsOf(view.capacity);
+    const used = this.#used.get(view.nodeId);
+    const node: RoomNode = {
+      nodeId: view.nodeId,
+      view,
+      capacity,
+      gpuMemoryEach: gpuMemoryEach(capacity),
+      free: capacity.map((one, index) => one - (used?.[index] ?? 0)),
+    };
+    this.#nodes.set(view.nodeId, node);
+    this.#index.add(node);
+    this.#count(capacity, 1);
+    return true;
   }
 
-  copy(): Room {
-    const room = new Room([]);
-    for (const [id, node] of this.#nodes) room.#nodes.set(id, { ...node, free: { ...node.free } });
-    return room;
+  removeNode(nodeId: string): boolean {
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined) return false;
+    this.#nodes.delete(nodeId);
+    this.#index.remove(node);
+    this.#count(node.capacity, -1);
+    return true;
+  }
+
+  #count(capacity: Units, sign: number): void {
+    this.#capacity = this.#capacity.map((one, index) => one + sign * capacity[index]!);
+    this.#engines = undefined;
+  }
+
+  /** Of all live nodes together. */
+  get capacity(): Units {
+    return this.#capacity;
+  }
+
+  get nodes(): Iterable<RoomNode> {
+    return this.#nodes.values();
   }
 
   has(nodeId: string): boolean {
     return this.#nodes.has(nodeId);
   }
 
-  take(nodeId: string, need: Vector): void {
-    this.#change(nodeId, need, -1);
-  }
-
-  give(nodeId: string, need: Vector): void {
-    this.#change(nodeId, need, 1);
-  }
-
-  #change(nodeId: string, need: Vector, sign: number): void {
-    const free = this.#nodes.get(nodeId)?.free;
-    if (free === undefined) return;
-    free.cpu += sign * need.cpu;
-    free.memoryMib += sign * need.memoryMib;
-    free.gpu += sign * need.gpu;
+  /** `sign` 1 takes, -1 gives back. */
+  use(nodeId: string, units: Units, sign: number): void {
+    let used = this.#used.get(nodeId);
+    if (used === undefined) {
+      used = [...noUnits];
+      this.#used.set(nodeId, used);
+    }
+    for (let index = 0; index < units.length; index += 1) used[index]! += sign * units[index]!;
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined) return;
+    this.#index.remove(node);
+    for (let index = 0; index < units.length; index += 1) node.free[index]! -= sign * units[index]!;
+    this.#index.add(node);
   }
 
   /**
-   * The fullest node on which one more worker fits (best fit), among those that have the engine; it
-   * leaves whole nodes for large workers. Ties go to the lower id.
+   * The fullest node on which one more fits (best fit), among those that are meant; it leaves whole
+   * nodes for large workers, and nodes with GPUs for those who need them. Ties go to the lower id.
    */
-  bestFit(need: Vector, engine: string | undefined): FreeNode | undefined {
-    const fitting = [...this.#nodes.values()].filter(
-      ({ free, engines }) =>
-        fits(free, need) &&
-        (engine === undefined || engines.some(({ identity }) => identity === engine)),
-    );
-    return fitting.sort(
-      (a, b) =>
-        a.free.cpu - b.free.cpu ||
-        a.free.memoryMib - b.free.memoryMib ||
-        compareText(a.nodeId, b.nodeId),
-    )[0];
+  bestFit(ask: Ask): RoomNode | undefined {
+    return this.#index.first(ask.units, (node) => isMeant(node, ask));
   }
 
-  /** Engine identities on live nodes, best first as the nodes list them, with ties in order of node. */
-  engines(): { readonly name: string; readonly identity: string }[] {
-    const seen = new Map<string, { name: string; identity: string; rank: number }>();
-    for (const { engines } of this.#nodes.values()) {
-      for (const [rank, engine] of engines.entries()) {
-        const known = seen.get(engine.identity);
-        seen.set(engine.identity, { ...engine, rank: Math.min(rank, known?.rank ?? rank) });
-      }
-    }
-    return [...seen.values()]
-      .sort((a, b) => a.rank - b.rank)
-      .map(({ name, identity }) => ({ name, identity }));
+  /** Nodes that would do if they were empty. */
+  hasMatch(ask: Ask): boolean {
+    for (const node of this.#nodes.values())
+      if (isMeant(node, ask) && isWithin(ask.units, node.capacity)) return true;
+    return false;
+  }
+
+  /** Live nodes that the ask's engine and selector allow, whatever their size. */
+  hasKind(ask: Ask): boolean {
+    for (const node of this.#nodes.values())
+      if (isMeant(node, { ...ask, units: noUnits })) return true;
+    return false;
+  }
+
+  /** Engine identities on live nodes, best first as the nodes list them, with ties by identity. */
+  engines(): readonly { readonly name: string; readonly identity: string }[] {
+    this.#engines ??= enginesOf(this.#nodes.values());
+    return this.#engines;
   }
 }
 
-function fits(free: Vector, need: Vector): boolean {
-  return free.cpu + epsilon >= need.cpu && free.memoryMib >= need.memoryMib && free.gpu >= need.gpu;
+function enginesOf(nodes: Iterable<RoomNode>) {
+  const seen = new Map<string, { name: string; identity: string; rank: number }>();
+  for (const { view } of nodes) {
+    for (const [rank, engine] of view.engines.entries()) {
+      const known = seen.get(engine.identity);
+      seen.set(engine.identity, { ...engine, rank: Math.min(rank, known?.rank ?? rank) });
+    }
+  }
+  return [...seen.values()]
+    .sort((a, b) => a.rank - b.rank || (a.identity < b.identity ? -1 : 1))
+    .map(({ name, identity }) => ({ name, identity }));
+}
+
+function gpuMemoryEach(units: Units): number {
+  const gpus = units[gpuIndex]!;
+  return gpus > 0 ? units[gpuMemoryIndex]! / gpus : 0;
+}
+
+function isMeant(node: RoomNode, { units, engine, selector }: Ask): boolean {
+  if (gpuMemoryEach(units) > node.gpuMemoryEach) return false;
+  if (engine !== undefined && !node.view.engines.some(({ identity }) => identity === engine))
+    return false;
+  if (selector === undefined) return true;
+  const labels = node.view.labels ?? {};
+  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+function isSame(a: NodeView, b: NodeView): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

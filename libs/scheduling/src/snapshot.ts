@@ -1,26 +1,49 @@
-/** What the scheduler looks at: plain data, complete for one cycle. */
-import type { Job } from "@coxswain/domain";
-
-export interface Vector {
-  readonly cpu: number;
-  readonly memoryMib: number;
-  readonly gpu: number;
-}
+/** What the scheduler looks at: plain data, complete for one cycle; and what it may decide. */
+import type { Job, QueueSpec, ServiceSpec } from "@coxswain/domain";
+import type { Amounts } from "./vector.ts";
 
 export interface NodeView {
   readonly nodeId: string;
-  readonly capacity: Vector;
+  /** `gpuMemoryMib` is of all GPUs together, which are alike. */
+  readonly capacity: Amounts;
   readonly engines: readonly { readonly name: string; readonly identity: string }[];
+  readonly labels?: Readonly<Record<string, string>>;
   /** False when no sign of life came for longer than the node time-out. */
   readonly isAlive: boolean;
 }
+
+export interface QueueView {
+  readonly name: string;
+  readonly spec: QueueSpec;
+}
+
+/** An online service and the room that is kept for it now, in replicas per node. */
+export interface ServiceView {
+  readonly name: string;
+  readonly spec: ServiceSpec;
+  readonly reserved: Readonly<Record<string, number>>;
+  /** Replicas for which there was no room, as it was said last. */
+  readonly missing?: number;
+}
+
+export interface Policy {
+  /**
+   * A job whose workers were taken away by decision does not grow, and no worker moves from one
+   * job to another for fairness' sake, before so long has passed since their last change.
+   */
+  readonly freezeMs: number;
+}
+
+export const defaultPolicy: Policy = { freezeMs: 10_000 };
 
 export interface Snapshot {
   readonly nowMs: number;
   readonly jobs: readonly Job[];
   readonly nodes: readonly NodeView[];
-  /** Ids for new workers, in the order of their use; as many as could be needed. */
-  readonly newWorkerId: (job: Job, index: number) => string;
+  /** Queues that are not here have no quota; `default` always exists. */
+  readonly queues?: readonly QueueView[];
+  readonly services?: readonly ServiceView[];
+  readonly policy?: Policy;
 }
 
 export interface PlacedWorker {
@@ -30,19 +53,28 @@ export interface PlacedWorker {
 
 export type WaitReason =
   | "WaitingForNodes"
+  | "WaitingForRoom"
   | "WaitingForQuota"
+  | "WaitingForQueueHead"
   | "ExceedsMaxQuota"
   | "NoMatchingEngine"
+  | "NoMatchingNodes"
+  | "Misconfigured"
+  | "OnHold"
   | "PendingEvaluation";
 
-export type Decision =
-  | {
+export interface Wait {
+  readonly reason: WaitReason;
+  readonly message: string;
+}
+
+export type JobDecision =
+  | (Wait & {
       readonly kind: "queue";
       readonly jobId: string;
-      readonly reason: WaitReason;
-      readonly message: string;
+      /** In its queue, from 1. */
       readonly position: number;
-    }
+    })
   | {
       readonly kind: "place";
       readonly jobId: string;
@@ -54,6 +86,7 @@ export type Decision =
   | {
       readonly kind: "preempt";
       readonly jobId: string;
+      /** The job, or `service NAME`, that needs the room. */
       readonly by: string;
       readonly reason: string;
     }
@@ -67,12 +100,35 @@ export type Decision =
       readonly workerId?: string;
     };
 
-export function vectorOf(resources: {
-  readonly cpu: number;
-  readonly memory: number;
-  readonly gpu: number;
-}): Vector {
-  return { cpu: resources.cpu, memoryMib: resources.memory, gpu: resources.gpu };
+/** The room that is kept for a service from now on, complete. */
+export interface ReserveDecision {
+  readonly kind: "reserve";
+  readonly service: string;
+  readonly reserved: Readonly<Record<string, number>>;
+  /** Replicas for which there is no room, even without any job. */
+  readonly missing: number;
+  readonly reason: string;
 }
 
+export type Decision = JobDecision | ReserveDecision;
+
 export const compareText = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+export function isAboutJob(decision: Decision): decision is JobDecision {
+  return decision.kind !== "reserve";
+}
+
+/** Workers that a job shall have: what was asked for, within its limits. */
+export function wantedWorkers(job: Job): number {
+  const { min, max } = job.spec.workers;
+  return Math.min(max, Math.max(min, job.workersWanted ?? max));
+}
+
+/** Higher priority first, then the older, then the lower id. */
+export function byImportance(a: Job, b: Job): number {
+  return b.spec.priority - a.spec.priority || byAge(a, b);
+}
+
+export function byAge(a: Job, b: Job): number {
+  return a.submittedAtMs - b.submittedAtMs || compareText(a.id, b.id);
+}

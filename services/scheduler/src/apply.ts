@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Bus } from "@coxswain/bus";
 import { AppError, type Job, type JobId, whyIllegal } from "@coxswain/domain";
 import type { NewEvent } from "@coxswain/events";
-import type { Decision } from "@coxswain/scheduling";
+import type { JobDecision } from "@coxswain/scheduling";
 import { factOf } from "./decide/fact-of.ts";
 
 export interface ApplyPorts {
@@ -15,7 +15,7 @@ export interface ApplyPorts {
 /** Says one decision. Returns false when the job has moved on meanwhile. */
 export async function applyDecision(
   ports: ApplyPorts,
-  decision: Decision,
+  decision: JobDecision,
   job: Job,
 ): Promise<boolean> {
   const { bus, epoch, log } = ports;

@@ -1,9 +1,8 @@
 /** The scheduler's loop: hold the lease, look, decide, apply, tell the launcher; again. */
-import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Bus, followJobs, type JobsView, type Lease } from "@coxswain/bus";
-import { AppError, type Job } from "@coxswain/domain";
-import { type Decision, decidePlacement } from "@coxswain/scheduling";
+import { AppError } from "@coxswain/domain";
+import { type Decision, decidePlacement, isAboutJob } from "@coxswain/scheduling";
 import { applyDecision } from "./apply.ts";
 import { buildAgentLauncher, type Launcher, type Machines } from "./io/launcher.ts";
 import { followNodes, type Nodes } from "./io/nodes.ts";
@@ -103,9 +102,9 @@ export interface CyclePorts extends Ports {
 export async function cycle(ports: CyclePorts): Promise<Decision[]> {
   const { bus, view, nodes, lease, launcher, now, log } = ports;
   const nowMs = now();
-  const snapshot = { nowMs, jobs: [...view.jobs.values()], nodes: nodes.view(nowMs), newWorkerId };
+  const snapshot = { nowMs, jobs: [...view.jobs.values()], nodes: nodes.view(nowMs) };
   const decisions = decidePlacement(snapshot);
-  for (const decision of decisions) {
+  for (const decision of decisions.filter(isAboutJob)) {
     if (lease.lost.aborted) return decisions;
     const job = view.jobs.get(decision.jobId)!;
     const isSaid = await applyDecision({ bus, epoch: lease.epoch, log }, decision, job);
@@ -115,12 +114,4 @@ export async function cycle(ports: CyclePorts): Promise<Decision[]> {
   if (!lease.lost.aborted)
     await launcher.apply(wantedByNode(view.jobs.values(), ports.traceparents), view.jobs);
   return decisions;
-}
-
-let counter = 0;
-
-/** Short, unique in the job, and in the order of their making within this process. */
-function newWorkerId(_job: Job): string {
-  counter += 1;
-  return `w${counter}-${randomBytes(3).toString("hex")}`;
 }

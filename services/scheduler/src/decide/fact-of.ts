@@ -1,13 +1,13 @@
 /** The fact that tells a decision. */
 import type { Job } from "@coxswain/domain";
 import type { EventName, PayloadOf } from "@coxswain/events";
-import type { Decision } from "@coxswain/scheduling";
+import type { JobDecision } from "@coxswain/scheduling";
 
 export type Fact = {
   [Name in EventName]: { readonly name: Name; readonly payload: PayloadOf<Name> };
 }[EventName];
 
-export function factOf(decision: Decision, job: Job, epoch: number): Fact {
+export function factOf(decision: JobDecision, job: Job, epoch: number): Fact {
   switch (decision.kind) {
     case "queue":
       return {

@@ -40,10 +40,11 @@ export function followNodes(
   })();
   return {
     view: (nowMs) =>
-      [...records.values()].map(({ nodeId, capacity, engines }) => ({
+      [...records.values()].map(({ nodeId, capacity, engines, labels }) => ({
         nodeId,
         capacity,
         engines,
+        labels,
         isAlive: nowMs - (heardAtMs.get(nodeId) ?? 0) <= options.timeoutMs,
       })),
   };

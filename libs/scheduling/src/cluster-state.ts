@@ -1,0 +1,265 @@
+/**
+ * What the decisions are made from, kept current by changes: a cycle costs as much as what changed,
+ * not as much as there is. It is a function of the latest of each job, node, queue and service: the
+ * order in which they came leaves no trace.
+ */
+import { isEnded, type Job } from "@coxswain/domain";
+import { decideEnd } from "./decide-end.ts";
+import { Ledger } from "./ledger.ts";
+import { Pending } from "./pending.ts";
+import { Quotas } from "./quota.ts";
+import { replacementDueAtMs } from "./replacement.ts";
+import { Room } from "./room.ts";
+import {
+  defaultPolicy,
+  type JobDecision,
+  type NodeView,
+  type Policy,
+  type QueueView,
+  type ServiceView,
+  wantedWorkers,
+} from "./snapshot.ts";
+import { times, type Units, unitsOf, vectorOf } from "./vector.ts";
+
+/** A job that holds room. */
+export interface Held {
+  readonly job: Job;
+  readonly units: Units;
+}
+
+export class ClusterState {
+  readonly room = new Room();
+  readonly quotas = new Quotas();
+  readonly ledger = new Ledger(this.room, this.quotas);
+  readonly pending = new Pending();
+  /** Jobs that hold room, by id; and those of them that may be shrunk, evicted, grown or mended. */
+  readonly held = new Map<string, Held>();
+  readonly heldByQueue = new Map<string, Set<string>>();
+  readonly surplus = new Set<string>();
+  readonly hungry = new Set<string>();
+  readonly over = new Set<string>();
+  readonly troubled = new Set<string>();
+  /** Jobs whose workers were lost, and which start again after a pause; with the end of it. */
+  readonly delayed = new Map<string, { readonly job: Job; readonly dueAtMs: number }>();
+  readonly ending = new Map<string, JobDecision>();
+  readonly services = new Map<string, ServiceView & { readonly units: Units }>();
+  policy: Policy = defaultPolicy;
+  /** Goes up with each change that may alter who fits where; not with progress or a new job. */
+  version = 0;
+  readonly #limited = new Map<string, { readonly job: Job; readonly deadlineMs: number }>();
+  #nextLimitMs = Number.POSITIVE_INFINITY;
+  readonly #jobsOnNode = new Map<string, Set<string>>();
+
+  setNode(view: NodeView): void {
+    if (!this.room.setNode(view)) return;
+    this.#nodeChanged(view.nodeId);
+  }
+
+  removeNode(nodeId: string): void {
+    if (this.room.removeNode(nodeId)) this.#nodeChanged(nodeId);
+  }
+
+  #nodeChanged(nodeId: string): void {
+    this.version += 1;
+    for (const jobId of this.#jobsOnNode.get(nodeId) ?? []) this.#mark(this.held.get(jobId)!);
+  }
+
+  setQueues(views: readonly QueueView[]): void {
+    this.quotas.setQueues(views);
+    this.version += 1;
+  }
+
+  setService(view: ServiceView): void {
+    this.removeService(view.name);
+    const units = unitsOf(vectorOf(view.spec.resources));
+    this.services.set(view.name, { ...view, units });
+    for (const [nodeId, count] of Object.entries(view.reserved))
+      this.room.use(nodeId, times(units, count), 1);
+  }
+
+  removeService(name: string): void {
+    this.version += 1;
+    const known = this.services.get(name);
+    if (known === undefined) return;
+    this.services.delete(name);
+    for (const [nodeId, count] of Object.entries(known.reserved))
+      this.room.use(nodeId, times(known.units, count), -1);
+  }
+
+  setPolicy(policy: Policy): void {
+    this.policy = policy;
+    this.version += 1;
+  }
+
+  removeJob(jobId: string): void {
+    if (this.#forget(jobId)) this.version += 1;
+  }
+
+  /** A job as it is now. */
+  setJob(job: Job): void {
+    const held = this.held.get(job.id);
+    if (held !== undefined && isSameHold(held.job, job)) {
+      // Progress: it may alter who is evicted first, not who fits.
+      const same = { ...held, job };
+      this.held.set(job.id, same);
+      this.#watchLimit(job);
+      this.#mark(same);
+      return;
+    }
+    const waiting = this.pending.jobOf(job.id) ?? this.delayed.get(job.id)?.job;
+    const wasKnown = this.#forget(job.id);
+    this.#file(job);
+    const waits = this.pending.has(job.id) || this.delayed.has(job.id);
+    // One more that waits takes nothing from anybody, but in a strict queue it may stand in front.
+    const isStrict = this.quotas.specOf(job.spec.queue)?.strategy === "StrictFIFO";
+    const isOnlyTold = waits && waiting?.spec === job.spec && waiting.engine === job.engine;
+    const isOneMore = waits && !wasKnown && !isStrict;
+    if (!isOnlyTold && !isOneMore && (wasKnown || this.#isKnown(job.id))) this.version += 1;
+  }
+
+  #isKnown(jobId: string): boolean {
+    return (
+      this.held.has(jobId) ||
+      this.pending.has(jobId) ||
+      this.delayed.has(jobId) ||
+      this.ending.has(jobId)
+    );
+  }
+
+  /** Puts a job where its state belongs. */
+  #file(job: Job): void {
+    if (isEnded(job)) return;
+    const end = decideEnd(job, Number.NEGATIVE_INFINITY);
+    if (end !== undefined) {
+      this.ending.set(job.id, end);
+      return;
+    }
+    this.#watchLimit(job);
+    const { kind } = job.state;
+    if (kind === "placed" || kind === "running" || kind === "finishing") this.#hold(job);
+    if (kind !== "queued") return;
+    const dueAtMs = replacementDueAtMs(job);
+    if (dueAtMs === undefined) this.pending.add(job);
+    else this.delayed.set(job.id, { job, dueAtMs });
+  }
+
+  #hold(job: Job): void {
+    const held = { job, units: unitsOf(vectorOf(job.spec.resources)) };
+    this.held.set(job.id, held);
+    addTo(this.heldByQueue, job.spec.queue, job.id);
+    for (const { nodeId } of job.placement) {
+      this.room.use(nodeId, held.units, 1);
+      this.quotas.use(job.spec.queue, held.units, 1);
+      addTo(this.#jobsOnNode, nodeId, job.id);
+    }
+    this.#mark(held);
+  }
+
+  #mark({ job }: Held): void {
+    const { id, placement, spec } = job;
+    const { kind } = job.state;
+    const isActive = kind === "placed" || kind === "running";
+    const count = placement.length;
+    const isTroubled =
+      (isActive && count < spec.workers.min) ||
+      placement.some(({ nodeId }) => !this.room.has(nodeId));
+    put(this.troubled, id, isTroubled);
+    put(this.surplus, id, isActive && count > spec.workers.min);
+    put(this.over, id, isActive && count > wantedWorkers(job));
+    put(this.hungry, id, kind === "running" && count < wantedWorkers(job));
+  }
+
+  #forget(jobId: string): boolean {
+    this.#limited.delete(jobId);
+    for (const ids of [this.troubled, this.surplus, this.over, this.hungry]) ids.delete(jobId);
+    const wasWaiting = this.pending.delete(jobId) || this.delayed.delete(jobId);
+    const wasEnding = this.ending.delete(jobId);
+    const held = this.held.get(jobId);
+    if (held === undefined) return wasWaiting || wasEnding;
+    this.held.delete(jobId);
+    removeFrom(this.heldByQueue, held.job.spec.queue, jobId);
+    for (const { nodeId } of held.job.placement) {
+      this.room.use(nodeId, held.units, -1);
+      this.quotas.use(held.job.spec.queue, held.units, -1);
+      removeFrom(this.#jobsOnNode, nodeId, jobId);
+    }
+    return true;
+  }
+
+  #watchLimit(job: Job): void {
+    const { timeLimit } = job.spec;
+    if (timeLimit === undefined || job.startedAtMs === undefined) return;
+    const deadlineMs = job.startedAtMs + timeLimit * 1000;
+    this.#limited.set(job.id, { job, deadlineMs });
+    this.#nextLimitMs = Math.min(this.#nextLimitMs, deadlineMs);
+  }
+
+  /** What time alone changes: limits that passed, pauses that are over. */
+  advance(nowMs: number): void {
+    if (nowMs > this.#nextLimitMs) this.#endLimited(nowMs);
+    for (const [jobId, { job, dueAtMs }] of this.delayed) {
+      if (dueAtMs > nowMs) continue;
+      this.delayed.delete(jobId);
+      this.pending.add(job);
+      if (this.quotas.specOf(job.spec.queue)?.strategy === "StrictFIFO") this.version += 1;
+    }
+  }
+
+  #endLimited(nowMs: number): void {
+    this.#nextLimitMs = Number.POSITIVE_INFINITY;
+    for (const [jobId, { job, deadlineMs }] of [...this.#limited]) {
+      const end = decideEnd(job, nowMs);
+      if (end === undefined) this.#nextLimitMs = Math.min(this.#nextLimitMs, deadlineMs);
+      else {
+        this.#forget(jobId);
+        this.ending.set(jobId, end);
+        this.version += 1;
+      }
+    }
+  }
+
+  /** When time alone may next lead to another decision; undefined: never. */
+  nextDeadlineMs(nowMs: number): number | undefined {
+    let next = this.#nextLimitMs + 1;
+    for (const { dueAtMs } of this.delayed.values()) next = Math.min(next, dueAtMs);
+    for (const jobId of [...this.hungry, ...this.surplus, ...this.troubled]) {
+      const { job } = this.held.get(jobId)!;
+      for (const atMs of [job.placedAtMs, job.shrunkAtMs])
+        if (atMs !== undefined && atMs + this.policy.freezeMs > nowMs)
+          next = Math.min(next, atMs + this.policy.freezeMs);
+      const dueAtMs = replacementDueAtMs(job);
+      if (dueAtMs !== undefined && dueAtMs > nowMs) next = Math.min(next, dueAtMs);
+    }
+    return Number.isFinite(next) ? next : undefined;
+  }
+}
+
+function isSameHold(a: Job, b: Job): boolean {
+  return (
+    a.placement === b.placement &&
+    a.spec === b.spec &&
+    a.state.kind === b.state.kind &&
+    a.workersWanted === b.workersWanted &&
+    a.lossesInARow === b.lossesInARow &&
+    a.engine === b.engine &&
+    a.placedAtMs === b.placedAtMs &&
+    decideEnd(b, Number.NEGATIVE_INFINITY) === undefined
+  );
+}
+
+function put(ids: Set<string>, id: string, isIn: boolean): void {
+  if (isIn) ids.add(id);
+  else ids.delete(id);
+}
+
+function addTo(sets: Map<string, Set<string>>, key: string, id: string): void {
+  const set = sets.get(key);
+  if (set === undefined) sets.set(key, new Set([id]));
+  else set.add(id);
+}
+
+function removeFrom(sets: Map<string, Set<string>>, key: string, id: string): void {
+  const set = sets.get(key);
+  set?.delete(id);
+  if (set?.size === 0) sets.delete(key);
+}

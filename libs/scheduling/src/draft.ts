@@ -1,0 +1,104 @@
+/** What a cycle makes of a job that holds room, or shall: changed freely, and forgotten afterwards. */
+import type { Job } from "@coxswain/domain";
+import type { ClusterState } from "./cluster-state.ts";
+import type { Ask } from "./room.ts";
+import { type PlacedWorker, wantedWorkers } from "./snapshot.ts";
+import { type Units, unitsOf, vectorOf } from "./vector.ts";
+
+export interface Draft {
+  readonly job: Job;
+  readonly units: Units;
+  workers: PlacedWorker[];
+  readonly declaredDead: readonly string[];
+  engine: { readonly name: string; readonly identity: string } | undefined;
+  reason: string;
+  added: number;
+  evictedBy: { readonly by: string; readonly reason: string } | undefined;
+}
+
+export interface Cycle {
+  readonly state: ClusterState;
+  readonly nowMs: number;
+  /** Touched jobs that held room before; those who do not stand here stay as they are. */
+  readonly drafts: Map<string, Draft>;
+  /** Gangs that start in this cycle. */
+  readonly placed: Draft[];
+  /** Goes up when room or quota is given back for somebody who waits. */
+  gives: number;
+}
+
+export function newDraft(job: Job, workers: PlacedWorker[]): Draft {
+  return {
+    job,
+    units: unitsOf(vectorOf(job.spec.resources)),
+    workers,
+    declaredDead: [],
+    engine: job.engine,
+    reason: "",
+    added: 0,
+    evictedBy: undefined,
+  };
+}
+
+/** A job as it is, less its workers on nodes that are gone. */
+export function draftOf(cycle: Cycle, jobId: string): Draft {
+  const known = cycle.drafts.get(jobId);
+  if (known !== undefined) return known;
+  const { ledger, room, held } = cycle.state;
+  const { job, units } = held.get(jobId)!;
+  const dead = job.placement.filter(({ nodeId }) => !room.has(nodeId));
+  for (const { nodeId } of dead) ledger.give(nodeId, job.spec.queue, units);
+  const draft: Draft = {
+    ...newDraft(
+      job,
+      job.placement.filter(({ nodeId }) => room.has(nodeId)),
+    ),
+    declaredDead: dead.map(({ workerId }) => workerId),
+    reason: dead.length > 0 ? `${dead.length} workers were on lost nodes` : "",
+  };
+  cycle.drafts.set(jobId, draft);
+  return draft;
+}
+
+/** Workers that the job has at this point of the cycle. */
+export function countOf(cycle: Cycle, jobId: string): number {
+  const draft = cycle.drafts.get(jobId);
+  return (draft?.workers ?? cycle.state.held.get(jobId)!.job.placement).length;
+}
+
+export function askOf({ job, units, engine }: Draft): Ask {
+  return { units, engine: engine?.identity, selector: job.spec.nodeSelector };
+}
+
+/** One worker more, where quota and room allow it. Ids are functions of the job's last fact. */
+export function addWorker({ state }: Cycle, draft: Draft): boolean {
+  const { queue } = draft.job.spec;
+  if (state.quotas.shortage(queue, draft.units) !== undefined) return false;
+  const node = state.room.bestFit(askOf(draft));
+  if (node === undefined) return false;
+  state.ledger.take(node.nodeId, queue, draft.units);
+  const workerId = `w${draft.job.lastJobSequence}-${draft.added}`;
+  draft.workers.push({ workerId, nodeId: node.nodeId });
+  draft.added += 1;
+  return true;
+}
+
+/** The youngest workers go first: the oldest hold the group's history. */
+export function shrinkTo({ state }: Cycle, draft: Draft, count: number, reason: string): void {
+  while (draft.workers.length > count) {
+    const gone = draft.workers.pop()!;
+    state.ledger.give(gone.nodeId, draft.job.spec.queue, draft.units);
+    draft.reason = reason;
+  }
+}
+
+export function isHungry({ job, workers, evictedBy }: Draft): boolean {
+  return (
+    job.state.kind === "running" && evictedBy === undefined && workers.length < wantedWorkers(job)
+  );
+}
+
+export function isChanged({ job, workers, declaredDead }: Draft): boolean {
+  if (declaredDead.length > 0 || workers.length !== job.placement.length) return true;
+  return workers.some(({ workerId }, index) => job.placement[index]!.workerId !== workerId);
+}
