@@ -12,7 +12,7 @@ const queue = (name: string, spec: Partial<QueueSpec>): QueueView => ({
 });
 const node = (nodeId: string, more: Partial<NodeView>): NodeView => ({
   nodeId,
-  capacity: { cpu: 8, memoryMib: 10_000 },
+  capacity: { cpu: 8, memoryMib: 10_000, gpu: 0 },
   engines: [engine],
   isAlive: true,
   ...more,
@@ -156,7 +156,7 @@ const cases: Record<string, Case> = {
   "who needs no GPU leaves them to others": {
     nodes: [
       node("n0", { capacity: { cpu: 2, memoryMib: 9000, gpu: 1 } }),
-      node("n1", { capacity: { cpu: 8, memoryMib: 9000 } }),
+      node("n1", { capacity: { cpu: 8, memoryMib: 9000, gpu: 0 } }),
     ],
     jobs: [{ min: 1, max: 1 }],
     want: ["j0: n1"],

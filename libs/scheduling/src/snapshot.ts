@@ -1,11 +1,11 @@
 /** What the scheduler looks at: plain data, complete for one cycle; and what it may decide. */
 import type { Job, QueueSpec, ServiceSpec } from "@coxswain/domain";
-import type { Amounts } from "./vector.ts";
+import type { Vector } from "./vector.ts";
 
 export interface NodeView {
   readonly nodeId: string;
   /** `gpuMemoryMib` is of all GPUs together, which are alike. */
-  readonly capacity: Amounts;
+  readonly capacity: Vector;
   readonly engines: readonly { readonly name: string; readonly identity: string }[];
   readonly labels?: Readonly<Record<string, string>>;
   /** False when no sign of life came for longer than the node time-out. */

@@ -18,7 +18,11 @@ export type ResourceName = (typeof resourceNames)[number];
 
 /** What is not named is 0. */
 export type Amounts = { readonly [Name in ResourceName]?: number | undefined };
-export type Vector = Readonly<Record<ResourceName, number>>;
+export type Vector = Amounts & {
+  readonly cpu: number;
+  readonly memoryMib: number;
+  readonly gpu: number;
+};
 
 /** Thousandths, in the order of `resourceNames`. */
 export type Units = readonly number[];

@@ -14,7 +14,7 @@ import {
   next,
   whyIllegal,
 } from "@coxswain/domain";
-import type { Decision, NodeView } from "@coxswain/scheduling";
+import { isAboutJob, type JobDecision, type NodeView } from "@coxswain/scheduling";
 import { EventQueue } from "./event-queue.ts";
 import type { Entry, Outcome, Scenario, SimulatedJob } from "./scenario.ts";
 import { Training } from "./training.ts";
@@ -222,10 +222,11 @@ class Simulation {
         nowMs,
         jobs: [...this.#active.values()].map(({ job }) => job),
         nodes: [...this.#nodes.values()],
-        newWorkerId: (job, index) => `${job.id}-${job.lastJobSequence}-${index}`,
       });
       let isChanged = false;
-      for (const decision of decisions) isChanged = this.#apply(decision, nowMs) || isChanged;
+      // Scenarios have no online services.
+      for (const decision of decisions.filter(isAboutJob))
+        isChanged = this.#apply(decision, nowMs) || isChanged;
       if (!isChanged) break;
     }
     assert(round < roundsMax, `at ${nowMs} ms decisions bring forth decisions without end`);
@@ -239,7 +240,7 @@ class Simulation {
     this.#queue.add(this.#lookDueAtMs, { kind: "look" });
   }
 
-  #apply(decision: Decision, nowMs: number): boolean {
+  #apply(decision: JobDecision, nowMs: number): boolean {
     const run = this.#active.get(decision.jobId);
     if (run === undefined) return false;
     switch (decision.kind) {
@@ -269,7 +270,7 @@ class Simulation {
     }
   }
 
-  #place(run: Run, decision: Extract<Decision, { kind: "place" }>, nowMs: number): boolean {
+  #place(run: Run, decision: Extract<JobDecision, { kind: "place" }>, nowMs: number): boolean {
     const before = new Set(run.job.placement.map(({ workerId }) => workerId));
     const { workers, engine, reason, jobId } = decision;
     if (!this.#fold(run, nowMs, { name: "job.placed", payload: { workers, engine } })) return false;
@@ -282,7 +283,7 @@ class Simulation {
     return true;
   }
 
-  #preempt(run: Run, decision: Extract<Decision, { kind: "preempt" }>, nowMs: number): boolean {
+  #preempt(run: Run, decision: Extract<JobDecision, { kind: "preempt" }>, nowMs: number): boolean {
     const { reason, jobId, by } = decision;
     if (!this.#fold(run, nowMs, { name: "job.preempted", payload: { reason } })) return false;
     this.#note({ atMs: nowMs, kind: "preempted", jobId, by });
