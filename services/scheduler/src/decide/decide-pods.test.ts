@@ -25,10 +25,17 @@ function pod(state: PodState, more: Partial<ClusterPod> = {}): ClusterPod {
 
 const empty: PodsInput<WantedPod> = {
   nowMs,
-  ...{ wanted: [], launched: new Set(), pods: [], createdAtMs: new Map() },
+  ...{
+    wanted: [],
+    leaving: [],
+    launched: new Set(),
+    pods: [],
+    createdAtMs: new Map(),
+    missingAtMs: new Map(),
+  },
   owners: new Map([["j", owner]]),
   placedAtMs: new Map([["j", nowMs]]),
-  ...{ shutOutAtMs: new Map(), leavingNodes: new Set(), lostNodes: new Set() },
+  ...{ shutOutAtMs: new Map(), leftAtMs: new Map(), leavingNodes: new Set(), lostNodes: new Set() },
 };
 
 interface Case {
@@ -63,8 +70,18 @@ const cases: Record<string, Case> = {
     want: [],
   },
   "a launched worker without a Pod is lost: its id is never used again": {
-    given: { wanted: [wanted], launched: new Set(["w1"]) },
+    given: {
+      ...{ wanted: [wanted], launched: new Set(["w1"]) },
+      missingAtMs: new Map([["w1", nowMs - 3 * seconds]]),
+    },
     want: ["lost w1 worker-failed: the worker's Pod is gone"],
+  },
+  "though not before its last word may have come": {
+    given: {
+      ...{ wanted: [wanted], launched: new Set(["w1"]) },
+      missingAtMs: new Map([["w1", nowMs - seconds]]),
+    },
+    want: [],
   },
   "one that runs is left alone": { given: present(running), want: [] },
   "one that another controller gates is left alone, however long": {
@@ -76,10 +93,30 @@ const cases: Record<string, Case> = {
     given: { pods: [pod(running)] },
     want: ["delete j-w1: the job wants this worker no more"],
   },
+  "one that has said that it leaves ends by itself": {
+    given: { pods: [pod(running)], leftAtMs: new Map([["w1", nowMs - 5 * seconds]]) },
+    want: [],
+  },
+  "if it does": {
+    given: { pods: [pod(running)], leftAtMs: new Map([["w1", nowMs - 11 * seconds]]) },
+    want: ["delete j-w1: the job wants this worker no more"],
+  },
   "once is enough": { given: { pods: [pod(running, { isEnding: true })] }, want: [] },
   "on a lost machine it is deleted by force": {
     given: { pods: [pod(running, { isEnding: true })], lostNodes: new Set(["n1"]) },
     want: ["delete j-w1 by force: the job wants this worker no more"],
+  },
+  "a job that stops waits for its workers, and each end is told": {
+    given: { leaving: [wanted], pods: [pod(ended(137))] },
+    want: ["lost w1 worker-failed: exit code 137: Error"],
+  },
+  "also of one whose Pod is gone, or never was": {
+    given: { leaving: [wanted], missingAtMs: new Map([["w1", nowMs - 3 * seconds]]) },
+    want: ["left w1"],
+  },
+  "but not before its last word may have come": {
+    given: { leaving: [wanted], missingAtMs: new Map([["w1", nowMs - seconds]]) },
+    want: [],
   },
   "an ended one is kept for its log": { given: { pods: [pod(ended(0))] }, want: [] },
   "but not for ever": {

@@ -17,16 +17,22 @@ export interface WantedPod {
 export interface PodsInput<Wanted extends WantedPod> {
   readonly nowMs: number;
   readonly wanted: readonly Wanted[];
+  /** Placed workers of jobs that stop: their end is waited for, and told. */
+  readonly leaving: readonly WantedPod[];
   /** Workers whose Pod this or an earlier holder of the lease set out to make. */
   readonly launched: ReadonlySet<string>;
   /** Pods of workers. */
   readonly pods: readonly ClusterPod[];
   /** Made just now and not seen yet; by worker, Unix ms. */
   readonly createdAtMs: ReadonlyMap<string, number>;
+  /** Launched workers whose Pod is not there; by worker, since when, Unix ms. */
+  readonly missingAtMs: ReadonlyMap<string, number>;
   /** The jobs' objects; a Pod without one would outlive its job's deletion. */
   readonly owners: ReadonlyMap<string, Owner>;
   /** When each job got its present placement, Unix ms. */
   readonly placedAtMs: ReadonlyMap<string, number>;
+  /** Workers that have said that they leave: their process ends by itself; by worker, Unix ms. */
+  readonly leftAtMs: ReadonlyMap<string, number>;
   /** Workers that their group has gone on without; by worker, since when, Unix ms. */
   readonly shutOutAtMs: ReadonlyMap<string, number>;
   /** Nodes that will be taken away soon, and those that the cluster has lost sight of. */
@@ -56,10 +62,14 @@ export type PodAction<Wanted> =
 const ownerWaitMs = 5000;
 /** The watch brings a new Pod within milliseconds. */
 const unseenMsMax = 10_000;
+/** Of a Pod that was deleted by force the process may still be saying that it leaves. */
+const missingMsMax = 2000;
 /** A group goes on without a lost member at once; a member that lives ends by itself. */
 const shutOutMsMax = 3000;
 /** The cluster's scheduler has not found the room that ours saw. */
 const unschedulableMsMax = 20_000;
+/** From its last word to the end of its process. */
+const endingMsMax = 10_000;
 const imageMsMax = 120_000;
 /** Ended Pods are kept for their logs. */
 const endedKeptMs = 600_000;
@@ -73,6 +83,7 @@ export function decidePods<Wanted extends WantedPod>(
   const surplus = input.pods.filter(({ worker }) => !ids.has(worker?.workerId ?? ""));
   return [
     ...surplus.flatMap((pod) => removal(pod, input)),
+    ...input.leaving.flatMap((worker) => ending(worker, byWorker.get(worker.workerId), input)),
     ...input.wanted.flatMap((wanted) => {
       const pod = byWorker.get(wanted.workerId);
       return pod === undefined ? missing(wanted, input) : present(wanted, pod, input);
@@ -82,16 +93,31 @@ export function decidePods<Wanted extends WantedPod>(
 
 function removal<Wanted extends WantedPod>(
   pod: ClusterPod,
-  { nowMs, lostNodes }: PodsInput<Wanted>,
+  { nowMs, lostNodes, leftAtMs }: PodsInput<Wanted>,
 ): PodAction<Wanted>[] {
   const isLost = lostNodes.has(pod.nodeName ?? "");
   if (pod.state.kind === "ended") {
     const isOld = nowMs - pod.createdAtMs > endedKeptMs;
     return isOld && !pod.isEnding ? [remove(pod, "its worker has ended", false)] : [];
   }
+  const leftMs = nowMs - (leftAtMs.get(pod.worker?.workerId ?? "") ?? 0);
+  if (leftMs < endingMsMax && !isLost) return [];
   // On a lost machine nobody answers: the object would stay for ever.
   if (pod.isEnding && !isLost) return [];
   return [remove(pod, "the job wants this worker no more", isLost)];
+}
+
+/** A job stops when no worker is left, so each end is told, whoever was too late to tell it. */
+function ending<Wanted extends WantedPod>(
+  worker: WantedPod,
+  pod: ClusterPod | undefined,
+  { nowMs, createdAtMs, missingAtMs }: PodsInput<Wanted>,
+): PodAction<Wanted>[] {
+  if (pod !== undefined) return pod.state.kind === "ended" ? [endOf(worker, pod.state)] : [];
+  const missingMs = nowMs - (missingAtMs.get(worker.workerId) ?? nowMs);
+  const unseenMs = nowMs - (createdAtMs.get(worker.workerId) ?? 0);
+  if (missingMs < missingMsMax || unseenMs < unseenMsMax) return [];
+  return [{ kind: "left", wanted: worker, reason: "its Pod is gone" }];
 }
 
 const remove = (pod: ClusterPod, reason: string, isForced: boolean) =>
@@ -101,10 +127,12 @@ function missing<Wanted extends WantedPod>(
   wanted: Wanted,
   input: PodsInput<Wanted>,
 ): PodAction<Wanted>[] {
-  const { nowMs, launched, createdAtMs, owners, placedAtMs } = input;
+  const { nowMs, launched, createdAtMs, missingAtMs, owners, placedAtMs } = input;
   const { jobId, workerId } = wanted;
   const unseenMs = nowMs - (createdAtMs.get(workerId) ?? 0);
   if (unseenMs < unseenMsMax) return [];
+  const missingMs = nowMs - (missingAtMs.get(workerId) ?? nowMs);
+  if (launched.has(workerId) && missingMs < missingMsMax) return [];
   if (launched.has(workerId))
     return [{ kind: "lost", wanted, code: "worker-failed", message: "the worker's Pod is gone" }];
   const owner = owners.get(jobId);

@@ -29,6 +29,7 @@ export function buildKubernetesLauncher(ports: KubernetesLauncherPorts, epoch: n
   const records = buildAgentLauncher(ports.bus, epoch);
   const launched = new Set<string>();
   const createdAtMs = new Map<string, number>();
+  const missingAtMs = new Map<string, number>();
   const notBeforeMs = new Map<string, number>();
   let isFirst = true;
   return {
@@ -42,7 +43,7 @@ export function buildKubernetesLauncher(ports: KubernetesLauncherPorts, epoch: n
       const wanted = [...wantedByNode].flatMap(([nodeId, workers]) =>
         workers.map((worker): Wanted => ({ ...worker, nodeId })),
       );
-      const state = { launched, createdAtMs, notBeforeMs };
+      const state = { launched, createdAtMs, missingAtMs, notBeforeMs };
       for (const action of look(ports, wanted, jobs, state)) await act(ports, action, state);
     },
   };
@@ -51,6 +52,7 @@ export function buildKubernetesLauncher(ports: KubernetesLauncherPorts, epoch: n
 interface State {
   readonly launched: Set<string>;
   readonly createdAtMs: Map<string, number>;
+  readonly missingAtMs: Map<string, number>;
   readonly notBeforeMs: Map<string, number>;
 }
 
@@ -58,20 +60,33 @@ function look(
   { cluster, now }: KubernetesLauncherPorts,
   wanted: readonly Wanted[],
   jobs: ReadonlyMap<string, Job>,
-  { launched, createdAtMs, notBeforeMs }: State,
+  { launched, createdAtMs, missingAtMs, notBeforeMs }: State,
 ): PodAction<Wanted>[] {
   const nowMs = now();
   const found = cluster.workerPods();
   for (const { worker } of found) createdAtMs.delete(worker?.workerId ?? "");
+  const seen = new Set(found.map(({ worker }) => worker?.workerId ?? ""));
+  const leaving = [...jobs.values()].flatMap(({ id: jobId, state, placement }) =>
+    state.kind === "stopping" ? placement.map((worker) => ({ jobId, ...worker })) : [],
+  );
+  const expected = [...wanted.filter(({ workerId }) => launched.has(workerId)), ...leaving];
+  const missing = expected.filter(({ workerId }) => !seen.has(workerId));
+  keepSince(missingAtMs, new Set(missing.map(({ workerId }) => workerId)), nowMs);
   const nodes = cluster.nodes();
   const actions = decidePods({
     nowMs,
-    wanted,
+    ...{ wanted, leaving },
     launched,
     pods: found,
     createdAtMs,
+    missingAtMs,
     owners: cluster.owners(),
     placedAtMs: new Map([...jobs.values()].map(({ id, changedAtMs }) => [id, changedAtMs])),
+    leftAtMs: new Map(
+      [...jobs.values()].flatMap(({ ended }) =>
+        ended.flatMap(({ workerId, how, atMs }) => (how === "left" ? [[workerId, atMs]] : [])),
+      ),
+    ),
     shutOutAtMs: cluster.shutOutAtMs(jobs, nowMs),
     leavingNodes: new Set(nodes.filter(({ isLeaving }) => isLeaving).map(({ name }) => name)),
     lostNodes: new Set(nodes.filter(({ ready }) => ready === "unknown").map(({ name }) => name)),
@@ -79,6 +94,12 @@ function look(
   return actions.filter(
     (action) => action.kind !== "create" || nowMs >= (notBeforeMs.get(action.wanted.workerId) ?? 0),
   );
+}
+
+/** Since when each of `present` is so; the others are forgotten. */
+function keepSince(since: Map<string, number>, present: ReadonlySet<string>, nowMs: number): void {
+  for (const key of since.keys()) if (!present.has(key)) since.delete(key);
+  for (const key of present) if (!since.has(key)) since.set(key, nowMs);
 }
 
 async function act(

@@ -11,6 +11,7 @@ const log = createLogger("worker", config.LOG_LEVEL).child({
   workerId: config.COXSWAIN_WORKER_ID,
 });
 const leave = new AbortController();
+process.removeAllListeners("SIGTERM"); // What start.ts did until there was somebody to ask.
 process.on("SIGTERM", () => leave.abort());
 process.on("SIGINT", () => leave.abort());
 

@@ -3,6 +3,7 @@ import type { Bus } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
 import type { Peers } from "../exchange/peers.ts";
 import type { WorkerConfig } from "./config.ts";
+import type { JobContext } from "./job-context.ts";
 import type { GroupMembership } from "./member.ts";
 
 const watchIntervalMs = 500;
@@ -58,6 +59,26 @@ export async function watchRecord(
 ): Promise<void> {
   const watched = bus.bucket("membership").watch({ key: jobId, signal });
   for await (const { value } of watched) if (value !== undefined) group.seeRecord(value);
+}
+
+/**
+ * A worker without an agent sees for itself whether it is wanted: a signal that came before it could
+ * hear is lost, what the log says is not.
+ */
+export function watchPlacement(
+  context: Pick<JobContext, "job" | "onEvent">,
+  workerId: string,
+  onUnwanted: () => void,
+): void {
+  const look = () => {
+    const { state, placement } = context.job();
+    const isPlaced = placement.some((placed) => placed.workerId === workerId);
+    if (state.kind === "stopping" || !isPlaced) onUnwanted();
+  };
+  look();
+  context.onEvent(({ name }) => {
+    if (name.startsWith("job.")) look();
+  });
 }
 
 /**

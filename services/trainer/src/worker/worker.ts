@@ -26,7 +26,7 @@ import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
 import { openShareable, type Shareable, shareMemory, windowsFor } from "./shareable.ts";
 import { Transfer } from "./transfer.ts";
-import { keepWatch, limitRecording, watchAgent, watchRecord } from "./watch.ts";
+import { keepWatch, limitRecording, watchAgent, watchPlacement, watchRecord } from "./watch.ts";
 
 export interface WorkerPorts {
   readonly bus: Bus;
@@ -192,7 +192,8 @@ function watchOver(running: Running, group: GroupMembership, onLeave: () => void
   const timeoutMs = config.HEARTBEAT_TIMEOUT_MS;
   parts.stop = keepWatch({ stepTimeout, timeoutMs, fail }, parts.peers!, group);
   void watchRecord(bus, { jobId: config.COXSWAIN_JOB_ID, signal }, group);
-  void watchAgent(running, onLeave);
+  if (config.AGENT_TIMEOUT_MS > 0) void watchAgent(running, onLeave);
+  else watchPlacement(context, config.COXSWAIN_WORKER_ID, onLeave);
   if (leave.aborted) onLeave();
   leave.addEventListener("abort", onLeave, { once: true });
 }
