@@ -2,7 +2,8 @@
 import { registerHooks } from "node:module";
 import { pathToFileURL } from "node:url";
 import { AppError } from "@coxswain/domain";
-import { isProgram, type Program } from "@coxswain/program";
+import { type Dataset, isInMemory, isProgram, type Program } from "@coxswain/program";
+import type { CompileOptions } from "./port.ts";
 
 /** A bundle lies in a data folder, far from any node_modules; these packages are the platform's. */
 const ours = /^@(coxswain|tensorflow)\//;
@@ -36,6 +37,14 @@ export async function loadProgram(path: string): Promise<Program> {
     );
   }
   return module.default;
+}
+
+/** The program's data, in memory or as somebody else reads it. @throws AppError `program-threw` */
+export async function openData(program: Program, options: CompileOptions): Promise<Dataset> {
+  if (options.openData !== undefined) return await options.openData();
+  const data = await program.data(options.data);
+  if (isInMemory(data)) return data;
+  throw new AppError("program-threw", `${options.data} is not in memory: it needs a loader`);
 }
 
 /** The program's own error as an expected failure, with the place in the user's code. */

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { AppError } from "@coxswain/domain";
 import type { Dataset, Optimizer, Program } from "@coxswain/program";
-import { loadProgram, programError } from "./load-program.ts";
+import { loadProgram, openData, programError } from "./load-program.ts";
 import type { CompileOptions } from "./port.ts";
 
 export interface OpenedProgram {
@@ -22,7 +22,7 @@ export async function openProgram(options: CompileOptions): Promise<OpenedProgra
   ]);
   try {
     const context = { parameters: options.parameters, seed: options.seed };
-    const data = await program.data(options.data);
+    const data = await openData(program, options);
     const optimizer =
       typeof program.optimizer === "function" ? program.optimizer(context) : program.optimizer;
     return { program, data, optimizer, source };

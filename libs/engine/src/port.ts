@@ -7,7 +7,7 @@
  * behind the same port. All calls but `compile` block their thread; they belong in a compute thread.
  */
 
-import type { Optimizer } from "@coxswain/program";
+import type { Dataset, Optimizer } from "@coxswain/program";
 
 /** Where a named tensor lies in the flat vector. Offsets are in floats, on 64-byte boundaries. */
 export interface Segment {
@@ -51,6 +51,8 @@ export interface CompileOptions {
   readonly shards: number;
   readonly seed: number;
   readonly parameters: Readonly<Record<string, number | string | boolean>>;
+  /** Opens the data in the program's place: somebody reads it in the background. */
+  readonly openData?: () => Promise<Dataset>;
   /** The data is open and the program's own step is about to run for the first time. */
   readonly onRecording?: () => void;
 }

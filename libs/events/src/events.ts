@@ -138,6 +138,8 @@ export const events = {
     samplesPerSecond: Type.Number(),
     stepMs: Type.Number(),
     metrics,
+    /** Share of time in which the first member waited for data, 0 to 1. */
+    inputStallShare: Type.Optional(Type.Number()),
   }),
   /** trainer: one pass over the data ended; `metrics` are of the held-out set. */
   "training.epoch-finished": object({

@@ -1,4 +1,12 @@
-export type { Batch, Dataset, Split } from "./dataset.ts";
+export {
+  type Batch,
+  type Dataset,
+  isInMemory,
+  type Shapes,
+  type Split,
+  type StreamedDataset,
+  type StreamedSplit,
+} from "./dataset.ts";
 export { accuracy, crossEntropy, squaredError } from "./losses.ts";
 export { mnist } from "./mnist.ts";
 export {

@@ -2,7 +2,7 @@
  * What a program is: data, model, loss, optimizer, metrics. It says nothing of workers, shards or
  * failures; the platform brings those.
  */
-import type { Dataset } from "./dataset.ts";
+import type { Dataset, StreamedDataset } from "./dataset.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { LayersModel, Tensor } from "./tf.ts";
 
@@ -52,7 +52,7 @@ export interface FunctionModel {
 
 export interface Program {
   /** Opens the data that `spec.data` names. */
-  readonly data: (source: string) => Promise<Dataset>;
+  readonly data: (source: string) => Promise<Dataset | StreamedDataset>;
   /** A tf.layers model, or named weights and a function. */
   readonly model: (context: ProgramContext) => LayersModel | FunctionModel;
   readonly loss: PerSample;

@@ -2,11 +2,13 @@
 import type { CompileOptions, Layout } from "@coxswain/engine";
 import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
+import type { FeedEnds } from "../feed/feed.ts";
 
 export interface ComputeOptions {
   readonly engine: string;
   readonly cacheDir: string;
-  readonly compile: Omit<CompileOptions, "onRecording">;
+  readonly compile: Omit<CompileOptions, "onRecording" | "openData">;
+  readonly feed: FeedEnds;
 }
 
 export interface Compiled {

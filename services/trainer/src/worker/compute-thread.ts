@@ -7,10 +7,12 @@ import { parentPort, workerData } from "node:worker_threads";
 import { AppError, assert } from "@coxswain/domain";
 import { type CompiledProgram, openEngine } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
+import type { BatchPlace } from "../decide/load-queue.ts";
 import { type Piece, pieceKey } from "../decide/shards.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
 import { beginWrite, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
+import { Feed } from "../feed/feed.ts";
 import type { ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
 
 const port = parentPort!;
@@ -94,6 +96,7 @@ function isWithin(inner: Piece, outer: Piece): boolean {
 
 class Compute {
   readonly #program: CompiledProgram;
+  readonly #feed: Feed;
   #vectors: Vectors | undefined;
   #kernels: Kernels | undefined;
   #updateKernel: UpdateKernel | undefined;
@@ -101,8 +104,9 @@ class Compute {
   #order: Extract<ComputeRequest, { kind: "order" }> | undefined;
   #isRunning = false;
 
-  constructor(program: CompiledProgram) {
+  constructor(program: CompiledProgram, feed: Feed) {
     this.#program = program;
+    this.#feed = feed;
   }
 
   receive(request: ComputeRequest): void {
@@ -115,10 +119,22 @@ class Compute {
       this.#subtrees = new Subtrees(this.#vectors.pool.length);
     } else if (request.kind === "order") {
       this.#order = request;
+      this.#feed.expect(this.#upcoming(request));
       void this.#run();
     } else {
       this.#serve(request, this.#vectors!);
     }
+  }
+
+  /** What the order needs, and after it the next step's data of the same shards. */
+  #upcoming({ step, pieces }: Extract<ComputeRequest, { kind: "order" }>): BatchPlace[] {
+    const isOpen = (piece: Piece) =>
+      step !== this.#subtrees.step || this.#subtrees.get(piece) === undefined;
+    const ofStep = (at: number, wanted: readonly Piece[]) =>
+      wanted.flatMap(({ lo, size }) =>
+        Array.from({ length: size }, (_, i) => ({ step: at, shard: lo + i })),
+      );
+    return [...ofStep(step, pieces.filter(isOpen)), ...ofStep(step + 1, pieces)];
   }
 
   #serve(request: Exclude<ComputeRequest, { kind: "attach" | "order" }>, vectors: Vectors): void {
@@ -215,10 +231,9 @@ class Compute {
     if (piece.size === 1) {
       const buffer = this.#subtrees.take(order.pieces);
       beginWrite(this.#vectors!, buffer);
-      this.#program.gradient(
-        { step: order.step, shard: piece.lo, parameters: this.#vectors!.parameters },
-        this.#vectors!.pool[buffer]!,
-      );
+      const { parameters, pool } = this.#vectors!;
+      const place = { step: order.step, shard: piece.lo };
+      this.#feed.at(place, () => this.#program.gradient({ ...place, parameters }, pool[buffer]!));
       this.#subtrees.finish(piece, buffer);
       await breathe();
       return this.#order === order;
@@ -253,13 +268,15 @@ function fail(error: unknown, step: number): void {
 try {
   const engine = await openEngine(options.engine, { cacheDir: options.cacheDir });
   const onRecording = () => reply({ kind: "recording" });
-  const program = await engine.compile({ ...options.compile, onRecording });
+  const feed = new Feed(options.feed);
+  const openData = () => Promise.resolve(feed.open());
+  const program = await engine.compile({ ...options.compile, openData, onRecording });
   const { hash, layout, samplesTrain, samplesTest, modelTopology } = program;
   assert(
     layout.vectorFloats >= layout.parameterFloats + layout.metricNames.length,
     "the vector holds gradient and metrics",
   );
-  const compute = new Compute(program);
+  const compute = new Compute(program, feed);
   port.on("message", (request: ComputeRequest) => {
     try {
       compute.receive(request);

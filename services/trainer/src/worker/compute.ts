@@ -1,8 +1,10 @@
-/** The compute thread as the control thread sees it. */
-import { Worker } from "node:worker_threads";
+/** The compute thread and its loader, as the control thread sees them. */
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { AppError, type ErrorCode, errorCodes } from "@coxswain/domain";
 import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
+import type { FeedEnds } from "../feed/feed.ts";
+import type { LoaderOptions } from "../feed/messages.ts";
 import type { Compiled, ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
 
 export interface ComputeEvents {
@@ -18,30 +20,48 @@ type Answer = Extract<ComputeReply, { kind: "done" | "copied" | "evaluated" }>;
 export class Compute {
   readonly compiled: Promise<Compiled>;
   readonly #thread: Worker;
+  readonly #loader: Worker;
+  readonly #stalledMs = new Float64Array(new SharedArrayBuffer(8));
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   readonly #applied = new Map<number, () => void>();
   readonly #events: ComputeEvents;
   #nextId = 1;
   #newestOrder = 0;
 
-  constructor(options: ComputeOptions, events: ComputeEvents) {
+  constructor(options: Omit<ComputeOptions, "feed">, events: ComputeEvents) {
     this.#events = events;
-    this.#thread = new Worker(new URL("./compute-thread.ts", import.meta.url), {
-      workerData: options,
-    });
+    const { port1, port2 } = new MessageChannel();
+    const bell = new SharedArrayBuffer(4);
+    const { programPath, data, batchSize, shards, seed } = options.compile;
+    const loading = { programPath, data, batchSize, shards, seed };
+    const forLoader: LoaderOptions = { ...loading, port: port1, bell };
+    this.#loader = this.#startThread("../feed/loader-thread.ts", forLoader, port1);
+    const feed: FeedEnds = { port: port2, bell, stalledMs: this.#stalledMs.buffer };
+    this.#thread = this.#startThread("./compute-thread.ts", { ...options, feed }, port2);
     const compiled = Promise.withResolvers<Compiled>();
     this.compiled = compiled.promise;
     this.#thread.on("message", (message: ComputeReply) => {
       if (message.kind === "compiled") compiled.resolve(message);
       else this.#receive(message);
     });
-    this.#thread.on("error", (cause: NodeJS.ErrnoException) => {
+  }
+
+  /** A thread that dies takes the worker along, with its reason. */
+  #startThread(file: string, workerData: object, port: MessagePort): Worker {
+    const thread = new Worker(new URL(file, import.meta.url), { workerData, transferList: [port] });
+    thread.on("error", (cause: NodeJS.ErrnoException) => {
       const isMemory = cause.code === "ERR_WORKER_OUT_OF_MEMORY";
-      events.onFailed(
+      this.#events.onFailed(
         new AppError(isMemory ? "out-of-memory" : "program-threw", cause.message, { cause }),
         -1,
       );
     });
+    return thread;
+  }
+
+  /** Milliseconds that the compute thread has waited for data since it started. */
+  get stalledMs(): number {
+    return this.#stalledMs[0]!;
   }
 
   #receive(message: Exclude<ComputeReply, Compiled>): void {
@@ -133,7 +153,7 @@ export class Compute {
   }
 
   async stop(): Promise<void> {
-    await this.#thread.terminate();
+    await Promise.all([this.#thread.terminate(), this.#loader.terminate()]);
   }
 }
 

@@ -29,6 +29,8 @@ export class Course {
   readonly #ports: CoursePorts;
   readonly #committedAtMs: number[] = [];
   #metrics: Readonly<Record<string, number>> = {};
+  /** When the share of waiting for data was told last, and how long the waits were until then. */
+  #stallsTold = { atMs: performance.now(), stalledMs: 0 };
   #finalGeneration = 0;
   #rejections = 0;
   #evaluation: Promise<Readonly<Record<string, number>>> | undefined;
@@ -54,7 +56,17 @@ export class Course {
       samplesPerSecond,
       stepMs,
       metrics: this.#metrics,
+      inputStallShare: this.#inputStallShare(),
     };
+  }
+
+  /** The share of time since the last call in which the compute thread waited for data, 0 to 1. */
+  #inputStallShare(): number {
+    const before = this.#stallsTold;
+    const { stalledMs } = this.#ports.compute;
+    const atMs = performance.now();
+    this.#stallsTold = { atMs, stalledMs };
+    return Math.min(1, (stalledMs - before.stalledMs) / Math.max(1, atMs - before.atMs));
   }
 
   /** Step `step` was committed by the group; the next one has not been ordered yet. */

@@ -34,6 +34,7 @@ export interface Pace {
   readonly samplesPerSecond: number;
   readonly stepMs: number;
   readonly metrics: Readonly<Record<string, number>>;
+  readonly inputStallShare: number;
 }
 
 export interface LedgerPorts {
@@ -241,7 +242,7 @@ export class Ledger {
 
   #progress(stepTo: number): NewEvent {
     const generation = this.#toldGeneration;
-    const { epoch, samplesPerSecond, stepMs, metrics } = this.#ports.pace();
+    const { epoch, samplesPerSecond, stepMs, metrics, inputStallShare } = this.#ports.pace();
     const workers =
       this.#generations.find((formed) => formed.generation === generation)?.members.length ?? 1;
     return this.#event(
@@ -257,6 +258,7 @@ export class Ledger {
         samplesPerSecond,
         stepMs,
         metrics,
+        inputStallShare,
       },
     );
   }

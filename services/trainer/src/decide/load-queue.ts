@@ -1,0 +1,52 @@
+/**
+ * What the loader reads next, and into which slot. Slots are few, so memory is bounded: a batch is
+ * read when its turn has come and a slot is free.
+ */
+
+/** One shard of one step. */
+export interface BatchPlace {
+  readonly step: number;
+  readonly shard: number;
+}
+
+export interface Load {
+  readonly place: BatchPlace;
+  readonly slot: number;
+}
+
+export const batchKey = ({ step, shard }: BatchPlace) => `${step}.${shard}`;
+
+export class LoadQueue {
+  #wanted: readonly BatchPlace[] = [];
+  readonly #free: number[];
+  /** What each slot in use holds, or is being filled with. */
+  readonly #held = new Map<number, string>();
+
+  constructor(slots: number) {
+    this.#free = Array.from({ length: slots }, (_, slot) => slot);
+  }
+
+  /** Replaces what was wanted before, first come first read; what is held already is not read again. */
+  want(places: readonly BatchPlace[]): void {
+    this.#wanted = places;
+  }
+
+  /** The slot's batch is of no use any more, nor wanted again unless somebody says so. */
+  release(slot: number): void {
+    const key = this.#held.get(slot);
+    if (key === undefined) return;
+    this.#held.delete(slot);
+    this.#free.push(slot);
+    this.#wanted = this.#wanted.filter((place) => batchKey(place) !== key);
+  }
+
+  next(): Load | undefined {
+    const held = new Set(this.#held.values());
+    const place = this.#wanted.find((one) => !held.has(batchKey(one)));
+    if (place === undefined) return undefined;
+    const slot = this.#free.pop();
+    if (slot === undefined) return undefined;
+    this.#held.set(slot, batchKey(place));
+    return { place, slot };
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The compute thread's side of the loader: batches that lie ready in shared memory. What is not ready
+ * is waited for, with the thread blocked, and the time is counted.
+ */
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
+import { AppError, assert, type ErrorCode, errorCodes } from "@coxswain/domain";
+import type { Batch, Dataset } from "@coxswain/program";
+import { type BatchPlace, batchKey } from "../decide/load-queue.ts";
+import { type LoaderReply, type LoaderRequest, type Slots, slotViews } from "./messages.ts";
+
+export interface FeedEnds {
+  readonly port: MessagePort;
+  readonly bell: SharedArrayBuffer;
+  /** One float64: milliseconds that the compute thread has waited for data. */
+  readonly stalledMs: SharedArrayBuffer;
+}
+
+type Opened = Extract<LoaderReply, { kind: "opened" }>;
+type Failed = Extract<LoaderReply, { kind: "failed" }>;
+
+export class Feed {
+  readonly #port: MessagePort;
+  readonly #bell: Int32Array;
+  readonly #stalledMs: Float64Array;
+  #opened: Opened | undefined;
+  #wanted: readonly BatchPlace[] = [];
+  readonly #ready = new Map<string, number>();
+  readonly #failed = new Map<string, Failed>();
+  #gathered: Batch | undefined;
+  #place: BatchPlace | undefined;
+  #slotInUse: number | undefined;
+
+  constructor({ port, bell, stalledMs }: FeedEnds) {
+    this.#port = port;
+    this.#bell = new Int32Array(bell);
+    this.#stalledMs = new Float64Array(stalledMs);
+  }
+
+  /**
+   * The program's data as the loader has opened it. A batch is valid until the next one is asked for.
+   *
+   * @throws AppError what the program's own `data` threw
+   */
+  open(): Dataset {
+    this.#waitFor(() => this.#opened !== undefined);
+    const { inputShape, labelShape, samplesTrain, samplesTest } = this.#opened!;
+    const gather = (split: "train" | "test", indices: readonly number[]) => {
+      this.#gathered = undefined;
+      this.#send({ kind: "gather", split, indices: [...indices] });
+      this.#waitFor(() => this.#gathered !== undefined);
+      return this.#gathered!;
+    };
+    const train = (indices: readonly number[]) =>
+      this.#place === undefined ? gather("train", indices) : this.#take(this.#place);
+    return {
+      inputShape,
+      labelShape,
+      train: { samples: samplesTrain, batch: train },
+      test: { samples: samplesTest, batch: (indices) => gather("test", indices) },
+    };
+  }
+
+  /** These come next, in this order; what is ready and not among them is let go. */
+  expect(places: readonly BatchPlace[]): void {
+    const keys = new Set(places.map(batchKey));
+    this.#drain();
+    const useless = [...this.#ready].filter(([key]) => !keys.has(key));
+    for (const [key] of useless) this.#ready.delete(key);
+    for (const key of this.#failed.keys()) if (!keys.has(key)) this.#failed.delete(key);
+    this.#want(
+      places,
+      useless.map(([, slot]) => slot),
+    );
+  }
+
+  /** Runs `work`, whose training batch is the one of this shard of this step. */
+  at<Result>(place: BatchPlace, work: () => Result): Result {
+    this.#place = place;
+    try {
+      return work();
+    } finally {
+      this.#place = undefined;
+    }
+  }
+
+  #take(place: BatchPlace): Batch {
+    const key = batchKey(place);
+    this.#drain();
+    if (this.#slotInUse !== undefined) this.#send({ kind: "release", slot: this.#slotInUse });
+    this.#slotInUse = undefined;
+    if (!this.#isSettled(key)) this.#await(place);
+    const failed = this.#failed.get(key);
+    if (failed !== undefined) throw errorOf(failed);
+    this.#slotInUse = this.#ready.get(key)!;
+    this.#ready.delete(key);
+    this.#wanted = this.#wanted.filter((one) => batchKey(one) !== key);
+    return slotViews(this.#slots, this.#slotInUse);
+  }
+
+  get #slots(): Slots {
+    return this.#opened!.slots;
+  }
+
+  #isSettled(key: string): boolean {
+    return this.#ready.has(key) || this.#failed.has(key);
+  }
+
+  #await(place: BatchPlace): void {
+    const key = batchKey(place);
+    const isWanted = this.#wanted.some((one) => batchKey(one) === key);
+    if (!isWanted) this.#want([place, ...this.#wanted], []);
+    const startedMs = performance.now();
+    this.#waitFor(() => {
+      if (this.#isSettled(key)) return true;
+      // All slots hold what comes later: the last of it makes room.
+      if (this.#ready.size === this.#slots.count) {
+        const [last, slot] = [...this.#ready].at(-1)!;
+        this.#ready.delete(last);
+        this.#want([place, ...this.#wanted], [slot]);
+      }
+      return false;
+    });
+    this.#stalledMs[0]! += performance.now() - startedMs;
+  }
+
+  #want(places: readonly BatchPlace[], released: readonly number[]): void {
+    this.#wanted = places;
+    this.#send({ kind: "want", places, released });
+  }
+
+  #send(request: LoaderRequest): void {
+    this.#port.postMessage(request);
+  }
+
+  #waitFor(isThere: () => boolean): void {
+    for (;;) {
+      const rung = Atomics.load(this.#bell, 0);
+      this.#drain();
+      if (isThere()) return;
+      Atomics.wait(this.#bell, 0, rung);
+    }
+  }
+
+  #drain(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { message: LoaderReply } | undefined;
+      if (received === undefined) return;
+      this.#receive(received.message);
+    }
+  }
+
+  #receive(message: LoaderReply): void {
+    switch (message.kind) {
+      case "opened":
+        this.#opened = message;
+        return;
+      case "gathered":
+        this.#gathered = message;
+        return;
+      case "failed":
+        if (message.place === undefined) throw errorOf(message);
+        this.#failed.set(batchKey(message.place), message);
+        return;
+      case "ready": {
+        const key = batchKey(message.place);
+        assert(!this.#ready.has(key), "a batch lies in one slot");
+        this.#ready.set(key, message.slot);
+      }
+    }
+  }
+}
+
+function errorOf({ code, message }: Failed): AppError {
+  const known = code in errorCodes ? (code as ErrorCode) : "program-threw";
+  return new AppError(known, message.replace(/^\[[a-z-]+\] /, ""));
+}
