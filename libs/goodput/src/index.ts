@@ -1,0 +1,4 @@
+export { type Batch, type BatchLimits, divide, type TunedBatch, tuneBatch } from "./batch.ts";
+export { type GradientNoise, gainOf, noiseOfParts, noiseScaleOf } from "./efficiency.ts";
+export { fitThroughput, type StepObservation } from "./fit-throughput.ts";
+export { type LocalBatch, type Spread, type StepModel, stepSeconds } from "./throughput.ts";
