@@ -1,4 +1,12 @@
 export { type Batch, type BatchLimits, divide, type TunedBatch, tuneBatch } from "./batch.ts";
+export {
+  type AllocationPolicy,
+  type Demand,
+  decideAllocation,
+  defaultPolicy,
+  workersReach,
+} from "./decide-allocation.ts";
+export { type Choice, divideWorkers } from "./divide-workers.ts";
 export { type GradientNoise, gainOf, noiseOfParts, noiseScaleOf } from "./efficiency.ts";
 export { fitThroughput, type StepObservation } from "./fit-throughput.ts";
 export { type LocalBatch, type Spread, type StepModel, stepSeconds } from "./throughput.ts";

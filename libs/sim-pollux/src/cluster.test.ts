@@ -2,6 +2,7 @@ import { deepEqual, equal, ok, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { type Policy, simulate } from "./cluster.ts";
 import type { Submission } from "./load-traces.ts";
+import { Goodput } from "./policies/goodput.ts";
 import { Optimus } from "./policies/optimus.ts";
 import { Tiresias } from "./policies/tiresias.ts";
 import { syntheticApplications, syntheticWorkload } from "./testing.ts";
@@ -67,8 +68,21 @@ test("Optimus: the GPUs go where they shorten the remaining time most", () => {
 });
 
 test("the same workload gives the same result, whatever the policy", () => {
-  for (const build of [() => new Tiresias(syntheticWorkload), () => new Optimus()]) {
+  const policies = [
+    () => new Tiresias(syntheticWorkload),
+    () => new Optimus(),
+    () => new Goodput(options.moveSeconds),
+  ];
+  for (const build of policies) {
     const run = () => simulate(syntheticApplications, syntheticWorkload, build(), options).jobs;
     deepEqual(run(), run());
   }
+});
+
+test("goodput: jobs end sooner on average than with sizes that never change", () => {
+  const meanOf = (policy: Policy) => {
+    const { jobs } = simulate(syntheticApplications, syntheticWorkload, policy, options);
+    return jobs.reduce((sum, { completionSeconds }) => sum + completionSeconds, 0) / jobs.length;
+  };
+  ok(meanOf(new Goodput(options.moveSeconds)) < meanOf(new Tiresias(syntheticWorkload)));
 });

@@ -8,5 +8,6 @@ export {
   loadWorkload,
   type Submission,
 } from "./load-traces.ts";
+export { Goodput } from "./policies/goodput.ts";
 export { Optimus } from "./policies/optimus.ts";
 export { Tiresias } from "./policies/tiresias.ts";
