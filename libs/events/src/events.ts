@@ -103,6 +103,18 @@ export const events = {
     ),
     marginalGain: Type.Number(),
     threshold: Type.Number(),
+    /** What the number that is asked for shall bring, by the fitted model. */
+    expectedSamplesPerSecond: Type.Optional(Type.Number()),
+    /** What the last number that was asked for should bring, and what it brought. */
+    lastOutcome: Type.Optional(
+      object({
+        workers: positive,
+        expectedSamplesPerSecond: Type.Number(),
+        observedSamplesPerSecond: Type.Number(),
+      }),
+    ),
+    /** What a change of the job's workers was measured to cost. */
+    moveSeconds: Type.Optional(Type.Number()),
   }),
 
   /** trainer: a worker became a member in this generation. */

@@ -7,6 +7,7 @@ const room = [4, 4];
 /** A job whose speed grows as a power of its workers: 1 scales perfectly, 0 not at all. */
 function demand(hoursLeft: number, scaling: number, more: Partial<Demand> = {}): Demand {
   return {
+    workersMin: 0,
     workersMax: 64,
     present: [],
     goodput: ({ workers }) => workers ** scaling,

@@ -24,6 +24,8 @@ import { placeWorkers } from "./place-workers.ts";
 import type { Spread } from "./throughput.ts";
 
 export interface Demand {
+  /** Fewest workers that it can train with; 0 lets it wait. */
+  readonly workersMin: number;
   /** Most workers that it may have now; see `workersReach`. */
   readonly workersMax: number;
   /** Node of each of its present workers. */
@@ -45,8 +47,8 @@ export interface AllocationPolicy {
 
 export const defaultPolicy: AllocationPolicy = {
   urgency: 0.4,
-  hoursCap: 6,
-  fairness: 0.6,
+  hoursCap: 4,
+  fairness: 0.3,
   horizonSeconds: 300,
 };
 
@@ -75,15 +77,17 @@ export function decideAllocation(
   return placeWorkers(jobs, room);
 }
 
-interface Size {
+export interface Size {
   readonly total: number;
   readonly perNode: number;
 }
 
-function choicesOf(demand: Demand, size: Size, policy: AllocationPolicy): Choice[] {
-  const none: Choice = { workers: 0, worth: 0 };
-  const { goodput, present } = demand;
-  if (goodput === undefined) return [none, { workers: 1, worth: unmeasuredWeight }];
+/** What each number of workers is worth for a job, as `divideWorkers` takes it. */
+export function choicesOf(demand: Demand, size: Size, policy: AllocationPolicy): Choice[] {
+  const { goodput, present, workersMin } = demand;
+  const none: readonly Choice[] = workersMin === 0 ? [{ workers: 0, worth: 0 }] : [];
+  if (goodput === undefined)
+    return [...none, { workers: Math.max(1, workersMin), worth: unmeasuredWeight }];
   const single = goodput({ nodes: 1, workers: 1 });
   const secondsLeft = demand.stepsLeft / single;
   const weight = Math.min(secondsLeft / 3600, policy.hoursCap) ** -policy.urgency;
@@ -94,11 +98,13 @@ function choicesOf(demand: Demand, size: Size, policy: AllocationPolicy): Choice
     const kept = isSame ? 1 : keptOf(demand, secondsLeft / speedup, policy);
     return { workers, worth: weight * (speedup * kept) ** policy.fairness };
   });
-  return [none, ...counts.filter(({ worth }) => worth > 0)];
+  return [...none, ...counts.filter(({ worth }) => worth > 0 || workersMin > 0)];
 }
 
-function countsOf({ workersMax }: Demand, total: number): number[] {
-  return Array.from({ length: Math.min(workersMax, total) }, (_, index) => index + 1);
+function countsOf({ workersMin, workersMax }: Demand, total: number): number[] {
+  const least = Math.max(1, workersMin);
+  const most = Math.min(workersMax, total);
+  return Array.from({ length: Math.max(0, most - least + 1) }, (_, index) => least + index);
 }
 
 /** The part of the horizon, or of what is left of the job, that a move leaves for training. */

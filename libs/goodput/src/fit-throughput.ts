@@ -76,6 +76,12 @@ function priorsOf(observations: readonly StepObservation[]): { start: number[]; 
     fix(alphaLocal, floor);
     fix(betaLocal, floor);
   }
+  // Whole steps of one count do not tell computing from the exchange.
+  const isBlind = observations.every((one) => one.gradSeconds === undefined);
+  if (isBlind && new Set(observations.map(({ workers }) => workers)).size === 1) {
+    fix(alphaNodes, floor);
+    fix(alphaLocal, floor);
+  }
   if (countsOf(observations, (nodes) => nodes > 1) < 2) fix(betaNodes, floor);
   if (countsOf(observations, (nodes) => nodes === 1) < 2) fix(betaLocal, floor);
   return { start, box: { lower, upper } };

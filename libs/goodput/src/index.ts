@@ -1,6 +1,7 @@
 export { type Batch, type BatchLimits, divide, type TunedBatch, tuneBatch } from "./batch.ts";
 export {
   type AllocationPolicy,
+  choicesOf,
   type Demand,
   decideAllocation,
   defaultPolicy,

@@ -29,13 +29,12 @@ export interface JobResult {
   readonly completionSeconds: number;
   readonly moves: number;
   readonly gpuSeconds: number;
-  /** Mean of the number of jobs that shared the cluster with it, itself included. */
-  readonly contention: number;
 }
 
 export interface RunResult {
   readonly jobs: readonly JobResult[];
-  readonly decisionMs: readonly number[];
+  /** For how many jobs, and how long it took. */
+  readonly decisions: readonly { readonly jobs: number; readonly ms: number }[];
 }
 
 /** A cluster does not run longer than this; a policy that starves a job is found out. */
@@ -57,8 +56,7 @@ export function simulate(
         moveSeconds,
       }),
   );
-  const shared = new Map(jobs.map((job) => [job, { sum: 0, looks: 0 }]));
-  const decisionMs: number[] = [];
+  const decisions: { jobs: number; ms: number }[] = [];
   for (let seconds = cluster.stepSeconds; ; seconds += cluster.stepSeconds) {
     assert(seconds < secondsMax, "every job ends");
     for (const job of jobs) job.advance(cluster.stepSeconds);
@@ -67,21 +65,16 @@ export function simulate(
       ({ submitSeconds, doneSeconds }) => submitSeconds <= seconds && doneSeconds === undefined,
     );
     if (active.length === 0) continue;
-    for (const job of active) {
-      const count = shared.get(job)!;
-      count.sum += active.length;
-      count.looks += 1;
-    }
     const startMs = now();
     const allocations = policy.decide(active, seconds);
-    decisionMs.push(now() - startMs);
+    decisions.push({ jobs: active.length, ms: now() - startMs });
     checkRoom(allocations);
     for (const job of active) job.allocate(allocations.get(job) ?? []);
   }
-  return { jobs: jobs.map((job) => resultOf(job, shared.get(job)!)), decisionMs };
+  return { jobs: jobs.map(resultOf), decisions };
 }
 
-function resultOf(job: SimulatedJob, { sum, looks }: { sum: number; looks: number }): JobResult {
+function resultOf(job: SimulatedJob): JobResult {
   return {
     name: job.name,
     application: job.application.name,
@@ -89,7 +82,6 @@ function resultOf(job: SimulatedJob, { sum, looks }: { sum: number; looks: numbe
     completionSeconds: job.doneSeconds! - job.submitSeconds,
     moves: job.moves,
     gpuSeconds: job.gpuSeconds,
-    contention: sum / Math.max(1, looks),
   };
 }
 

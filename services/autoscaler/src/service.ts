@@ -1,9 +1,19 @@
 /** The autoscaler's loop: fold what is measured, decide for each running job, say what is wanted. */
 import { setTimeout as delay } from "node:timers/promises";
-import { type Bus, followJobs } from "@coxswain/bus";
+import { type Bus, followJobs, type NodeRecord } from "@coxswain/bus";
 import { AppError, type Job, type JobId } from "@coxswain/domain";
-import { decideWorkers, type Policy } from "./decide/decide-workers.ts";
-import { emptyBook, measuredOf, note, type SpeedBook } from "./decide/speed-book.ts";
+import { metrics } from "@opentelemetry/api";
+import { decideWorkers, type JobSpeed, type Policy } from "./decide/decide-workers.ts";
+import { roomOf } from "./decide/room.ts";
+import {
+  emptyBook,
+  measuredOf,
+  moveSecondsOf,
+  note,
+  outcomeOf,
+  type SpeedBook,
+} from "./decide/speed-book.ts";
+import { followNodes } from "./io/nodes.ts";
 
 export interface Ports {
   readonly bus: Bus;
@@ -16,61 +26,101 @@ export interface Options extends Policy {
   readonly cycleIntervalMs: number;
 }
 
+/** Observed over expected speed, less 1, of the numbers of workers that were asked for. */
+const predictionError = metrics
+  .getMeter("coxswain")
+  .createHistogram("coxswain.autoscaler.prediction_error", { unit: "1" });
+
 export async function runAutoscaler(ports: Ports, options: Options): Promise<void> {
   const { bus, signal } = ports;
   const books = new Map<string, SpeedBook>();
   const view = followJobs(bus, {
     signal,
-    onEvent: (event) => books.set(event.jobId, note(books.get(event.jobId) ?? emptyBook, event)),
+    onEvent: (event) => {
+      const before = books.get(event.jobId) ?? emptyBook;
+      const after = note(before, event);
+      books.set(event.jobId, after);
+      recordOutcome(event.jobId, before, after);
+    },
   });
+  const nodes = followNodes(bus, signal);
   await view.caughtUp;
   while (!signal.aborted) {
-    await cycle(ports, options, view.jobs, books);
+    await cycle(ports, options, { jobs: view.jobs, books, nodes });
     await delay(options.cycleIntervalMs, undefined, { signal }).catch(() => undefined);
   }
   await view.done;
 }
 
-/** One look at every running job. Returns the ids of those that something was said of. */
+interface Snapshot {
+  readonly jobs: ReadonlyMap<string, Job>;
+  readonly books: ReadonlyMap<string, SpeedBook>;
+  readonly nodes: ReadonlyMap<string, NodeRecord>;
+}
+
+/** One look at all running jobs. Returns the ids of those that something was said of. */
 export async function cycle(
   ports: Ports,
   options: Options,
-  jobs: ReadonlyMap<string, Job>,
-  books: ReadonlyMap<string, SpeedBook>,
+  { jobs, books, nodes }: Snapshot,
 ): Promise<string[]> {
+  const running = [...jobs.values()].filter(({ state }) => state.kind === "running");
+  const bookOf = (job: Job) => books.get(job.id) ?? emptyBook;
+  const speeds = running.map((job) => speedOf(job, bookOf(job), ports.now()));
+  const room = roomOf([...nodes.values()], running);
+  const decisions = decideWorkers(speeds, room, options);
   const said: string[] = [];
-  for (const job of jobs.values()) {
-    if (job.state.kind !== "running") continue;
-    const book = books.get(job.id) ?? emptyBook;
-    const { min, max } = job.spec.workers;
-    const speed = {
-      jobId: job.id,
-      nowMs: ports.now(),
-      changedAtMs: book.changedAtMs,
-      workersNow: job.members.length,
-      workersWanted: job.workersWanted,
-      min,
-      max,
-      isFixedByUser: book.isFixedByUser,
-      measured: measuredOf(book),
-    };
-    const decision = decideWorkers(speed, options);
-    if (decision.kind === "want" && (await say(ports, options, job, decision))) said.push(job.id);
+  for (const [index, job] of running.entries()) {
+    const decision = decisions[index]!;
+    if (
+      decision.kind === "want" &&
+      (await say(ports, options, { job, book: bookOf(job), decision }))
+    )
+      said.push(job.id);
   }
   return said;
+}
+
+function speedOf(job: Job, book: SpeedBook, nowMs: number): JobSpeed {
+  const { workers, batchSize, shards } = job.spec;
+  return {
+    jobId: job.id,
+    nowMs,
+    batchSize,
+    shards,
+    changedAtMs: book.changedAtMs,
+    workersNow: job.members.length,
+    workersWanted: job.workersWanted,
+    min: workers.min,
+    max: workers.max,
+    isFixedByUser: book.isFixedByUser,
+    measured: measuredOf(book),
+    stepsLeft: job.progress === undefined ? 1 : job.progress.steps - job.progress.step,
+    moveSeconds: moveSecondsOf(book),
+  };
+}
+
+/** Once for each prediction: as soon as enough was measured. */
+function recordOutcome(jobId: string, before: SpeedBook, after: SpeedBook): void {
+  const outcome = outcomeOf(after);
+  if (outcome === undefined || outcomeOf(before) !== undefined) return;
+  const { observedSamplesPerSecond, expectedSamplesPerSecond, workers } = outcome;
+  const error = observedSamplesPerSecond / expectedSamplesPerSecond - 1;
+  predictionError.record(error, { "coxswain.job": jobId, "coxswain.workers": workers });
 }
 
 async function say(
   ports: Ports,
   options: Options,
-  job: Job,
-  {
-    workersWanted,
-    reason,
-    curve,
-    marginalGain,
-  }: Extract<ReturnType<typeof decideWorkers>, { kind: "want" }>,
+  said: {
+    readonly job: Job;
+    readonly book: SpeedBook;
+    readonly decision: Extract<ReturnType<typeof decideWorkers>[number], { kind: "want" }>;
+  },
 ): Promise<boolean> {
+  const { job, book, decision } = said;
+  const { workersWanted, reason, curve, marginalGain, expectedSamplesPerSecond } = decision;
+  const outcome = outcomeOf(book);
   try {
     await ports.bus.append(
       {
@@ -84,6 +134,9 @@ async function say(
           curve: [...curve],
           marginalGain,
           threshold: options.gainMin,
+          expectedSamplesPerSecond,
+          moveSeconds: moveSecondsOf(book),
+          ...(outcome === undefined ? {} : { lastOutcome: outcome }),
         },
       },
       { expectLastSequence: job.lastJobSequence },

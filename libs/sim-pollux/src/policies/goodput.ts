@@ -47,6 +47,7 @@ export class Goodput implements Policy {
     const { limits, epochs } = application;
     const most = Math.floor(limits.max / limits.localMin);
     return {
+      workersMin: 0,
       workersMax: fixedBatch === undefined ? Math.min(workersReach(job.workersTried), most) : 1,
       present: allocation,
       goodput: this.#curveOf(job),

@@ -2,9 +2,12 @@ import { deepEqual, ok } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { decideWorkers, type JobSpeed } from "./decide-workers.ts";
-import { fitSpeed, speedAt } from "./speed-curve.ts";
+import { fitSpeed, speedAt } from "./speed-model.ts";
 
 const policy = { freezeMs: 10_000, gainMin: 0.15 };
+
+/** One job alone, with room for all that it may have. */
+const decide = (job: JobSpeed) => decideWorkers([job], 64, policy)[0]!;
 
 /** Measured speeds by number of workers. */
 function jobOf(measured: Readonly<Record<number, number>>, more: Partial<JobSpeed> = {}): JobSpeed {
@@ -17,8 +20,13 @@ function jobOf(measured: Readonly<Record<number, number>>, more: Partial<JobSpee
     min: 1,
     max: 8,
     isFixedByUser: false,
+    batchSize: 64,
+    shards: 8,
+    stepsLeft: 10_000,
+    moveSeconds: 0.1,
     measured: Object.entries(measured).map(([workers, samplesPerSecond]) => ({
       workers: Number(workers),
+      nodes: 1,
       samplesPerSecond,
     })),
     ...more,
@@ -48,43 +56,55 @@ const cases: Record<string, { readonly job: JobSpeed; readonly want: number | st
 
 for (const [name, { job, want }] of Object.entries(cases)) {
   test(name, () => {
-    const decision = decideWorkers(job, policy);
+    const decision = decide(job);
     deepEqual(decision.kind === "want" ? decision.workersWanted : decision.reason, want);
   });
 }
 
 test("what it already has is not asked for again", () => {
-  deepEqual(
-    decideWorkers(jobOf({ 1: 100, 2: 100, 4: 100 }, { workersWanted: 1 }), policy).kind,
-    "keep",
-  );
+  deepEqual(decide(jobOf({ 1: 100, 2: 100, 4: 100 }, { workersWanted: 1 })).kind, "keep");
 });
 
 test("the reason has the numbers that argue for it", () => {
-  const decision = decideWorkers(jobOf({ 1: 100, 2: 150, 4: 200 }), policy);
+  const decision = decide(jobOf({ 1: 100, 2: 150, 4: 200 }));
   ok(
     decision.kind === "want" && /1: 100\/s, 2: 150\/s, 4: 200\/s/.test(decision.reason),
     decision.reason,
   );
 });
 
-test("a curve of the model's own form is found again", () => {
-  fc.assert(
-    fc.property(
-      fc.double({ min: 0.001, max: 1, noNaN: true }),
-      fc.double({ min: 0, max: 0.1, noNaN: true }),
-      fc.double({ min: 0, max: 0.05, noNaN: true }),
-      (a, b, c) => {
-        const measured = [1, 2, 4, 8].map((workers) => ({
-          workers,
-          samplesPerSecond: speedAt({ a, b, c }, workers),
-        }));
-        const fitted = fitSpeed(measured);
-        for (const { workers, samplesPerSecond } of measured)
-          ok(Math.abs(speedAt(fitted, workers) / samplesPerSecond - 1) < 0.05);
-      },
-    ),
+test("where a step waits for the busiest worker's shards, counts in between bring nothing", () => {
+  const measured = [1, 2, 4].map((workers) => ({
+    workers,
+    nodes: 1,
+    samplesPerSecond: 100 * workers,
+  }));
+  const speed = fitSpeed({ batchSize: 64, shards: 8 }, measured);
+  const ofFour = speedAt(speed, 4);
+  for (const workers of [5, 6, 7]) ok(speedAt(speed, workers) <= ofFour * 1.01);
+  ok(speedAt(speed, 8) > ofFour * 1.5);
+});
+
+test("where the room does not last for all, it goes where it brings most", () => {
+  const scales = { 1: 100, 2: 200, 4: 400 };
+  const barely = { 1: 100, 2: 130, 4: 160 };
+  const jobs = [jobOf(scales, { workersNow: 4 }), jobOf(barely, { workersNow: 4 })];
+  const wanted = decideWorkers(jobs, 8, policy).map((decision) =>
+    decision.kind === "want" ? decision.workersWanted : decision.reason,
   );
+  ok(Number(wanted[0]) > Number(wanted[1]), `${wanted}`);
+  ok(Number(wanted[0]) + Number(wanted[1]) <= 8, `${wanted}`);
+});
+
+test("a job that is not judged keeps its room", () => {
+  const jobs = [jobOf({ 1: 100, 2: 200, 4: 400 }), jobOf({}, { workersNow: 6 })];
+  const [first] = decideWorkers(jobs, 8, policy);
+  deepEqual(first?.kind === "want" && first.workersWanted, 2);
+});
+
+test("what is asked for comes with what it shall bring", () => {
+  const decision = decide(jobOf({ 1: 100, 2: 150, 4: 200 }, { workersWanted: 2 }));
+  ok(decision.kind === "want" && Math.abs(decision.expectedSamplesPerSecond - 200) < 10);
 });
 
 test("the wanted number is within the limits, and wanting it again changes nothing", () => {
@@ -100,13 +120,10 @@ test("the wanted number is within the limits, and wanting it again changes nothi
       fc.integer({ min: 0, max: 8 }),
       (measured, min, extra) => {
         const job = jobOf(measured as Record<number, number>, { min, max: min + extra });
-        const decision = decideWorkers(job, policy);
+        const decision = decide(job);
         if (decision.kind === "keep") return;
         ok(decision.workersWanted >= min && decision.workersWanted <= min + extra);
-        deepEqual(
-          decideWorkers({ ...job, workersWanted: decision.workersWanted }, policy).kind,
-          "keep",
-        );
+        deepEqual(decide({ ...job, workersWanted: decision.workersWanted }).kind, "keep");
       },
     ),
   );

@@ -1,14 +1,24 @@
 /**
- * How many workers a job should have, judged from its measured speed.
+ * How many workers each running job should have, judged from its measured speed.
  *
- * The number grows while one more worker brings at least `gainMin` of what the first one does. A
- * count that was never measured is trusted only one step (a doubling) beyond the measured ones, so
- * that the curve is explored carefully. Nothing is asked within the freeze window after a change,
- * nor for a job whose number a user has fixed.
+ * A job grows as long as further workers bring at least `gainMin` of the first one's speed each, to
+ * at most twice as many as it was measured with, so that the curve is explored carefully. Where the
+ * room does not last for all, it is divided so that the sum of what the jobs make of it is largest:
+ * `divideWorkers` and `choicesOf` of libs/goodput, the policy that the published traces judge.
+ * Nothing is asked within the freeze window after a change, nor for a job whose number a user has
+ * fixed; such a job keeps the room that it has. The batch is never changed: it decides the bits.
  */
-import { fitSpeed, type Measured, speedAt } from "./speed-curve.ts";
+import {
+  type AllocationPolicy,
+  type Choice,
+  choicesOf,
+  defaultPolicy,
+  divideWorkers,
+  workersReach,
+} from "@coxswain/goodput";
+import { type Batch, fitSpeed, type Measured, type SpeedModel, speedAt } from "./speed-model.ts";
 
-export interface JobSpeed {
+export interface JobSpeed extends Batch {
   readonly jobId: string;
   readonly nowMs: number;
   /** When the number of workers last changed. */
@@ -19,6 +29,9 @@ export interface JobSpeed {
   readonly max: number;
   readonly isFixedByUser: boolean;
   readonly measured: readonly Measured[];
+  readonly stepsLeft: number;
+  /** What a change of its workers was measured to cost. */
+  readonly moveSeconds: number;
 }
 
 export interface Policy {
@@ -40,41 +53,106 @@ export type WorkersDecision =
       readonly reason: string;
       readonly curve: readonly CurvePoint[];
       readonly marginalGain: number;
+      /** What the number that is asked for shall bring. */
+      readonly expectedSamplesPerSecond: number;
     };
 
-export function decideWorkers(job: JobSpeed, policy: Policy): WorkersDecision {
-  if (job.isFixedByUser) return keep("a user has fixed the number of workers");
-  if (job.measured.length === 0) return keep("nothing has been measured yet");
+/**
+ * @param room workers that the nodes hold
+ * @returns one decision for each job, in the same order
+ */
+export function decideWorkers(
+  jobs: readonly JobSpeed[],
+  room: number,
+  policy: Policy,
+  allocation: AllocationPolicy = defaultPolicy,
+): readonly WorkersDecision[] {
+  const weighed = jobs.map((job) => weigh(job, policy));
+  const choices = weighed.map((one) => choicesFor(one, allocation));
+  const present = jobs.reduce((sum, { workersNow }) => sum + workersNow, 0);
+  const counts = divideWorkers(choices, Math.max(room, present));
+  return weighed.map((one, index) => {
+    if (one.kind === "hold") return { kind: "keep", reason: one.reason };
+    if (counts === undefined) return { kind: "keep", reason: "there is no room for all minimums" };
+    return decisionOf(one, counts[index]!, policy);
+  });
+}
+
+type Weighed =
+  | { readonly kind: "hold"; readonly job: JobSpeed; readonly reason: string }
+  | {
+      readonly kind: "weigh";
+      readonly job: JobSpeed;
+      readonly speed: SpeedModel;
+      /** More would not pay, or may not be tried yet. */
+      readonly most: number;
+    };
+
+function weigh(job: JobSpeed, policy: Policy): Weighed {
+  const hold = (reason: string): Weighed => ({ kind: "hold", job, reason });
+  if (job.isFixedByUser) return hold("a user has fixed the number of workers");
+  if (job.measured.length === 0) return hold("nothing has been measured yet");
   if (job.nowMs - job.changedAtMs < policy.freezeMs)
-    return keep("the number of workers has just changed");
-  const fitted = fitSpeed(job.measured);
-  const first = speedAt(fitted, 1);
-  const reach = Math.max(...job.measured.map(({ workers }) => workers)) * 2;
-  const gain = (workers: number) =>
-    (speedAt(fitted, workers) - speedAt(fitted, workers - 1)) / first;
-  let wanted = job.min;
-  while (wanted < Math.min(job.max, reach) && gain(wanted + 1) >= policy.gainMin) wanted += 1;
-  const present = job.workersWanted ?? job.max;
-  const marginalGain = round(wanted > 1 ? gain(wanted) : 1);
-  const curve = curveOf(job, (workers) => speedAt(fitted, workers));
-  const next =
-    wanted < job.max ? `, one more than ${wanted} would add ${percent(gain(wanted + 1))}` : "";
-  const reason = `measured at ${job.measured.map(({ workers, samplesPerSecond }) => `${workers}: ${Math.round(samplesPerSecond)}/s`).join(", ")}; worker ${wanted} adds ${percent(marginalGain)} of the first one's speed${next}; at least ${percent(policy.gainMin)} is asked for`;
-  if (wanted === present) return keep(reason);
-  return { kind: "want", workersWanted: wanted, reason, curve, marginalGain };
+    return hold("the number of workers has just changed");
+  const speed = fitSpeed(job, job.measured);
+  const tried = Math.max(...job.measured.map(({ workers }) => workers));
+  const reach = Math.max(job.min, Math.min(job.max, workersReach(tried)));
+  return { kind: "weigh", job, speed, most: paysUpTo(speed, job.min, reach, policy.gainMin) };
 }
 
-function keep(reason: string): WorkersDecision {
-  return { kind: "keep", reason };
+/** The largest count up to which the further workers bring `gainMin` each, on average over a jump. */
+function paysUpTo(speed: SpeedModel, min: number, reach: number, gainMin: number): number {
+  let most = min;
+  for (let workers = min + 1; workers <= reach; workers += 1)
+    if (gainBetween(speed, most, workers) >= gainMin) most = workers;
+  return most;
 }
 
-function curveOf(job: JobSpeed, predicted: (workers: number) => number): CurvePoint[] {
+/** What each worker beyond `from` brings, as a part of the first one's speed. */
+function gainBetween(speed: SpeedModel, from: number, to: number): number {
+  return (speedAt(speed, to) - speedAt(speed, from)) / (to - from) / speedAt(speed, 1);
+}
+
+function choicesFor(one: Weighed, allocation: AllocationPolicy): readonly Choice[] {
+  const { job } = one;
+  if (one.kind === "hold") return [{ workers: job.workersNow, worth: 0 }];
+  const { speed, most } = one;
+  const demand = {
+    workersMin: job.min,
+    workersMax: most,
+    present: new Array<number>(job.workersNow).fill(0),
+    goodput: ({ workers }: { readonly workers: number }) => speedAt(speed, workers) / job.batchSize,
+    stepsLeft: Math.max(1, job.stepsLeft),
+    moveSeconds: job.moveSeconds,
+  };
+  return choicesOf(demand, { total: most, perNode: most }, allocation);
+}
+
+function decisionOf(
+  { job, speed }: Extract<Weighed, { kind: "weigh" }>,
+  workersWanted: number,
+  policy: Policy,
+): WorkersDecision {
+  const marginalGain = round(
+    workersWanted > 1 ? gainBetween(speed, workersWanted - 1, workersWanted) : 1,
+  );
+  const measured = job.measured
+    .map(({ workers, samplesPerSecond }) => `${workers}: ${Math.round(samplesPerSecond)}/s`)
+    .join(", ");
+  const expectedSamplesPerSecond = round(speedAt(speed, workersWanted));
+  const reason = `measured at ${measured}; ${workersWanted} shall bring ${Math.round(expectedSamplesPerSecond)}/s; a further worker must add ${percent(policy.gainMin)} of the first one's speed, and a move costs ${round(job.moveSeconds)} s`;
+  if (workersWanted === (job.workersWanted ?? job.max)) return { kind: "keep", reason };
+  const curve = curveOf(job, speed);
+  return { kind: "want", workersWanted, reason, curve, marginalGain, expectedSamplesPerSecond };
+}
+
+function curveOf(job: JobSpeed, speed: SpeedModel): CurvePoint[] {
   return Array.from({ length: job.max - job.min + 1 }, (_, index) => {
     const workers = job.min + index;
     const measured = job.measured.find((point) => point.workers === workers);
     return {
       workers,
-      samplesPerSecond: round(measured?.samplesPerSecond ?? predicted(workers)),
+      samplesPerSecond: round(measured?.samplesPerSecond ?? speedAt(speed, workers)),
       measured: measured !== undefined,
     };
   });
