@@ -3,6 +3,8 @@
  * hold what is about the present: membership, leases, wanted workers, nodes, secrets.
  */
 
+import type { QueueSpec, ServiceSpec } from "@coxswain/domain";
+
 /** What a node offers. Written by its agent; key: node id. */
 export interface NodeRecord {
   readonly nodeId: string;
@@ -72,6 +74,25 @@ export interface SecretRecord {
   readonly secret: string;
 }
 
+/** A queue as an operator configured it; key: its name. Written by job-api. */
+export interface QueueRecord {
+  readonly spec: QueueSpec;
+}
+
+/** An online service as it was declared; key: its name. Written by job-api. */
+export interface ServiceRecord {
+  readonly spec: ServiceSpec;
+}
+
+/** The room that is kept for a service; key: its name. Written by the scheduler. */
+export interface ReservationRecord {
+  readonly epoch: number;
+  /** Replicas by node. */
+  readonly reserved: Readonly<Record<string, number>>;
+  readonly missing: number;
+  readonly reason: string;
+}
+
 /** Key: SHA-256 of the Idempotency-Key. */
 export interface IdempotencyRecord {
   readonly requestHash: string;
@@ -85,6 +106,9 @@ export interface Buckets {
   leases: LeaseRecord;
   secrets: SecretRecord;
   idempotency: IdempotencyRecord;
+  queues: QueueRecord;
+  services: ServiceRecord;
+  reservations: ReservationRecord;
 }
 
 export type BucketName = keyof Buckets;
@@ -96,4 +120,7 @@ export const bucketNames: readonly BucketName[] = [
   "leases",
   "secrets",
   "idempotency",
+  "queues",
+  "services",
+  "reservations",
 ];

@@ -137,6 +137,12 @@ export interface Bus extends AsyncDisposable {
     readonly follow: boolean;
     readonly signal: AbortSignal;
   }): AsyncIterable<LogLine>;
+  /** What the scheduler saw and decided, for replay: a stream of its own with `discard: old`. */
+  appendRecord(record: object): Promise<void>;
+  followRecords(options: {
+    readonly follow: boolean;
+    readonly signal: AbortSignal;
+  }): AsyncIterable<{ readonly sequence: number; readonly record: unknown }>;
   readonly server: { readonly version: string };
   /** True while the connection is up. */
   readonly isConnected: boolean;

@@ -9,6 +9,7 @@ import { buildAppend } from "./append.ts";
 import { bucketNames } from "./buckets.ts";
 import type { Bus, ConnectOptions } from "./bus.ts";
 import { consume } from "./consume.ts";
+import { buildAppendRecord, followRecords } from "./decision-records.ts";
 import { busError, isFull } from "./errors.ts";
 import { follow } from "./follow.ts";
 import { buildBucket } from "./kv.ts";
@@ -164,6 +165,8 @@ async function buildBus(
     ...bundles,
     appendLog: buildAppendLog(client, status.isConnected),
     followLogs: (options) => followLogs(ports, options),
+    appendRecord: buildAppendRecord(client),
+    followRecords: (options) => followRecords(client, options),
     server: { version: connection.info?.version ?? "unknown" },
     get isConnected() {
       return status.isConnected();

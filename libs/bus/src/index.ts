@@ -8,7 +8,10 @@ export {
   type MemberRecord,
   type MembershipRecord,
   type NodeRecord,
+  type QueueRecord,
+  type ReservationRecord,
   type SecretRecord,
+  type ServiceRecord,
   type WantedWorker,
 } from "./buckets.ts";
 export type {

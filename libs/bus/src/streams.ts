@@ -20,6 +20,8 @@ const nanosPerSecond = 1_000_000_000;
 
 export const eventStream = "EVENTS";
 export const logStream = "WORKER_LOGS";
+export const decisionStream = "DECISIONS";
+export const decisionSubject = "dec.v1.scheduler";
 export const deadLetterStream = "DEAD_LETTERS";
 export const logSubject = (jobId: string, workerId: string) => `log.v1.${jobId}.${workerId}`;
 export const deadLetterSubject = (durable: string) => `dead.v1.${durable}`;
@@ -55,6 +57,14 @@ export function declaredStreams(replicas: number): Declared[] {
       max_bytes: 256 * mebibyte,
       max_msgs_per_subject: 20_000,
       max_msg_size: 65_536,
+    },
+    {
+      ...common,
+      name: decisionStream,
+      subjects: ["dec.v1.>"],
+      discard: DiscardPolicy.Old,
+      max_bytes: 64 * mebibyte,
+      max_msg_size: 262_144,
     },
     {
       ...common,

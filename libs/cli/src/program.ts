@@ -4,6 +4,7 @@ import { addEventCommands } from "./commands/events.ts";
 import { addJobCommands } from "./commands/jobs.ts";
 import { addModelCommands } from "./commands/model.ts";
 import { addPlatformCommands } from "./commands/platform.ts";
+import { addQueueCommands, addWhyCommands } from "./commands/queues.ts";
 import type { Context } from "./context.ts";
 
 export function buildProgram(context: Context): Command {
@@ -35,6 +36,8 @@ export function buildProgram(context: Context): Command {
       .addHelpText("after", `\nExamples:\n${examples.map((example) => `  ${example}`).join("\n")}`);
   addPlatformCommands(add, context);
   addJobCommands(add, context);
+  addQueueCommands(add, context);
+  addWhyCommands(add, context);
   addEventCommands(add, context);
   addModelCommands(add, context);
   return program;

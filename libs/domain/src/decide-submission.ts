@@ -4,7 +4,12 @@
  */
 import { Compile } from "typebox/compile";
 import { Value } from "typebox/value";
-import { defaultShards, type TrainingJob, TrainingJobSchema } from "./training-job.ts";
+import {
+  defaultShards,
+  priorityClasses,
+  type TrainingJob,
+  TrainingJobSchema,
+} from "./training-job.ts";
 
 export interface Violation {
   /** JSON pointer into the submitted document. */
@@ -74,6 +79,12 @@ function fillDefaults(document: Fields): Fields {
   const workers = spec["workers"];
   if (spec["resources"] === undefined) spec["resources"] = {};
   if (spec["checkpoint"] === undefined) spec["checkpoint"] = {};
+  // A named priority becomes its number here, so that the log holds numbers.
+  const given = String(spec["priorityClass"]);
+  const named = Object.hasOwn(priorityClasses, given)
+    ? priorityClasses[given as keyof typeof priorityClasses]
+    : undefined;
+  if (spec["priority"] === undefined && named !== undefined) spec["priority"] = named;
   if (spec["shards"] === undefined && isRecord(workers) && isCount(workers["max"]))
     spec["shards"] = defaultShards(Math.min(workers["max"], 256));
   return Value.Default(TrainingJobSchema, document) as Fields;

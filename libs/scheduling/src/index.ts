@@ -3,6 +3,23 @@ export { decideCycle } from "./decide-cycle.ts";
 export { decideEnd, lossesMax } from "./decide-end.ts";
 export { decidePlacement, stateOf } from "./decide-placement.ts";
 export {
+  amountText,
+  type Change,
+  type Explanation,
+  explain,
+  type VerifiedChange,
+} from "./explain.ts";
+export {
+  type DecidedRecord,
+  type DecisionRecord,
+  foldLook,
+  type Look,
+  noLook,
+  recordsOf,
+  type SawRecord,
+} from "./look.ts";
+export { type Replayed, replay } from "./replay.ts";
+export {
   compareText,
   type Decision,
   defaultPolicy,

@@ -7,8 +7,10 @@ import swagger from "@fastify/swagger";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import { handleError } from "./problem.ts";
 import { addJobRoutes } from "./routes/jobs.ts";
+import { addQueueRoutes } from "./routes/queues.ts";
 import { addStreamRoutes } from "./routes/streams.ts";
 import { addSubmitRoutes, parseYaml } from "./routes/submit.ts";
+import { addWhyRoutes } from "./routes/why.ts";
 import type { Api } from "./service.ts";
 
 export interface AppPorts {
@@ -63,6 +65,8 @@ export async function buildApp(ports: AppPorts): Promise<FastifyInstance> {
   addSubmitRoutes(app, api);
   addJobRoutes(app, api);
   addStreamRoutes(app, api, ports);
+  addQueueRoutes(app, api);
+  addWhyRoutes(app, api, { signal: ports.signal, now: Date.now });
   addOwnRoutes(app, api);
   return app;
 }

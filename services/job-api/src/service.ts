@@ -3,11 +3,13 @@ import { type Appended, type Bus, followJobs, type JobsView } from "@coxswain/bu
 import { AppError, type Job, type JobId, whyIllegal } from "@coxswain/domain";
 import type { NewEvent } from "@coxswain/events";
 import { FanOut } from "./io/fan-out.ts";
+import { followLook, type LookView } from "./io/follow-look.ts";
 
 export interface Api {
   readonly bus: Bus;
   readonly view: JobsView;
   readonly fanOut: FanOut;
+  readonly lookView: LookView;
   /** @throws AppError `job-not-found` */
   job(id: string): Job;
   /** Says a request about a job if its state allows it. Returns the job with the request folded in. */
@@ -74,5 +76,5 @@ export function buildApi(
       }
     }
   };
-  return { bus, view, fanOut, job, append, request };
+  return { bus, view, fanOut, lookView: followLook(bus, signal), job, append, request };
 }

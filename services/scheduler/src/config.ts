@@ -13,6 +13,12 @@ export const ConfigSchema = Type.Object({
     minimum: 500,
     description: "Without renewal another scheduler takes over",
   }),
+  FREEZE_MS: Type.Integer({
+    default: 10_000,
+    minimum: 0,
+    description:
+      "A job that gave workers away does not grow, and none move for fairness, for so long",
+  }),
   NODE_TIMEOUT_MS: Type.Integer({
     default: 10_000,
     minimum: 500,

@@ -18,6 +18,7 @@ await runService("scheduler", config, async ({ bus, log, signal }) => {
         cycleIntervalMs: config.CYCLE_INTERVAL_MS,
         leaseTtlMs: config.LEASE_TTL_MS,
         nodeTimeoutMs: config.NODE_TIMEOUT_MS,
+        freezeMs: config.FREEZE_MS,
       },
     ),
   };

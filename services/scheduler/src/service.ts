@@ -2,10 +2,18 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Bus, followJobs, type JobsView, type Lease } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
-import { type Decision, decidePlacement, isAboutJob } from "@coxswain/scheduling";
+import {
+  type Decision,
+  decidePlacement,
+  defaultPolicy,
+  isAboutJob,
+  type Policy,
+} from "@coxswain/scheduling";
 import { applyDecision } from "./apply.ts";
 import { buildAgentLauncher, type Launcher, type Machines } from "./io/launcher.ts";
 import { followNodes, type Nodes } from "./io/nodes.ts";
+import { buildRecorder, type Recorder } from "./io/recorder.ts";
+import { followTenants, type Tenants } from "./io/tenants.ts";
 import { wantedByNode } from "./wanted-by-node.ts";
 
 export interface Ports {
@@ -21,6 +29,8 @@ export interface Options {
   readonly cycleIntervalMs: number;
   readonly leaseTtlMs: number;
   readonly nodeTimeoutMs: number;
+  /** See `Policy` of the scheduling library; default 10,000. */
+  readonly freezeMs?: number;
 }
 
 const projectionTimeoutMs = 2000;
@@ -43,7 +53,9 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
   });
   const openMachines = ports.openMachines ?? ((onChange) => agents(ports, options, onChange));
   const machines = openMachines(lookAgain);
+  const tenants = await followTenants(bus, { signal, onChange: lookAgain });
   await Promise.race([Promise.all([view.caughtUp, machines.ready]), aborted(signal)]);
+  const policy = { freezeMs: options.freezeMs ?? defaultPolicy.freezeMs };
 
   while (!signal.aborted) {
     const lease = await bus
@@ -52,16 +64,11 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     if (lease === undefined) break;
     log("lease acquired", { epoch: lease.epoch });
     const launcher = machines.launcher(lease.epoch);
+    const recorder = buildRecorder(bus, lease.epoch);
+    const own = { ...ports, view, nodes: machines.nodes, tenants, policy, traceparents };
     while (!signal.aborted && !lease.lost.aborted) {
       wake = Promise.withResolvers();
-      try {
-        await cycle({ ...ports, view, nodes: machines.nodes, lease, launcher, traceparents });
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        log("cycle failed", { code: error.code, message: error.message });
-        if (error.code === "stale-epoch") break;
-        await delay(100);
-      }
+      if (!(await attempt(() => cycle({ ...own, lease, launcher, recorder }), log))) break;
       await Promise.race([
         wake.promise,
         delay(options.cycleIntervalMs, undefined, { ref: false }),
@@ -72,6 +79,20 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     await lease.release();
   }
   await view.done;
+}
+
+/** Returns false when another scheduler has taken over. An expected failure is told and tried again. */
+async function attempt(act: () => Promise<unknown>, log: Ports["log"]): Promise<boolean> {
+  try {
+    await act();
+    return true;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    log("cycle failed", { code: error.code, message: error.message });
+    if (error.code === "stale-epoch") return false;
+    await delay(100);
+    return true;
+  }
 }
 
 function agents({ bus, signal, now }: Ports, options: Options, onChange: () => void): Machines {
@@ -93,6 +114,9 @@ function aborted(signal: AbortSignal): Promise<void> {
 export interface CyclePorts extends Ports {
   readonly view: JobsView;
   readonly nodes: Nodes;
+  readonly tenants: Tenants;
+  readonly policy: Policy;
+  readonly recorder: Recorder;
   readonly lease: Lease;
   readonly launcher: Launcher;
   readonly traceparents: ReadonlyMap<string, string>;
@@ -102,8 +126,16 @@ export interface CyclePorts extends Ports {
 export async function cycle(ports: CyclePorts): Promise<Decision[]> {
   const { bus, view, nodes, lease, launcher, now, log } = ports;
   const nowMs = now();
-  const snapshot = { nowMs, jobs: [...view.jobs.values()], nodes: nodes.view(nowMs) };
-  const decisions = decidePlacement(snapshot);
+  const { sequence } = view;
+  const look = {
+    nodes: nodes.view(nowMs),
+    queues: ports.tenants.queues(),
+    services: ports.tenants.services(),
+    policy: ports.policy,
+  };
+  const decisions = decidePlacement({ nowMs, jobs: [...view.jobs.values()], ...look });
+  // A decision is recorded before anybody can see what came of it.
+  await ports.recorder.record(look, { nowMs, sequence, decisions });
   for (const decision of decisions.filter(isAboutJob)) {
     if (lease.lost.aborted) return decisions;
     const job = view.jobs.get(decision.jobId)!;
@@ -111,6 +143,8 @@ export async function cycle(ports: CyclePorts): Promise<Decision[]> {
     if (isSaid)
       await view.reached(await bus.lastJobSequence(decision.jobId as never), projectionTimeoutMs);
   }
+  for (const { service, kind: _, ...room } of decisions.filter((one) => one.kind === "reserve"))
+    if (!lease.lost.aborted) await ports.tenants.reserve(service, { epoch: lease.epoch, ...room });
   if (!lease.lost.aborted)
     await launcher.apply(wantedByNode(view.jobs.values(), ports.traceparents), view.jobs);
   return decisions;

@@ -1,5 +1,7 @@
 /** Pieces of JSON Schema that several routes share. */
 
+import { idPattern } from "@coxswain/domain";
+
 const problem = {
   type: "object",
   description: "RFC 9457 problem details",
@@ -29,5 +31,10 @@ export const jobParams = {
   type: "object",
   required: ["id"],
   properties: { id: { type: "string", minLength: 1, maxLength: 63 } },
+} as const;
+export const nameParams = {
+  type: "object",
+  required: ["name"],
+  properties: { name: { type: "string", pattern: idPattern } },
 } as const;
 export const anyObject = { type: "object", additionalProperties: true } as const;
