@@ -9,7 +9,15 @@ import type { QueueSpec, ServiceSpec } from "@coxswain/domain";
 export interface NodeRecord {
   readonly nodeId: string;
   readonly host: string;
-  readonly capacity: { readonly cpu: number; readonly memoryMib: number; readonly gpu: number };
+  readonly capacity: {
+    readonly cpu: number;
+    readonly memoryMib: number;
+    readonly gpu: number;
+    /** Of all GPUs together. */
+    readonly gpuMemoryMib?: number | undefined;
+    readonly diskMibps?: number | undefined;
+    readonly networkMibps?: number | undefined;
+  };
   readonly labels: Readonly<Record<string, string>>;
   /** Engines that can run here, best first. */
   readonly engines: readonly { readonly name: string; readonly identity: string }[];

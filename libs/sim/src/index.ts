@@ -1,4 +1,11 @@
 export { EventQueue } from "./event-queue.ts";
+export {
+  forecast,
+  forecastJobsMax,
+  forecastOf,
+  type Interval,
+  type JobForecast,
+} from "./forecast.ts";
 export { type QueuedJob, queuedJob } from "./queued-job.ts";
 export {
   type Costs,

@@ -24,6 +24,22 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     description: "Memory to offer in MiB; 0 offers nine tenths of the machine's or the container's",
   }),
+  NODE_GPU: Type.Integer({ default: 0, minimum: 0, description: "GPUs to offer" }),
+  NODE_GPU_MEMORY_MIB: Type.Integer({
+    default: 0,
+    minimum: 0,
+    description: "Memory of each GPU in MiB",
+  }),
+  NODE_DISK_MIBPS: Type.Number({ default: 0, minimum: 0, description: "Disk traffic to offer" }),
+  NODE_NETWORK_MIBPS: Type.Number({
+    default: 0,
+    minimum: 0,
+    description: "Network traffic to offer",
+  }),
+  NODE_LABELS: Type.String({
+    default: "",
+    description: "Labels that jobs select nodes by: key=value,key=value",
+  }),
   NODE_DIR: Type.String({ minLength: 1, description: "Folder for the workers' files" }),
   STORE_URL: Type.String({ description: "Where workers put checkpoints: file:///FOLDER" }),
   COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),

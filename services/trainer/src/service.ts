@@ -6,7 +6,7 @@ import { AppError } from "@coxswain/domain";
 import { availableEngines, engineEnvironment } from "@coxswain/engine";
 import { Agent, type AgentPorts } from "./agent/agent.ts";
 import type { Config } from "./config.ts";
-import { offerOf } from "./decide/offer.ts";
+import { labelsOf, offerOf } from "./decide/offer.ts";
 
 const heartbeatMs = 1000;
 
@@ -72,9 +72,12 @@ async function nodeRecord(config: Config): Promise<NodeRecord> {
           memoryLimitBytes: process.constrainedMemory(),
         },
       ),
-      gpu: 0,
+      gpu: config.NODE_GPU,
+      gpuMemoryMib: config.NODE_GPU * config.NODE_GPU_MEMORY_MIB,
+      diskMibps: config.NODE_DISK_MIBPS,
+      networkMibps: config.NODE_NETWORK_MIBPS,
     },
-    labels: {},
+    labels: labelsOf(config.NODE_LABELS),
     engines: engines.map(({ name, text }) => ({ name, identity: text })),
     startedAtMs: Date.now(),
     agentVersion: "0.1.0",

@@ -1,8 +1,7 @@
 /** Hypothetical jobs, nodes, quotas and services: what would be decided, and when all would be done. */
 import type { QueueSpec, ServiceSpec, TrainingJobSpec } from "@coxswain/domain";
 import { decidePlacement, isAboutJob, type NodeView, type Snapshot } from "@coxswain/scheduling";
-import { queuedJob } from "@coxswain/sim";
-import { forecast } from "./forecast.ts";
+import { forecast, queuedJob } from "@coxswain/sim";
 
 export interface Question {
   readonly jobs?: readonly (Partial<TrainingJobSpec> &

@@ -1,8 +1,8 @@
 /** Why, when, what if; and the scheduler's own records. */
 import { QueueSpecSchema, ServiceSpecSchema } from "@coxswain/domain";
 import { explain, type Snapshot } from "@coxswain/scheduling";
+import { forecastOf, type Interval } from "@coxswain/sim";
 import type { FastifyInstance } from "fastify";
-import { forecastOf, type Interval } from "../decide/forecast.ts";
 import { answer, nodesTriedMax, type Question } from "../decide/what-if.ts";
 import type { Api } from "../service.ts";
 import { anyObject, jobParams, problems } from "./schemas.ts";

@@ -1,6 +1,6 @@
 import { deepEqual } from "node:assert/strict";
 import { test } from "node:test";
-import { type Machine, type Offer, offerOf } from "./offer.ts";
+import { labelsOf, type Machine, type Offer, offerOf } from "./offer.ts";
 
 const gibibyte = 1024 ** 3;
 const unset: Offer = { cpu: 0, memoryMib: 0 };
@@ -32,3 +32,8 @@ const cases: Record<string, readonly [Offer, Machine, Offer]> = {
 for (const [name, [settings, has, want]] of Object.entries(cases)) {
   test(name, () => deepEqual(offerOf(settings, has), want));
 }
+
+test("labels are read from one setting", () => {
+  deepEqual(labelsOf("disk=fast, zone=a,flag"), { disk: "fast", zone: "a", flag: "" });
+  deepEqual(labelsOf(""), {});
+});

@@ -23,3 +23,11 @@ export function offerOf(settings: Offer, machine: Machine): Offer {
     memoryMib: settings.memoryMib || Math.floor((usableBytes / mebibyte) * offeredPart),
   };
 }
+
+/** `key=value,key=value`; what has no key is left out. */
+export function labelsOf(text: string): Readonly<Record<string, string>> {
+  const pairs = text.split(",").map((pair) => pair.trim().split("=") as [string, string?]);
+  return Object.fromEntries(
+    pairs.filter(([key]) => key !== "").map(([key, value = ""]) => [key, value]),
+  );
+}

@@ -8,7 +8,8 @@
  */
 import { isEnded, type Job } from "@coxswain/domain";
 import { decidePlacement, type Snapshot } from "@coxswain/scheduling";
-import { measuredCosts, type SimulatedJob, simulate } from "@coxswain/sim";
+import { measuredCosts, type SimulatedJob } from "./scenario.ts";
+import { simulate } from "./simulate.ts";
 
 export interface JobForecast {
   readonly startsAtMs: number | undefined;
@@ -50,9 +51,13 @@ export function forecast(
   const jobs = active.map((job): SimulatedJob => {
     const pace = (paceOf(job) ?? usual) * factor;
     const units = job.progress?.steps ?? job.spec.steps ?? 0;
+    // What was done since the last report counts too.
+    const { progress } = job;
+    const sinceMs = job.members.length > 0 ? snapshot.nowMs - (progress?.atMs ?? 0) : 0;
+    const sinceReport = progress === undefined ? 0 : Math.max(0, sinceMs) / progress.stepMs;
     const work = {
       units: units > 0 ? units : Number.POSITIVE_INFINITY,
-      unitsDone: job.progress?.step ?? 0,
+      unitsDone: Math.min(units, (progress?.step ?? 0) + sinceReport),
       unitsPerSecond: (workers: number) => pace * workers,
     };
     return { job, arrivesAtMs: snapshot.nowMs, work };
