@@ -99,7 +99,7 @@ async function worldOf(t: TestContext, name: string): Promise<World> {
         metadata: {
           name: node,
           annotations: kubelet.kwok,
-          labels: { "kubernetes.io/hostname": node },
+          labels: { "kubernetes.io/hostname": node, world: namespace },
         },
         spec: { taints: [{ key: "fake", effect: "NoSchedule" }], ...spec },
         status: { allocatable: resources, capacity: resources },
@@ -137,6 +137,8 @@ async function templateFor(namespace: string): Promise<object> {
   const template = found.find(({ kind }) => kind === "PodTemplate");
   const { spec } = template.template;
   spec.tolerations.push({ key: "fake", operator: "Exists" });
+  // The cluster may have other nodes, and a real one.
+  spec.nodeSelector = { world: namespace };
   Object.assign(spec, {
     terminationGracePeriodSeconds: 1,
     serviceAccountName: "default",

@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { addEventCommands } from "./commands/events.ts";
 import { addJobCommands } from "./commands/jobs.ts";
+import { addKubernetesCommands } from "./commands/kubernetes.ts";
 import { addModelCommands } from "./commands/model.ts";
 import { addPlatformCommands } from "./commands/platform.ts";
 import { addQueueCommands, addWhyCommands } from "./commands/queues.ts";
@@ -40,5 +41,6 @@ export function buildProgram(context: Context): Command {
   addWhyCommands(add, context);
   addEventCommands(add, context);
   addModelCommands(add, context);
+  addKubernetesCommands(add, context);
   return program;
 }

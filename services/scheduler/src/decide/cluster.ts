@@ -10,7 +10,7 @@ export interface ClusterNode {
   readonly labels: Readonly<Record<string, string>>;
   /** `unknown`: the machine has been silent for longer than the cluster waits for it. */
   readonly ready: "ready" | "not-ready" | "unknown";
-  /** Cordoned, or with a taint that workers do not tolerate. */
+  /** Cordoned, tainted, or not selected: no worker of ours may come. */
   readonly isClosed: boolean;
   /** It will be taken away soon: a termination notice, a drain by an autoscaler. */
   readonly isLeaving: boolean;

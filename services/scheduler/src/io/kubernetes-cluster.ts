@@ -6,14 +6,13 @@ import {
   nodes as nodeResource,
   pods as podResource,
   podTemplates,
-  type Toleration,
   trainingJobs,
 } from "@coxswain/kube";
 import type { ClusterNode, ClusterPod, Owner } from "../decide/cluster.ts";
 import { decideNodes } from "../decide/decide-nodes.ts";
 import type { Template } from "../decide/pod-of.ts";
 import type { Nodes } from "./nodes.ts";
-import { readNode, readPod } from "./read-cluster.ts";
+import { type Admission, readNode, readPod } from "./read-cluster.ts";
 
 export interface ClusterView extends Nodes {
   /** Everything was listed once. */
@@ -46,7 +45,7 @@ export function followCluster(kube: Kube, options: ClusterOptions): ClusterView 
     const found = template.objects.get(`${namespace}/${templateName}`)?.template;
     return found && { labels: found.metadata?.labels ?? {}, spec: found.spec };
   };
-  const tolerations = () => (workerTemplate()?.spec["tolerations"] ?? []) as readonly Toleration[];
+  const admission = () => (workerTemplate()?.spec ?? {}) as Admission;
   const nodes = kube.follow(nodeResource, { signal, onChange, keep: (one) => one });
   const pods = kube.follow(podResource, {
     ...{ signal, keep: readPod },
@@ -65,7 +64,7 @@ export function followCluster(kube: Kube, options: ClusterOptions): ClusterView 
     }),
   });
   const all = [template, nodes, pods, own, jobs];
-  const readNodes = () => [...nodes.objects.values()].map((one) => readNode(one, tolerations()));
+  const readNodes = () => [...nodes.objects.values()].map((one) => readNode(one, admission()));
   return {
     get isSynced() {
       return all.every(({ isSynced }) => isSynced);

@@ -14,7 +14,7 @@ const nodeOf = (spec: NodeObject["spec"], ready = "True"): NodeObject => ({
 const taint = (key: string, effect = "NoSchedule"): Taint => ({ key, effect });
 const tolerations = [{ key: "nvidia.com/gpu", operator: "Exists" }];
 const read = (spec: NodeObject["spec"], ready?: string) =>
-  readNode(nodeOf(spec, ready), tolerations);
+  readNode(nodeOf(spec, ready), { tolerations });
 
 test("what a node can give is its allocatable", () =>
   deepEqual(read({}).allocatable, { cpu: 3.9, memoryMib: 15 * 1024, gpu: 8 }));
@@ -38,6 +38,14 @@ for (const [name, [spec, isClosed, isLeaving]] of Object.entries(closed))
     const node = read(spec);
     deepEqual([node.isClosed, node.isLeaving], [isClosed, isLeaving]);
   });
+
+test("a node that the workers' template does not select is closed to them", () => {
+  const node = nodeOf({});
+  const labelled = { ...node, metadata: { name: "n", labels: { pool: "training" } } };
+  const isClosed = (given: NodeObject) =>
+    readNode(given, { nodeSelector: { pool: "training" } }).isClosed;
+  deepEqual([node, labelled].map(isClosed), [true, false]);
+});
 
 test("a node is ready, not ready, or out of sight", () =>
   deepEqual(

@@ -43,10 +43,19 @@ function hash(text: string): number {
   return value;
 }
 
-export function readNode(node: NodeObject, tolerations: readonly Toleration[]): ClusterNode {
+/** Which nodes the workers' PodTemplate lets them on. */
+export interface Admission {
+  readonly tolerations?: readonly Toleration[];
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+}
+
+export function readNode(node: NodeObject, admission: Admission): ClusterNode {
   const { metadata, spec = {}, status = {} } = node;
   const { name, labels: nodeLabels = {}, deletionTimestamp } = metadata;
   const { taints = [] } = spec;
+  const { tolerations = [], nodeSelector = {} } = admission;
+  const isSelected = Object.entries(nodeSelector).every(([key, want]) => nodeLabels[key] === want);
+  const isOpen = isSelected && taints.every(isTolerated(tolerations));
   const isLeaving =
     deletionTimestamp !== undefined || taints.some(({ key }) => noticeTaints.includes(key));
   return {
@@ -55,7 +64,7 @@ export function readNode(node: NodeObject, tolerations: readonly Toleration[]): 
     allocatable: vectorOfQuantities(status.allocatable ?? {}),
     labels: nodeLabels,
     ready: readinessOf(status.conditions ?? []),
-    isClosed: spec.unschedulable === true || isLeaving || !taints.every(isTolerated(tolerations)),
+    isClosed: spec.unschedulable === true || isLeaving || !isOpen,
     isLeaving,
   };
 }

@@ -1,0 +1,77 @@
+/** install, convert: Coxswain on a Kubernetes cluster. */
+import { spawn } from "node:child_process";
+import { resolve } from "node:path";
+import { AppError } from "@coxswain/domain";
+import { stringify } from "yaml";
+import { type CommonOptions, type Context, show, table } from "../context.ts";
+import { type Conversion, convertEdlJob } from "../convert/edl-job.ts";
+import { type Check, decidePreFlight } from "../install/pre-flight.ts";
+import { readJobFile } from "../io/submit-file.ts";
+import { pc } from "../render/colours.ts";
+import type { Add } from "./jobs.ts";
+
+const manifests = resolve(import.meta.dirname, "../../../../k8s/overlays");
+const marks = { ok: pc.green("ok"), warning: pc.yellow("!"), failed: pc.red("no") } as const;
+
+interface InstallOptions extends CommonOptions {
+  readonly check?: boolean;
+  readonly kubeconfig?: string;
+  readonly overlay: string;
+}
+
+export function addKubernetesCommands(add: Add, context: Context): void {
+  add("install", "install Coxswain on the present Kubernetes cluster, or check whether it can be", [
+    "cox install --check",
+    "cox install --overlay dev",
+    "cox install --overlay ./our-overlay",
+  ])
+    .option("--check", "look only: version, nodes, storage, GPUs, rights")
+    .option("--kubeconfig <file>", "cluster to use; else kubectl's present one")
+    .option("--overlay <name>", "dev, production, or a folder of yours", "production")
+    .action((options: InstallOptions) => install(context, options));
+  add("convert <file>", "turn a TrainingJob of PaddlePaddle EDL into one of ours", [
+    "cox convert original.yaml --program ./mnist.ts > job.yaml",
+  ])
+    .option("--program <path>", "the program that takes the entrypoint's place", "./program.ts")
+    .action(async (file: string, options: CommonOptions & { program: string }) => {
+      const conversion = convertEdlJob(await readJobFile(file), options);
+      if (options.json) return show(context, options, conversion, () => "");
+      context.out(stringify(conversion.job).trimEnd());
+      context.err(reportOf(conversion));
+    });
+}
+
+function reportOf({ mapped, dropped }: Conversion): string {
+  const lines = (words: Conversion["mapped"]) =>
+    words.map(({ field, word }) => `  ${field}: ${word}`).join("\n");
+  return [`mapped:\n${lines(mapped)}`, `not mapped:\n${lines(dropped)}`].join("\n");
+}
+
+async function install(context: Context, options: InstallOptions): Promise<void> {
+  // Loaded only here: the client of Kubernetes is large.
+  const { lookAtCluster } = await import("../io/look-at-cluster.ts");
+  const checks = decidePreFlight(await lookAtCluster(options.kubeconfig));
+  show(context, options, { checks }, () => checkTable(checks));
+  if (checks.some(({ verdict }) => verdict === "failed"))
+    throw new AppError("setup-failed", "the cluster is not ready for Coxswain");
+  if (options.check) return;
+  const isNamed = ["dev", "production"].includes(options.overlay);
+  const folder = isNamed ? resolve(manifests, options.overlay) : resolve(options.overlay);
+  const config = options.kubeconfig === undefined ? [] : ["--kubeconfig", options.kubeconfig];
+  await kubectl([...config, "apply", "-k", folder]);
+}
+
+const checkTable = (checks: readonly Check[]) =>
+  table(
+    ["", "check", "found"],
+    checks.map(({ name, verdict, word }) => [marks[verdict], name, word]),
+  );
+
+async function kubectl(args: readonly string[]): Promise<void> {
+  const child = spawn("kubectl", args, { stdio: ["ignore", "inherit", "inherit"] });
+  const code = await new Promise<number | string | null>((done) => {
+    child.once("error", (error: NodeJS.ErrnoException) => done(error.code ?? "failed"));
+    child.once("exit", done);
+  });
+  if (code !== 0) throw new AppError("setup-failed", `kubectl apply ended with ${code}`);
+}
