@@ -221,20 +221,32 @@ interface Span {
   readonly name: string;
 }
 
-/** A collector for OpenTelemetry over HTTP that keeps the names of spans by trace. */
+/** What OTLP over HTTP brings, as JSON. */
+interface Export {
+  readonly resourceSpans: readonly { readonly scopeSpans: readonly { readonly spans: Span[] }[] }[];
+  readonly resourceMetrics: readonly {
+    readonly scopeMetrics: readonly { readonly metrics: { readonly name: string }[] }[];
+  }[];
+}
+
+const spansOf = ({ resourceSpans = [] }: Partial<Export>) =>
+  resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans));
+const metricsOf = ({ resourceMetrics = [] }: Partial<Export>) =>
+  resourceMetrics.flatMap(({ scopeMetrics }) =>
+    scopeMetrics.flatMap(({ metrics }) => metrics.map(({ name }) => name)),
+  );
+
+/** A collector for OpenTelemetry over HTTP that keeps spans and the metrics' names. */
 async function startCollector(t: TestContext) {
   const spans: Span[] = [];
+  const metrics = new Set<string>();
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      if (request.url === "/v1/traces") {
-        const body = JSON.parse(Buffer.concat(chunks).toString()) as {
-          resourceSpans: { scopeSpans: { spans: Span[] }[] }[];
-        };
-        for (const { scopeSpans } of body.resourceSpans)
-          for (const scope of scopeSpans) spans.push(...scope.spans);
-      }
+      const body = JSON.parse(Buffer.concat(chunks).toString()) as Partial<Export>;
+      spans.push(...spansOf(body));
+      for (const name of metricsOf(body)) metrics.add(name);
       response.writeHead(200, { "content-type": "application/json" }).end("{}");
     });
   });
@@ -242,10 +254,10 @@ async function startCollector(t: TestContext) {
   t.after(() => server.closeAllConnections());
   t.after(() => server.close());
   const address = server.address() as { readonly port: number };
-  return { spans, url: `http://127.0.0.1:${address.port}` };
+  return { spans, metrics, url: `http://127.0.0.1:${address.port}` };
 }
 
-test("one trace shows a submission from HTTP to the first step", async (t) => {
+test("one trace shows a submission from HTTP through scheduling to the first step and the checkpoint; metrics follow the log", async (t) => {
   const collector = await startCollector(t);
   const { platform, run } = await start(t, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
   const { last } = await run(fixture, []);
@@ -257,5 +269,18 @@ test("one trace shows a submission from HTTP to the first step", async (t) => {
   const names = collector.spans
     .filter(({ traceId }) => traceId === submission.traceId)
     .map(({ name }) => name);
-  ok(names.includes("worker to its first step"), names.join());
+  for (const name of ["decide place", "worker to its first step", "checkpoint part"])
+    ok(names.includes(name), `${name} is not among ${names.join()}`);
+  const want = [
+    "http.server.request.duration",
+    "coxswain.queue.wait.seconds",
+    "coxswain.scheduler.decision.seconds",
+    "coxswain.training.samples",
+    "coxswain.checkpoint.bytes",
+    "coxswain.event.lag.seconds",
+  ];
+  deepEqual(
+    want.filter((name) => !collector.metrics.has(name)),
+    [],
+  );
 });

@@ -7,6 +7,8 @@ export interface JobsView {
   /** By id; a projection of the log up to `sequence`. */
   readonly jobs: ReadonlyMap<string, Job>;
   readonly sequence: number;
+  /** W3C traceparent of each job's submission: spans of whoever works for the job go on there. */
+  readonly traceparents: ReadonlyMap<string, string>;
   /** The log's end at the time of starting was passed. */
   readonly isCaughtUp: boolean;
   /** Resolves once the log's end at the time of starting was passed. */
@@ -27,6 +29,7 @@ export interface FollowJobsOptions {
 
 export function followJobs(bus: Bus, options: FollowJobsOptions): JobsView {
   const jobs = new Map<string, Job>();
+  const traceparents = new Map<string, string>();
   const waiters = new Set<{ readonly sequence: number; readonly resolve: () => void }>();
   const caughtUp = Promise.withResolvers<void>();
   const state = { sequence: 0, isCaughtUp: false };
@@ -34,6 +37,8 @@ export function followJobs(bus: Bus, options: FollowJobsOptions): JobsView {
     const before = jobs.get(event.jobId);
     const after = foldOne(before, event, options.onRefused);
     if (after !== undefined) jobs.set(event.jobId, after);
+    if (event.name === "job.submitted" && event.traceparent !== undefined)
+      traceparents.set(event.jobId, event.traceparent);
     state.sequence = event.sequence;
     for (const waiter of [...waiters]) if (waiter.sequence <= event.sequence) waiter.resolve();
     options.onEvent?.(event, after, before);
@@ -49,6 +54,7 @@ export function followJobs(bus: Bus, options: FollowJobsOptions): JobsView {
   })();
   return {
     jobs,
+    traceparents,
     caughtUp: caughtUp.promise,
     done,
     get sequence() {

@@ -180,6 +180,8 @@ export const events = {
     bytes: count,
     sha256,
     workerId: id,
+    /** Milliseconds from asking for the copy to its being synced. */
+    writeMs: Type.Optional(Type.Number({ minimum: 0 })),
     /** Facts that every part of the checkpoint must agree on; the manifest keeps them. */
     manifest: Type.Record(Type.String(), Type.Unknown()),
   }),

@@ -29,7 +29,13 @@ export const commonConfig = {
     description: "A graceful stop takes no longer",
   }),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
-    Type.String({ description: "Collector; absent: no telemetry" }),
+    Type.String({ description: "Collector; absent: no traces" }),
+  ),
+  OTEL_METRICS_EXPORTER: Type.Optional(
+    Type.Enum(["otlp", "prometheus", "none"], {
+      description:
+        "Where metrics go: to the collector (default where there is one), or /metrics at HEALTH_PORT",
+    }),
   ),
 };
 

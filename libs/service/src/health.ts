@@ -1,5 +1,5 @@
-/** `/healthz` (the process lives) and `/readyz` (it can do its work), on a port of their own. */
-import { createServer, type Server } from "node:http";
+/** `/healthz` (the process lives), `/readyz` (it can do its work) and `/metrics`, on a port of their own. */
+import { createServer, type RequestListener, type Server } from "node:http";
 
 export interface Readiness {
   readonly isReady: boolean;
@@ -11,8 +11,12 @@ export async function startHealth(options: {
   readonly host: string;
   readonly port: number;
   readonly readiness: () => Readiness;
+  /** Answers `/metrics`, where they are kept for Prometheus. */
+  readonly metrics?: RequestListener | undefined;
 }): Promise<{ readonly port: number; close(): void }> {
   const server = createServer((request, response) => {
+    if (request.url === "/metrics" && options.metrics !== undefined)
+      return options.metrics(request, response);
     const readiness = options.readiness();
     const isKnown = request.url === "/healthz" || request.url === "/readyz";
     const status = !isKnown ? 404 : request.url === "/readyz" && !readiness.isReady ? 503 : 200;

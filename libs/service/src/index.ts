@@ -1,5 +1,6 @@
 export { commonConfig, parseConfig } from "./config.ts";
 export { type Readiness, startHealth } from "./health.ts";
+export { instruments, type Measurement, type MetricName, record } from "./metrics.ts";
 export {
   type CommonConfig,
   createLogger,

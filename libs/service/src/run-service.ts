@@ -16,6 +16,7 @@ export interface CommonConfig {
   readonly HEALTH_HOST: string;
   readonly STOP_TIMEOUT_MS: number;
   readonly OTEL_EXPORTER_OTLP_ENDPOINT?: string;
+  readonly OTEL_METRICS_EXPORTER?: "otlp" | "prometheus" | "none";
 }
 
 export interface ServiceContext {
@@ -54,7 +55,7 @@ export async function runService(
   const stop = new AbortController();
   listenForStop(stop, config.STOP_TIMEOUT_MS, log);
   try {
-    const telemetry = await startTelemetry(name, config.OTEL_EXPORTER_OTLP_ENDPOINT);
+    const telemetry = await startTelemetry(name, config);
     const bus = await connectBus({
       url: config.NATS_URL,
       name: `${name}@${process.pid}`,
@@ -71,6 +72,7 @@ export async function runService(
       host: config.HEALTH_HOST,
       port: config.HEALTH_PORT,
       readiness,
+      metrics: telemetry.metrics,
     });
     const facts = { ...running.facts, healthPort: health.port };
     log.info(facts, "ready");

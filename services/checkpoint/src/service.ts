@@ -2,6 +2,7 @@
 import { type Bus, followJobs, type JobsView, type Verdict } from "@coxswain/bus";
 import { AppError, type Job, type JobId } from "@coxswain/domain";
 import type { EventName, NewEvent, StoredEvent } from "@coxswain/events";
+import { withSpan } from "@coxswain/service";
 import { isDamage, type Store, storePaths } from "@coxswain/store";
 import { commitParts } from "./commit-parts.ts";
 import { decideCommit } from "./decide/decide-commit.ts";
@@ -83,12 +84,14 @@ async function handle(
   if (job === undefined) return { kind: "term", reason: "there is no such job" };
   switch (event.name) {
     case "checkpoint.written":
-      return await judge(
-        ports,
-        job,
-        told,
-        { part: event.payload, sequence: event.sequence },
-        deliveries,
+      return await withSpan(
+        {
+          name: "checkpoint part",
+          traceparent: view.traceparents.get(job.id),
+          attributes: { jobId: job.id, step: event.payload.step, part: event.payload.part },
+        },
+        () =>
+          judge(ports, job, told, { part: event.payload, sequence: event.sequence }, deliveries),
       );
     case "checkpoint.committed":
       await tidy(ports, job, event.sequence);

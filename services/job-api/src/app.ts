@@ -1,7 +1,7 @@
 /** The HTTP server: limits, errors, routes. Building it starts nothing. */
 
 import { AppError } from "@coxswain/domain";
-import { withSpan } from "@coxswain/service";
+import { record, withSpan } from "@coxswain/service";
 import type { Store } from "@coxswain/store";
 import swagger from "@fastify/swagger";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
@@ -125,8 +125,19 @@ function addOwnRoutes(app: FastifyInstance, api: Api): void {
   }));
 }
 
-/** One span a request, so that what it appends carries its trace. */
+/** One span a request, so that what it appends carries its trace; and its duration as a metric. */
 function addSpans(app: FastifyInstance): void {
+  app.addHook("onResponse", async (request, reply) =>
+    record({
+      metric: "httpRequestDuration",
+      value: reply.elapsedTime / 1000,
+      attributes: {
+        "http.request.method": request.method,
+        "http.route": request.routeOptions.url ?? "unknown",
+        "http.response.status_code": reply.statusCode,
+      },
+    }),
+  );
   app.addHook("onRoute", (route) => {
     const { handler, method, url } = route;
     route.handler = function traced(request, reply) {

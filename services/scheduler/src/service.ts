@@ -9,7 +9,9 @@ import {
   isAboutJob,
   type Policy,
 } from "@coxswain/scheduling";
+import { record, withSpan } from "@coxswain/service";
 import { applyDecision } from "./apply.ts";
+import { measurementsOf } from "./decide/measurements-of.ts";
 import { buildAgentLauncher, type Launcher, type Machines } from "./io/launcher.ts";
 import { followNodes, type Nodes } from "./io/nodes.ts";
 import { buildRecorder, type Recorder } from "./io/recorder.ts";
@@ -39,12 +41,13 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
   const { bus, signal, log } = ports;
   let wake = Promise.withResolvers<void>();
   const lookAgain = () => wake.resolve();
-  const traceparents = new Map<string, string>();
-  const view = followJobs(bus, {
+  let isLeading = false;
+  const view: JobsView = followJobs(bus, {
     signal,
-    onEvent: (event) => {
-      if (event.name === "job.submitted" && event.traceparent !== undefined)
-        traceparents.set(event.jobId, event.traceparent);
+    onEvent: (event, _job, before) => {
+      // History was counted by whoever led when it was told.
+      if (view.isCaughtUp && isLeading)
+        for (const measurement of measurementsOf(event, before, ports.now())) record(measurement);
       // Progress changes no placement.
       if (event.name !== "training.progressed" && event.name !== "checkpoint.written") lookAgain();
     },
@@ -65,7 +68,8 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     log("lease acquired", { epoch: lease.epoch });
     const launcher = machines.launcher(lease.epoch);
     const recorder = buildRecorder(bus, lease.epoch);
-    const own = { ...ports, view, nodes: machines.nodes, tenants, policy, traceparents };
+    const own = { ...ports, view, nodes: machines.nodes, tenants, policy };
+    isLeading = true;
     while (!signal.aborted && !lease.lost.aborted) {
       wake = Promise.withResolvers();
       if (!(await attempt(() => cycle({ ...own, lease, launcher, recorder }), log))) break;
@@ -76,6 +80,7 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
         aborted(lease.lost),
       ]);
     }
+    isLeading = false;
     await lease.release();
   }
   await view.done;
@@ -119,7 +124,6 @@ export interface CyclePorts extends Ports {
   readonly recorder: Recorder;
   readonly lease: Lease;
   readonly launcher: Launcher;
-  readonly traceparents: ReadonlyMap<string, string>;
 }
 
 /** One cycle: look once, decide, do. Returns what it decided, for logs and tests. */
@@ -133,19 +137,28 @@ export async function cycle(ports: CyclePorts): Promise<Decision[]> {
     services: ports.tenants.services(),
     policy: ports.policy,
   };
+  const startedMs = performance.now();
   const decisions = decidePlacement({ nowMs, jobs: [...view.jobs.values()], ...look });
+  record({ metric: "decisionDuration", value: (performance.now() - startedMs) / 1000 });
   // A decision is recorded before anybody can see what came of it.
   await ports.recorder.record(look, { nowMs, sequence, decisions });
   for (const decision of decisions.filter(isAboutJob)) {
     if (lease.lost.aborted) return decisions;
     const job = view.jobs.get(decision.jobId)!;
-    const isSaid = await applyDecision({ bus, epoch: lease.epoch, log }, decision, job);
+    const isSaid = await withSpan(
+      {
+        name: `decide ${decision.kind}`,
+        traceparent: view.traceparents.get(job.id),
+        attributes: { jobId: job.id },
+      },
+      () => applyDecision({ bus, epoch: lease.epoch, log }, decision, job),
+    );
     if (isSaid)
       await view.reached(await bus.lastJobSequence(decision.jobId as never), projectionTimeoutMs);
   }
   for (const { service, kind: _, ...room } of decisions.filter((one) => one.kind === "reserve"))
     if (!lease.lost.aborted) await ports.tenants.reserve(service, { epoch: lease.epoch, ...room });
   if (!lease.lost.aborted)
-    await launcher.apply(wantedByNode(view.jobs.values(), ports.traceparents), view.jobs);
+    await launcher.apply(wantedByNode(view.jobs.values(), view.traceparents), view.jobs);
   return decisions;
 }

@@ -41,6 +41,7 @@ const finalTriesMax = 10_000;
  */
 export async function writePart(ports: CheckpointPorts, place: PartPlace): Promise<string> {
   const { job, compiled } = ports;
+  const startedMs = performance.now();
   const { layout } = compiled;
   const total = layout.parameterFloats * (1 + layout.slotCount);
   const range = partRange(total, place.part, place.parts);
@@ -64,6 +65,7 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
     weightsSha256: weightsSha256!,
     final: place.step === ports.steps,
   };
+  const writeMs = performance.now() - startedMs;
   if (place.part === 0) await ports.toldUpTo(place.step);
   const { attempt = 0, ...told } = place;
   const again = attempt === 0 ? "" : `.again-${attempt}`;
@@ -73,7 +75,15 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
       jobId: job.id as JobId,
       id: `${job.id}.checkpoint.${place.step}.g${place.generation}.${place.part}-of-${place.parts}${again}`,
       source: "trainer",
-      payload: { ...told, path, bytes, sha256, workerId: ports.workerId, manifest: { ...facts } },
+      payload: {
+        ...told,
+        path,
+        bytes,
+        sha256,
+        workerId: ports.workerId,
+        writeMs,
+        manifest: { ...facts },
+      },
     },
     { timeoutMs: 60_000 },
   );

@@ -15,7 +15,7 @@ process.removeAllListeners("SIGTERM"); // What start.ts did until there was some
 process.on("SIGTERM", () => leave.abort());
 process.on("SIGINT", () => leave.abort());
 
-const telemetry = await startTelemetry("worker", config.OTEL_EXPORTER_OTLP_ENDPOINT);
+const telemetry = await startTelemetry("worker", config);
 const bus = await connectBus({
   url: config.NATS_URL,
   name: config.COXSWAIN_WORKER_ID,
