@@ -17,11 +17,12 @@ export interface NodesInput {
 export function decideNodes({ nodes, pods, engine }: NodesInput): NodeView[] {
   const held = heldByNode(pods);
   const isBlind = nodes.every(({ ready }) => ready === "unknown");
-  return nodes.map(({ name, nodeId, allocatable, ready, isClosed }) => {
+  return nodes.map(({ name, nodeId, allocatable, labels, ready, isClosed }) => {
     const { own, foreign } = held.get(name) ?? { own: none, foreign: none };
     const isOpen = !isClosed && ready === "ready";
     return {
       nodeId,
+      labels,
       capacity: isOpen ? less(allocatable, foreign) : own,
       engines: [engine],
       isAlive: ready !== "unknown" || isBlind,
