@@ -72,12 +72,14 @@ export interface ClusterOptions {
   readonly spec?: Partial<TrainingJobSpec>;
   /** A file of test/fixtures. */
   readonly program?: string;
+  readonly engine?: "native" | "wasm";
   /** The data comes slowly until `release()`. */
   readonly isUnhurried?: boolean;
 }
 
 export async function startCluster(t: TestContext, options: ClusterOptions = {}): Promise<Cluster> {
-  const { spec = {}, program = "tiny.mjs", isUnhurried = false } = options;
+  const { spec = {}, program = "tiny.mjs", engine: engineName = "wasm" } = options;
+  const { isUnhurried = false } = options;
   // Registered before the bus's: who uses it stops before it does.
   const stop = new AbortController();
   const running = new Set<ChildProcess>();
@@ -112,23 +114,25 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
     },
   };
   await append({ name: "job.submitted", id: `${jobId}.submitted`, payload: { job } } as never);
-  const [engine] = (await availableEngines({ cacheDir: folder })).filter(
-    ({ name }) => name === "wasm",
-  );
+  const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? folder;
+  const engine = (await availableEngines({ cacheDir })).find(({ name }) => name === engineName);
   await append({
     name: "job.placed",
     id: `${jobId}.placed.1`,
     payload: {
       epoch: 1,
       workers: [],
-      engine: { name: "wasm", identity: engine!.text },
+      engine: { name: engineName, identity: engine!.text },
       reason: "test",
     },
   } as never);
   const log = followEvents(testBus.bus, t);
   checkpoints = runCheckpoints({ bus, store, signal: stop.signal, log: () => undefined });
   const start: Cluster["start"] = (workerId, environment = {}) => {
-    const worker = startWorker(workerId, folder, storeFolder, testBus.url, environment);
+    const worker = startWorker(workerId, folder, storeFolder, testBus.url, {
+      COXSWAIN_ENGINE: engineName,
+      ...environment,
+    });
     running.add(worker.process);
     void worker.ended.then((end) => {
       running.delete(worker.process);
@@ -169,9 +173,8 @@ function startWorker(
       COXSWAIN_WORKER_ID: workerId,
       COXSWAIN_NODE_ID: "n1",
       COXSWAIN_WORKER_DIR: workerDir,
-      // Where the set-up has brought shared memory; the engine is wasm all the same.
+      // Where the set-up has brought shared memory and engines.
       COXSWAIN_CACHE_DIR: process.env["COXSWAIN_CACHE_DIR"] ?? folder,
-      COXSWAIN_ENGINE: "wasm",
       AGENT_TIMEOUT_MS: "0",
       // A busy machine may hold a worker up for longer than the usual second.
       HEARTBEAT_TIMEOUT_MS: "5000",

@@ -14,6 +14,7 @@ export {
   isEnded,
   type Job,
   type JobCheckpoint,
+  type JobCompiled,
   type JobFailure,
   type JobMember,
   type JobProgress,

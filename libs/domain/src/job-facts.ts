@@ -2,7 +2,7 @@
  * The facts that the fold reads, with just the fields that it needs. `libs/events` has the schemas;
  * a test there proves that every stored event is one of these.
  */
-import type { JobFailure, JobMember } from "./job.ts";
+import type { JobCompiled, JobFailure, JobMember } from "./job.ts";
 import type { TrainingJob } from "./training-job.ts";
 
 interface Payloads {
@@ -34,6 +34,7 @@ interface Payloads {
   "job.failed": { readonly error: JobFailure };
   "job.cancelled": object;
   "worker.joined": object;
+  "worker.compiled": JobCompiled;
   "worker.left": { readonly workerId: string };
   "worker.lost": { readonly workerId: string; readonly error: JobFailure };
   "training.generation-formed": {

@@ -33,6 +33,7 @@ const payloads: Record<string, object> = {
   "job.failed": { error: { code: "worker-failed", message: "x" } },
   "job.cancelled": {},
   "worker.joined": {},
+  "worker.compiled": { programHash: "a", mode: "eager", reason: "it counts" },
   "worker.left": { workerId: "w1" },
   "worker.lost": { workerId: "w1", error: { code: "worker-failed", message: "x" } },
   "training.generation-formed": {
@@ -118,6 +119,16 @@ test("the first error stays, and a committed step forgets it", () => {
   equal(lost.lossesInARow, 1);
   const recovered = fold(`${running} worker.lost training.progressed`);
   deepEqual([recovered.lossesInARow, recovered.firstError], [0, undefined]);
+});
+
+test("the first compiled program counts for the whole job", () => {
+  const compiled = (programHash: string) => ({
+    ...factOf("worker.compiled", 3),
+    payload: { programHash, mode: "eager" },
+  });
+  const facts = [compiled("one"), compiled("two")] as JobFact[];
+  const job = facts.reduce((before, fact) => next(before, fact), fold(running));
+  equal(job.compiled?.programHash, "one");
 });
 
 test("who is placed together and dies together counts once, who is shut out not at all", () => {

@@ -20,7 +20,7 @@ import { assertNever } from "./assert.ts";
 import { AppError } from "./errors.ts";
 import { foldDecision } from "./fold-decisions.ts";
 import { foldLoss, foldStored, foldTraining, foldWorkerEnded } from "./fold-observations.ts";
-import type { Job, JobStateKind } from "./job.ts";
+import type { Job, JobCompiled, JobStateKind } from "./job.ts";
 import type { FactOf, JobFact } from "./job-facts.ts";
 
 /** The kinds of state in which each request or decision is legal; observations are always legal. */
@@ -92,6 +92,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     placedAtMs: undefined,
     shrunkAtMs: undefined,
     engine: undefined,
+    compiled: undefined,
     generation: 0,
     members: [],
     ended: [],
@@ -128,6 +129,8 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
       return end(job, fact);
     case "worker.joined":
       return job;
+    case "worker.compiled":
+      return { ...job, compiled: job.compiled ?? compiledOf(fact) };
     case "worker.left":
       return foldWorkerEnded(job, {
         workerId: fact.payload.workerId,
@@ -153,6 +156,11 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
     default:
       return assertNever(fact);
   }
+}
+
+function compiledOf({ payload }: FactOf<"worker.compiled">): JobCompiled {
+  const { programHash, mode, data, reason } = payload;
+  return { programHash, mode, data, reason };
 }
 
 function request(

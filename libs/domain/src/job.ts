@@ -59,6 +59,16 @@ export interface JobCheckpoint {
   readonly committedAtMs: number;
 }
 
+/** The program as all workers of the job run it. */
+export interface JobCompiled {
+  readonly programHash: string;
+  /** Recorded: data that is shipped to workers; eager: each compiles it and runs it by operators. */
+  readonly mode: "recorded" | "eager";
+  readonly data?: { readonly sha256: string; readonly bytes: number } | undefined;
+  /** Why it is not recorded, and where in the program the reason lies. */
+  readonly reason?: string | undefined;
+}
+
 export interface Job {
   readonly id: string;
   readonly name: string;
@@ -84,6 +94,8 @@ export interface Job {
   readonly placedAtMs: number | undefined;
   readonly shrunkAtMs: number | undefined;
   readonly engine: { readonly name: string; readonly identity: string } | undefined;
+  /** As the first worker that compiled it said. */
+  readonly compiled: JobCompiled | undefined;
   readonly generation: number;
   readonly members: readonly JobMember[];
   /** Workers whose process is known to have ended, newest last, at most 100. */

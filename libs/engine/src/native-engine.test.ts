@@ -31,7 +31,7 @@ const { readFile } = await import("node:fs/promises");
 const { createHash } = await import("node:crypto");
 const { openRecordedEngine } = await import("@coxswain/engine");
 const engine = await openRecordedEngine("native", { cacheDir });
-const program = await engine.open(await readFile(file), JSON.parse(options));
+const program = await engine.open(readFile(file), JSON.parse(options));
 const parameters = new Float32Array(program.layout.parameterFloats).fill(0.01);
 const out = new Float32Array(program.layout.vectorFloats);
 program.gradient({ step: 5, shard: 1, parameters }, out);
@@ -84,11 +84,13 @@ function testNative(engine: Engine): void {
     const program: CompiledProgram = await engine.compile(options);
     const recorded = await openRecordedEngine("native", { cacheDir });
     const bytes = program.encode!();
-    await rejects(recorded.open(bytes, { ...options, seed: 2 }), /engine-mismatch.*settings/);
+    const open = (data: Uint8Array, given: typeof options) =>
+      recorded.open(Promise.resolve(data), given);
+    await rejects(open(bytes, { ...options, seed: 2 }), /engine-mismatch.*settings/);
     const text = new TextDecoder().decode(bytes);
     const foreign = new TextEncoder().encode(text.replace("threads-1", "threads-2"));
-    await rejects(recorded.open(foreign, options), /engine-mismatch.*threads-2.*threads-1/);
-    await rejects(recorded.open(bytes.subarray(1), options), /engine-mismatch.*format/);
+    await rejects(open(foreign, options), /engine-mismatch.*threads-2.*threads-1/);
+    await rejects(open(bytes.subarray(1), options), /engine-mismatch.*format/);
   });
 
   const layers = "tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.dense({ units: 10 })";

@@ -43,8 +43,15 @@ export async function openEngine(
 
 export interface RecordedEngine {
   readonly identity: EngineIdentity;
-  /** @throws AppError `engine-mismatch` when the data was made for something else */
-  open(program: Uint8Array, options: CompileOptions): Promise<CompiledProgram>;
+  /**
+   * @param program may still be on its way: what else it needs is opened meanwhile
+   * @returns undefined when the program turns out to be no data
+   * @throws AppError `engine-mismatch` when the data was made for something else
+   */
+  open(
+    program: Promise<Uint8Array | undefined>,
+    options: CompileOptions,
+  ): Promise<CompiledProgram | undefined>;
 }
 
 /**

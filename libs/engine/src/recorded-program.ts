@@ -20,21 +20,22 @@ import { type Shaped, ShardPlan } from "./shard-plan.ts";
 const probeScale = 0.1;
 
 /**
- * @param bytes as `encodeProgram` gave them
+ * @param program bytes as `encodeProgram` gave them, or undefined when there are none
  * @throws AppError `engine-mismatch` when they were made for something else
  */
 export async function openRecorded(
   { binding, identity }: { readonly binding: Binding; readonly identity: EngineIdentity },
-  bytes: Uint8Array,
+  program: Promise<Uint8Array | undefined>,
   options: CompileOptions,
-): Promise<CompiledProgram> {
+): Promise<CompiledProgram | undefined> {
+  const [bytes, opened] = await Promise.all([program, openProgram(options)]);
+  if (bytes === undefined) return undefined;
   const data = decodeProgram(bytes);
   if (data.engine !== identity.text)
     throw new AppError(
       "engine-mismatch",
       `the program was compiled for "${data.engine}", this worker has "${identity.text}"`,
     );
-  const opened = await openProgram(options);
   const { optimizer, source } = opened;
   const { engine, layout } = data;
   const facts = { engine, options, source, layout, optimizer: optimizer.identity };
@@ -44,14 +45,14 @@ export async function openRecorded(
       "engine-mismatch",
       `the job's compiled program is ${data.hash.slice(0, 12)}, this program with these settings is ${hash.slice(0, 12)}`,
     );
-  const program = new RecordedProgram(binding, data, opened, options);
-  const probe = program.probe();
+  const recorded = new RecordedProgram(binding, data, opened, options);
+  const probe = recorded.probe();
   if (probe !== data.probe)
     throw new AppError(
       "engine-mismatch",
       `this processor computes other bits (${probe.slice(0, 12)}) than the one that the program was compiled on (${data.probe.slice(0, 12)}); where machines are mixed, engine: {name: native, isa: avx2} may level them`,
     );
-  return program;
+  return recorded;
 }
 
 export class RecordedProgram implements CompiledProgram {

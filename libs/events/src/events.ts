@@ -119,6 +119,19 @@ export const events = {
 
   /** trainer: a worker became a member in this generation. */
   "worker.joined": object({ generation: positive, step: count, workerId: id, nodeId: id }),
+  /**
+   * trainer: a worker compiled the job's program; the first one said counts. Recorded, its data is kept
+   * by hash and run by every other worker; whoever has another hash may not train with the job.
+   */
+  "worker.compiled": object({
+    workerId: id,
+    programHash: sha256,
+    engine: text,
+    mode: Type.Enum(["recorded", "eager"]),
+    data: Type.Optional(object({ sha256, bytes: positive })),
+    /** Why it runs operator by operator, and where in the program the reason lies. */
+    reason: Type.Optional(text),
+  }),
   /** trainer: a member left in good order; nothing was computed twice. */
   "worker.left": object({ generation: positive, step: count, workerId: id, reason: text }),
   /** trainer (the node's agent), or scheduler (on Kubernetes): a worker ended, or could not start. */

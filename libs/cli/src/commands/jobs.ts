@@ -159,6 +159,8 @@ function jobText(job: Json, nowMs: number): string {
     `  engine    ${job.engine?.identity ?? "-"}`,
     `  workers   ${job.workers.now} train, ${job.workers.wanted} wanted (${job.workers.min} to ${job.workers.max}), generation ${job.generation}`,
   ];
+  if (job.compiled?.reason)
+    lines.push(pc.yellow(`  runs operator by operator, since ${job.compiled.reason}`));
   const error = job.error ?? job.firstError;
   if (error)
     lines.push(

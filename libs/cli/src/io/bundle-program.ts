@@ -23,6 +23,9 @@ export async function bundleProgram(path: string): Promise<Bundle> {
     // Comments name files from here: the same sources give the same bytes, wherever they lie.
     absWorkingDir: dirname(resolve(path)),
     legalComments: "none",
+    // So that errors name the lines that the user wrote.
+    sourcemap: "inline",
+    sourcesContent: false,
   }).catch(
     (cause: {
       readonly errors?: readonly {

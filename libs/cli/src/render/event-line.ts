@@ -20,6 +20,8 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "job.failed": ({ error }) => `${error.code}: ${error.message}`,
   "worker.left": ({ workerId }) => workerId,
   "worker.joined": ({ workerId, generation }) => `${workerId} in generation ${generation}`,
+  "worker.compiled": ({ mode, programHash, reason }) =>
+    `${mode === "recorded" ? "recorded" : "operator by operator"}, program ${programHash.slice(0, 12)}${reason === undefined ? "" : `: ${reason}`}`,
   "worker.lost": ({ workerId, error }) => `${workerId}: ${error.message}`,
   "training.generation-formed": ({ generation, members, fromStep, cause }) =>
     `generation ${generation} of ${members.length} from step ${fromStep} (${cause})`,

@@ -95,6 +95,7 @@ export function detailOf(job: Job) {
     placement: job.placement,
     endedWorkers: job.ended,
     engine: job.engine ?? null,
+    compiled: job.compiled ?? null,
     checkpoints: job.checkpoints,
     checkpointError: job.checkpointError ?? null,
     firstError: job.firstError ?? null,

@@ -1,5 +1,5 @@
 /** What the control thread and the compute thread of a worker say to each other. */
-import type { CompileOptions, Layout } from "@coxswain/engine";
+import type { CompileOptions, Layout, ProgramMode } from "@coxswain/engine";
 import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
 import type { FeedEnds } from "../feed/feed.ts";
@@ -11,10 +11,28 @@ export interface ComputeOptions {
   readonly feed: FeedEnds;
 }
 
+/** What the compile thread is given: it reads what it needs of the data by itself. */
+export type CompileThreadOptions = Omit<ComputeOptions, "feed">;
+
+/** The first message to the compute thread: the program as data, or that it runs by operators. */
+export interface ProgramMessage {
+  readonly kind: "program";
+  readonly recorded: Uint8Array | undefined;
+}
+
+/** What the compile thread made. */
+export type CompileReply =
+  /** The program's own step is about to run for the first time. */
+  | { readonly kind: "recording" }
+  | { readonly kind: "recorded"; readonly data: Uint8Array; readonly initial: Float32Array }
+  | { readonly kind: "eager"; readonly reason: string }
+  | { readonly kind: "failed"; readonly code: string; readonly message: string };
+
 export interface Compiled {
   readonly kind: "compiled";
   readonly identity: string;
   readonly hash: string;
+  readonly mode: ProgramMode;
   readonly layout: Layout;
   readonly samplesTrain: number;
   readonly samplesTest: number;
@@ -24,7 +42,12 @@ export interface Compiled {
 export type ComputeRequest =
   | { readonly kind: "attach"; readonly areas: Areas }
   /** Fills the parameters from the seed and the slots with zeros. */
-  | { readonly kind: "initialize"; readonly id: number }
+  | {
+      readonly kind: "initialize";
+      readonly id: number;
+      /** For a program that is data: what its seed gives. */
+      readonly parameters?: Float32Array;
+    }
   /** The pieces to compute for this step; replaces the order before. What is finished is kept. */
   | {
       readonly kind: "order";

@@ -2,10 +2,12 @@
  * The compute thread of a worker: gradients of the own shards, added up the tree, and the optimizer.
  * It blocks while it computes; between two shards it looks for newer orders.
  */
+import { once } from "node:events";
+import { setSourceMapsSupport } from "node:module";
 import { setImmediate as breathe } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { AppError, assert } from "@coxswain/domain";
-import { type CompiledProgram, openEngine } from "@coxswain/engine";
+import { type CompiledProgram, canRecord, openEngine, openRecordedEngine } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
 import type { BatchPlace } from "../decide/load-queue.ts";
 import { type Piece, pieceKey } from "../decide/shards.ts";
@@ -13,7 +15,12 @@ import { buildKernels, type Kernels } from "../exchange/kernels.ts";
 import { beginWrite, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
 import { Feed } from "../feed/feed.ts";
-import type { ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
+import type {
+  ComputeOptions,
+  ComputeReply,
+  ComputeRequest,
+  ProgramMessage,
+} from "./compute-messages.ts";
 
 const port = parentPort!;
 const options = workerData as ComputeOptions;
@@ -140,7 +147,8 @@ class Compute {
   #serve(request: Exclude<ComputeRequest, { kind: "attach" | "order" }>, vectors: Vectors): void {
     switch (request.kind) {
       case "initialize":
-        this.#program.initialize(vectors.parameters);
+        if (request.parameters !== undefined) vectors.parameters.set(request.parameters);
+        else this.#program.initialize(vectors.parameters);
         for (const slot of vectors.slots) slot.fill(0);
         return reply({ kind: "done", id: request.id });
       case "apply":
@@ -265,13 +273,33 @@ function fail(error: unknown, step: number): void {
   });
 }
 
-try {
-  const engine = await openEngine(options.engine, { cacheDir: options.cacheDir });
+interface Opened {
+  readonly identity: string;
+  readonly program: CompiledProgram;
+}
+
+/** What a recorded program needs besides is opened while somebody still compiles it. */
+async function open(feed: Feed): Promise<Opened> {
+  const { engine: name, cacheDir } = options;
+  const compile = { ...options.compile, openData: () => Promise.resolve(feed.open()) };
+  const recorded = once(port, "message").then(([message]) => (message as ProgramMessage).recorded);
+  if (canRecord(name)) {
+    const engine = await openRecordedEngine(name, { cacheDir });
+    const program = await engine.open(recorded, compile);
+    if (program !== undefined) return { identity: engine.identity.text, program };
+  }
+  await recorded;
+  const engine = await openEngine(name, { cacheDir });
   const onRecording = () => reply({ kind: "recording" });
+  const program = await engine.compile({ ...compile, onRecording }, "eager");
+  return { identity: engine.identity.text, program };
+}
+
+try {
+  setSourceMapsSupport(true);
   const feed = new Feed(options.feed);
-  const openData = () => Promise.resolve(feed.open());
-  const program = await engine.compile({ ...options.compile, openData, onRecording });
-  const { hash, layout, samplesTrain, samplesTest, modelTopology } = program;
+  const { identity, program } = await open(feed);
+  const { mode, hash, layout, samplesTrain, samplesTest, modelTopology } = program;
   assert(
     layout.vectorFloats >= layout.parameterFloats + layout.metricNames.length,
     "the vector holds gradient and metrics",
@@ -286,7 +314,8 @@ try {
   });
   reply({
     kind: "compiled",
-    identity: engine.identity.text,
+    identity,
+    mode,
     hash,
     layout,
     samplesTrain,

@@ -5,7 +5,13 @@ import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
 import type { FeedEnds } from "../feed/feed.ts";
 import type { LoaderOptions } from "../feed/messages.ts";
-import type { Compiled, ComputeOptions, ComputeReply, ComputeRequest } from "./compute-messages.ts";
+import type {
+  Compiled,
+  ComputeOptions,
+  ComputeReply,
+  ComputeRequest,
+  ProgramMessage,
+} from "./compute-messages.ts";
 
 export interface ComputeEvents {
   /** A subtree of the newest order is in pool buffer `buffer`. */
@@ -13,6 +19,8 @@ export interface ComputeEvents {
   onFailed(error: AppError, step: number): void;
   /** The program's step runs for the first time; `compiled` follows. */
   onRecording(): void;
+  /** What the seed gives, where the compute thread does not know it. */
+  initialParameters?(): Promise<Float32Array | undefined>;
 }
 
 type Answer = Extract<ComputeReply, { kind: "done" | "copied" | "evaluated" }>;
@@ -124,8 +132,15 @@ export class Compute {
     });
   }
 
+  /** The program as data, or undefined when it runs operator by operator. Call it once, first. */
+  provide(recorded: Uint8Array | undefined): void {
+    const message: ProgramMessage = { kind: "program", recorded };
+    this.#thread.postMessage(message);
+  }
+
   async initialize(): Promise<void> {
-    await this.#ask((id) => ({ kind: "initialize", id }));
+    const parameters = await this.#events.initialParameters?.();
+    await this.#ask((id) => ({ kind: "initialize", id, ...(parameters && { parameters }) }));
   }
 
   async load(from: number, floats: Float32Array): Promise<void> {

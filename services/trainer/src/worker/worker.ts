@@ -13,7 +13,7 @@ import { allocate, vectorsOf } from "../exchange/memory.ts";
 import { type ControlMessage, Peers } from "../exchange/peers.ts";
 import type { SharedPeers } from "../exchange/shared-peers.ts";
 import { realClock } from "./clock.ts";
-import { Compute } from "./compute.ts";
+import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
 import { Course } from "./course.ts";
@@ -22,6 +22,7 @@ import { followJob, type JobContext } from "./job-context.ts";
 import { enterGroup } from "./join.ts";
 import { Ledger } from "./ledger.ts";
 import { GroupMembership } from "./member.ts";
+import { openCompute } from "./open-compute.ts";
 import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
 import { openShareable, type Shareable, shareMemory, windowsFor } from "./shareable.ts";
@@ -87,7 +88,7 @@ async function start(
   const fail = (error: AppError, step: number) =>
     end({ exitCode: error.code === "out-of-memory" ? 11 : 10, error, step });
   const context = await followJob(bus, jobId, signal);
-  const { spec, engine, finished } = context.job();
+  const { spec, finished } = context.job();
   if (finished !== undefined || isEnded(context.job()))
     return end({ exitCode: 0, reason: "finished" });
   const [programPath, secret] = await Promise.all([
@@ -95,23 +96,15 @@ async function start(
     bus.bucket("secrets").get(jobId),
   ]);
   if (secret === undefined) throw new AppError("peer-refused", "the job has no secret yet");
-  const compute = new Compute(
-    {
-      engine: config.COXSWAIN_ENGINE,
-      cacheDir: config.COXSWAIN_CACHE_DIR,
-      compile: { ...spec, programPath },
-    },
-    {
-      onPiece: (...piece) => parts.group?.onPiece(...piece),
-      onFailed: fail,
-      onRecording: () => limitRecording(spec.stepTimeout, compute.compiled, fail),
-    },
-  );
-  const [compiled, shareable] = await Promise.all([compute.compiled, openShareable(config)]);
-  if (engine !== undefined && engine.identity !== compiled.identity) {
-    const sentence = `the job runs on "${engine.identity}", this worker has "${compiled.identity}"`;
-    throw new AppError("engine-mismatch", sentence);
-  }
+  const events = {
+    onPiece: (...piece: Parameters<GroupMembership["onPiece"]>) => parts.group?.onPiece(...piece),
+    onFailed: fail,
+    onRecording: (ready: Promise<unknown>) => limitRecording(spec.stepTimeout, ready, fail),
+  };
+  const [{ compute, compiled }, shareable] = await Promise.all([
+    openCompute({ bus, config, context, log: ports.log }, programPath, events),
+    openShareable(config),
+  ]);
   const secretText = secret.value.secret;
   const known = { context, compute, compiled, shareable, secret: secretText };
   await run({ ...ports, parts, signal, end, fail, ...known });

@@ -1,0 +1,61 @@
+/** A worker's compute thread with the job's program in it. */
+import type { Bus } from "@coxswain/bus";
+import { AppError } from "@coxswain/domain";
+import {
+  compileInThread,
+  type ObtainedProgram,
+  obtainProgram,
+  requireSameProgram,
+  tellCompiled,
+} from "./compiled-program.ts";
+import { Compute, type ComputeEvents } from "./compute.ts";
+import type { Compiled, CompileThreadOptions } from "./compute-messages.ts";
+import type { WorkerConfig } from "./config.ts";
+import type { JobContext } from "./job-context.ts";
+
+export interface OpenComputePorts {
+  readonly bus: Bus;
+  readonly config: WorkerConfig;
+  readonly context: JobContext;
+  readonly log: (sentence: string, fields: object) => void;
+}
+
+export interface OpenedCompute {
+  readonly compute: Compute;
+  readonly compiled: Compiled;
+}
+
+/**
+ * The thread starts while the program is fetched or compiled, so that both take the time of one.
+ * @param events `onRecording` gets what resolves when the program is ready
+ * @throws AppError the program's own error; `engine-mismatch` when the job runs something else
+ */
+export async function openCompute(
+  ports: OpenComputePorts,
+  programPath: string,
+  events: Omit<ComputeEvents, "onRecording"> & { onRecording(ready: Promise<unknown>): void },
+): Promise<OpenedCompute> {
+  const { config, context } = ports;
+  const { spec, engine } = context.job();
+  const compile = { ...spec, programPath };
+  const { COXSWAIN_ENGINE: name, COXSWAIN_CACHE_DIR: cacheDir } = config;
+  const options: CompileThreadOptions = { engine: name, cacheDir, compile };
+  let obtained: ObtainedProgram | undefined;
+  const onRecording = () => events.onRecording(compute.compiled);
+  const initialParameters = async () => {
+    if (obtained?.recorded === undefined) return undefined;
+    return obtained.initial ?? (await compileInThread(options, () => undefined)).initial;
+  };
+  const compute: Compute = new Compute(options, { ...events, onRecording, initialParameters });
+  const programPorts = { ...ports, known: () => context.job().compiled, onRecording };
+  obtained = await obtainProgram(programPorts, options);
+  compute.provide(obtained.recorded);
+  const compiled = await compute.compiled;
+  if (engine !== undefined && engine.identity !== compiled.identity) {
+    const sentence = `the job runs on "${engine.identity}", this worker has "${compiled.identity}"`;
+    throw new AppError("engine-mismatch", sentence);
+  }
+  requireSameProgram(context.job().compiled, compiled);
+  void tellCompiled(programPorts, obtained, compiled);
+  return { compute, compiled };
+}
