@@ -53,6 +53,7 @@ export interface Binding {
   readonly TF_BOOL: number;
   readonly TF_INT64: number;
   readonly TF_ATTR_STRING: number;
+  readonly TF_ATTR_INT: number;
   readonly TF_ATTR_TYPE: number;
   readonly TF_ATTR_SHAPE: number;
 }

@@ -4,6 +4,7 @@ import { tf } from "@coxswain/program";
 import type { Binding, RecordedBackend } from "./binding.ts";
 import { compileProgram, type Recorder } from "./compile.ts";
 import { loadBinding, unavailable } from "./native-binding.ts";
+import { installNativeKernels } from "./native-kernels.ts";
 import { nativeIdentity } from "./native-place.ts";
 import type { Engine } from "./port.ts";
 import { buildRecorder } from "./record-function.ts";
@@ -42,6 +43,7 @@ async function registerBackend(binding: Binding): Promise<void> {
   tf.registerBackend("tensorflow", build, 3);
   await tf.setBackend("tensorflow");
   await tf.ready();
+  installNativeKernels(tf.backend() as unknown as Parameters<typeof installNativeKernels>[0]);
 }
 
 /** Node 23 removed two helpers that tfjs-node 4.22 still calls. */

@@ -41,7 +41,7 @@ export function nativeIdentity(): EngineIdentity {
   const v8 = process.versions.v8.split(".").slice(0, 2).join(".");
   return {
     name: "native",
-    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay onednn threads-1 cpu-${instructionSet()} v8-${v8}`,
+    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-2 onednn threads-1 cpu-${instructionSet()} v8-${v8}`,
   };
 }
 

@@ -50,7 +50,7 @@ export async function openRecorded(
   if (probe !== data.probe)
     throw new AppError(
       "engine-mismatch",
-      `this processor computes other bits (${probe.slice(0, 12)}) than the one that the program was compiled on (${data.probe.slice(0, 12)}); where machines are mixed, engine: {name: native, isa: avx2} may level them`,
+      `this processor computes other bits (${probe.slice(0, 12)}) than the one that the program was compiled on (${data.probe.slice(0, 12)})`,
     );
   return recorded;
 }
