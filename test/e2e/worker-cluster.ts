@@ -121,7 +121,8 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
     id: `${jobId}.placed.1`,
     payload: {
       epoch: 1,
-      workers: [],
+      // A worker without an agent leaves when it is not placed; these are all that tests start.
+      workers: [..."0123456789abcd"].map((name) => ({ workerId: `w${name}`, nodeId: "n1" })),
       engine: { name: engineName, identity: engine!.text },
       reason: "test",
     },
