@@ -22,7 +22,7 @@ const options = readOptions(
 );
 const publishedMoveSeconds = 30;
 /** Decisions with fewer jobs than this do not count for the decision time. */
-const burstJobsMin = 120;
+const burstJobsMin = 80;
 const peers = ["pollux", "tiresias", "optimus"] as const;
 
 const folder = dataFolder(options, "pollux-osdi21");
