@@ -6,6 +6,7 @@ import { type Bus, connectBus } from "@coxswain/bus";
 import { freePort } from "@coxswain/embedded";
 import { GenericContainer, Network, Wait } from "testcontainers";
 import { type ContractBus, holdBusContract, lost, take } from "../contract/bus-contract.ts";
+import { accessTo } from "../contract/nats-access.ts";
 import { docker, root, skip } from "./docker.ts";
 
 const image = process.env["NATS_IMAGE"] ?? "nats:2.15-alpine";
@@ -37,7 +38,7 @@ async function startContainerBus(t: TestContext): Promise<ContainerBus> {
   });
   return {
     bus,
-    url,
+    access: accessTo(url),
     containerId,
     networkName: network.getName(),
     server: { kill: async () => void (await docker(["kill", containerId])) },

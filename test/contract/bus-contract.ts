@@ -1,15 +1,28 @@
-/** What the bus promises, whatever nats-server it stands on: a process, or a container. */
+/** What the bus promises, whatever it stands on: nats-server as a process, in a container, or simulated. */
 import { deepEqual, equal, notEqual, ok, rejects } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { type Bus, connectBus, type Followed } from "@coxswain/bus";
+import type { Bus, Followed } from "@coxswain/bus";
 import { AppError, type ErrorCode, type JobId } from "@coxswain/domain";
 import type { NewEvent, StoredEvent } from "@coxswain/events";
-import { connect } from "@nats-io/transport-node";
+
+/** What is done to the server beside the bus. */
+export interface BusAccess {
+  connectBus(): Promise<Bus>;
+  /** A message of somebody else, stored where a stream takes its subject. */
+  publish(subject: string, text: string): Promise<void>;
+  /** Listens from now on; the promise within gives the headers of so many messages. */
+  collect(
+    subject: string,
+    count: number,
+  ): Promise<() => Promise<readonly ReadonlyMap<string, string>[]>>;
+  /** The log takes no more than this. */
+  limitLog(maxBytes: number): Promise<void>;
+}
 
 /** A bus of a test's own, gone when the test ends. */
 export interface ContractBus {
   readonly bus: Bus;
-  readonly url: string;
+  readonly access: BusAccess;
   /** The server dies as in a crash. */
   readonly server: { kill(): Promise<void> };
   /** It is started again, at the same address and with what it had stored. */
@@ -50,16 +63,19 @@ export async function take(source: AsyncIterable<Followed>, count: number): Prom
   return events;
 }
 
-async function other(t: { after(run: () => Promise<void>): void }, url: string): Promise<Bus> {
-  const bus = await connectBus({ url, name: "other" });
+async function other(
+  t: { after(run: () => Promise<void>): void },
+  access: BusAccess,
+): Promise<Bus> {
+  const bus = await access.connectBus();
   t.after(() => bus.close());
   return bus;
 }
 
 export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>): void {
   test("of two writers that saw the same log exactly one wins, round after round", async (t) => {
-    const { bus, url } = await start(t);
-    const writers = [bus, await other(t, url)];
+    const { bus, access } = await start(t);
+    const writers = [bus, await other(t, access)];
     let last = 0;
     for (let round = 0; round < 50; round += 1) {
       const results = await Promise.allSettled(
@@ -145,27 +161,16 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
   });
 
   test("foreign messages in the log are passed over", async (t) => {
-    const { bus, url } = await start(t);
-    const raw = await connect({ servers: url });
-    t.after(() => raw.close());
-    await raw.request("evt.v1.worker.odd", "{]");
+    const { bus, access } = await start(t);
+    await access.publish("evt.v1.worker.odd", "{]");
     await bus.append(lost("odd", 1));
     const [event] = await take(bus.follow(), 1);
     equal(event?.sequence, 2);
   });
 
   test("work comes again after a nak, and goes to the dead letters with its reason", async (t) => {
-    const { bus, url } = await start(t);
-    const raw = await connect({ servers: url });
-    t.after(() => raw.close());
-    const dead = raw.subscribe("dead.v1.test-work");
-    const letters: string[] = [];
-    const buried = (async () => {
-      for await (const message of dead) {
-        letters.push(message.headers?.get("coxswain-reason") ?? "");
-        if (letters.length === 2) break;
-      }
-    })();
+    const { bus, access } = await start(t);
+    const buried = await access.collect("dead.v1.test-work", 2);
     for (let n = 0; n < 4; n += 1) await bus.append(lost("work", n));
     const stop = new AbortController();
     const seen: string[] = [];
@@ -180,7 +185,7 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
         return { kind: "ack" };
       },
     );
-    await buried;
+    const letters = (await buried()).map((headers) => headers.get("coxswain-reason"));
     stop.abort();
     await consuming;
     ok(seen.includes("work.lost.1#2"));
@@ -223,8 +228,8 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
   });
 
   test("a lease has one holder, and the next one a higher epoch", async (t) => {
-    const { bus, url } = await start(t);
-    const second = await other(t, url);
+    const { bus, access } = await start(t);
+    const second = await other(t, access);
     const stop = new AbortController();
     t.after(() => stop.abort());
     const options = { ttlMs: 1500, signal: stop.signal };
@@ -243,10 +248,10 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
   });
 
   test("a holder that is cut off lays the role down before another takes it", async (t) => {
-    const { bus, url } = await start(t);
+    const { bus, access } = await start(t);
     const stop = new AbortController();
     t.after(() => stop.abort());
-    const doomed = await connectBus({ url, name: "doomed" });
+    const doomed = await access.connectBus();
     const first = await doomed.acquireLease("role", { ttlMs: 1500, signal: stop.signal });
     await doomed.close();
     const next = await bus.acquireLease("role", { ttlMs: 1500, signal: stop.signal });
@@ -256,12 +261,8 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
   });
 
   test("a full log refuses and forgets nothing", async (t) => {
-    const { bus, url } = await start(t);
-    const raw = await connect({ servers: url });
-    t.after(() => raw.close());
-    const { jetstreamManager } = await import("@nats-io/jetstream");
-    const manager = await jetstreamManager(raw);
-    await manager.streams.update("EVENTS", { max_bytes: 8192 });
+    const { bus, access } = await start(t);
+    await access.limitLog(8192);
     let stored = 0;
     await rejects(async () => {
       for (;;) {
@@ -297,12 +298,9 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
   });
 
   test("log lines are read back in order, and by worker", async (t) => {
-    const { bus, url } = await start(t);
+    const { bus, access } = await start(t);
     const signal = new AbortController().signal;
-    const raw = await connect({ servers: url });
-    t.after(() => raw.close());
-    const arrived = raw.subscribe("log.v1.>", { max: 4 });
-    await raw.flush();
+    const arrived = await access.collect("log.v1.>", 4);
     for (let n = 0; n < 4; n += 1)
       bus.appendLog({
         jobId: "j",
@@ -311,7 +309,7 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
         timeMs: n,
         text: `line ${n}`,
       });
-    for await (const _ of arrived);
+    await arrived();
     await bus.lastJobSequence(job("j"));
     const texts = async (workerId?: string) => {
       const lines: string[] = [];
@@ -324,9 +322,9 @@ export function holdBusContract(start: (t: TestContext) => Promise<ContractBus>)
   });
 
   test("connecting again finds the streams as they are", async (t) => {
-    const { bus, url } = await start(t);
+    const { bus, access } = await start(t);
     const { sequence } = await bus.append(lost("stay", 1));
-    const again = await other(t, url);
+    const again = await other(t, access);
     notEqual(sequence, 0);
     equal((await take(again.follow(), 1))[0]?.id, "stay.lost.1");
   });

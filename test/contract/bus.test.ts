@@ -6,8 +6,12 @@ import { connectBus } from "@coxswain/bus";
 import { startNatsServer } from "@coxswain/embedded";
 import { startTestBus } from "@coxswain/embedded/testing";
 import { coded, holdBusContract } from "./bus-contract.ts";
+import { accessTo } from "./nats-access.ts";
 
-holdBusContract(startTestBus);
+holdBusContract(async (t) => {
+  const started = await startTestBus(t);
+  return { ...started, access: accessTo(started.url) };
+});
 
 test("an old server is refused with its version", async (t) => {
   const info = {
