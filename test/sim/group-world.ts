@@ -18,6 +18,8 @@ import type { Generation } from "../../services/trainer/src/worker/ledger.ts";
 import { GroupMembership } from "../../services/trainer/src/worker/member.ts";
 import { RecordAcceptor } from "../../services/trainer/src/worker/record-acceptor.ts";
 import { Transfer } from "../../services/trainer/src/worker/transfer.ts";
+import { type Random, randomFor, randomOf } from "./lib/random.ts";
+import { type Timer, Timers } from "./lib/timers.ts";
 
 export const shards = 8;
 const layout: Layout = {
@@ -27,18 +29,6 @@ const layout: Layout = {
   vectorFloats: 48,
   slotCount: 0,
 };
-
-/** A small seeded generator (mulberry32). */
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** The made-up gradient of a shard: depends on everything that a real one depends on. */
 function gradient(step: number, shard: number, parameters: Float32Array, out: Float32Array): void {
@@ -86,21 +76,16 @@ interface Link {
   isBroken: boolean;
 }
 
-interface Timer {
-  readonly atMs: number;
-  readonly order: number;
-  readonly fire: () => void;
-}
-
 export class World {
-  readonly random: () => number;
+  readonly random: Random;
   readonly steps: number;
   readonly sharesMemory: boolean;
   readonly oracle: readonly string[];
   nowMs = 0;
-  #timers: Timer[] = [];
-  #order = 0;
+  readonly #timers = new Timers();
   #breach: string | undefined;
+  #newestGeneration = 0;
+  events = 0;
   readonly workers = new Map<string, SimWorker>();
   readonly knownDead = new Set<string>();
   readonly cuts = new Set<string>();
@@ -108,7 +93,7 @@ export class World {
   record: { value: MembershipRecord; revision: number } | undefined;
 
   constructor(seed: number, steps: number, oracle: readonly string[]) {
-    this.random = randomOf(seed);
+    this.random = randomFor(seed, "group");
     this.steps = steps;
     this.sharesMemory = seed % 2 === 0;
     this.oracle = oracle;
@@ -124,31 +109,40 @@ export class World {
   }
 
   at(delayMs: number, fire: () => void): Timer {
-    const timer = { atMs: this.nowMs + delayMs, order: this.#order, fire };
-    this.#order += 1;
-    this.#timers.push(timer);
-    return timer;
+    return this.#timers.add(this.nowMs + delayMs, fire);
   }
 
   cancel(timer: Timer): void {
-    this.#timers = this.#timers.filter((other) => other !== timer);
+    timer.isCancelled = true;
+  }
+
+  /** Something happened that never may. */
+  fail(sentence: string): void {
+    this.#breach ??= sentence;
   }
 
   /** Runs until `isDone`, or until so much simulated time has passed. */
   async run(isDone: () => boolean, limitMs: number): Promise<boolean> {
     while (!isDone()) {
       await new Promise(setImmediate); // Promises settle first.
-      equal(this.#breach, undefined);
-      let first = this.#timers[0];
-      for (const timer of this.#timers)
-        if (timer.atMs < first!.atMs || (timer.atMs === first!.atMs && timer.order < first!.order))
-          first = timer;
+      if (this.#breach !== undefined) throw new Error(this.#breach);
+      const first = this.#timers.next();
       if (first === undefined || first.atMs > limitMs) return false;
-      this.cancel(first);
+      this.events += 1;
       this.nowMs = first.atMs;
       first.fire();
     }
     return true;
+  }
+
+  /** Who starts over undoes what the newest generation has committed: nobody of it may be alive. */
+  checkFounding(founder: SimWorker, generation: number, cause: string): void {
+    const before = this.#newestGeneration;
+    this.#newestGeneration = Math.max(before, generation);
+    if (cause !== "start" && cause !== "restore") return;
+    for (const { id, how, group } of this.workers.values())
+      if (how === undefined && id !== founder.id && group.generation === before && before > 0)
+        this.fail(`${founder.id} starts over while ${id} lives, a member of generation ${before}`);
   }
 
   latency(): number {
@@ -258,7 +252,12 @@ export class SimWorker {
   #log(sentence: string, fields: object): void {
     this.world.note(`${this.id} ${sentence} ${JSON.stringify(fields)}`);
     if (sentence !== "generation formed") return;
-    const { generation, members } = fields as { generation: number; members: readonly string[] };
+    const { generation, members, cause } = fields as {
+      readonly generation: number;
+      readonly members: readonly string[];
+      readonly cause: string;
+    };
+    if (members.includes(this.id)) this.world.checkFounding(this, generation, cause);
     // What only the dead had agreed on does not count.
     for (const { id, how, group } of this.world.workers.values()) {
       if (how !== undefined || id === this.id || group.generation !== generation) continue;
