@@ -11,6 +11,7 @@ import {
   type Inventory,
   sortedJobs,
 } from "./original-autoscaler.ts";
+import { runOurs } from "./ours.ts";
 
 const defects = { addsToIdleNode: true, excludesPartlyRunning: true };
 const none = { addsToIdleNode: false, excludesPartlyRunning: false };
@@ -152,4 +153,18 @@ test("without its autoscaler the original is as published: 14 jobs wait; 44.6 % 
     ["82.9", "70.1", "57.3", "44.6"],
   );
   equal(onlineFiguresOf(two).kills, 0);
+});
+
+test("ours: all 20 jobs train within 10 s, together or not at all, and share equally", () => {
+  const figures = figuresOf(runOurs(caseOne, "as the original", 1));
+  equal(figures.neverStarted, 0);
+  equal(figures.pseudoRunning, 0);
+  ok(figures.pendingSecondsMean <= 10, `${figures.pendingSecondsMean}`);
+  ok(figures.jain >= 0.95, `${figures.jain}`);
+});
+
+test("ours: the online service gets its pods back within 15 s of each step", () => {
+  const figures = onlineFiguresOf(runOurs(caseTwo, "as the original", 1));
+  ok(figures.onlineShortfallPercent <= 2, `${figures.onlineShortfallPercent}`);
+  ok(figures.restoreSecondsMax !== null && figures.restoreSecondsMax <= 15);
 });

@@ -21,7 +21,7 @@ export {
   type JobState,
   type JobStateKind,
 } from "./job.ts";
-export type { JobFact } from "./job-facts.ts";
+export type { FactOf, JobFact } from "./job-facts.ts";
 export { next, whyIllegal } from "./job-fold.ts";
 export {
   type QueueSpec,

@@ -16,6 +16,7 @@ export {
   type Scenario,
   type SimulatedJob,
   type SimulatedNode,
+  type SimulatedService,
   type Work,
 } from "./scenario.ts";
 export { simulate } from "./simulate.ts";

@@ -1,6 +1,6 @@
 /** What is simulated: machines, jobs and what they cost, plain data with times of one virtual clock. */
-import type { Job } from "@coxswain/domain";
-import type { Decision, NodeView, Snapshot } from "@coxswain/scheduling";
+import type { Job, Resources } from "@coxswain/domain";
+import type { Decision, NodeView, Policy, QueueView, Snapshot } from "@coxswain/scheduling";
 
 export interface SimulatedNode {
   readonly node: NodeView;
@@ -27,10 +27,19 @@ export interface SimulatedJob {
   readonly work: Work;
 }
 
+/** An online service: how many replicas it asks for from a time on. */
+export interface SimulatedService {
+  readonly name: string;
+  readonly resources: Resources;
+  readonly demand: readonly { readonly atMs: number; readonly replicas: number }[];
+}
+
 /** What a change costs, in virtual time. */
 export interface Costs {
   /** From a worker's placement until it can compute, between these two, evenly. */
   readonly startMs: readonly [number, number];
+  /** From being told to go until a worker's room is really free; until then nobody starts there. */
+  readonly stopMs: number;
   /** The whole group pauses so long when its members change. */
   readonly changePauseMs: number;
   /** From a node's last sign of life until the scheduler counts it as gone. */
@@ -42,6 +51,7 @@ export interface Costs {
 /** Measured on one machine with small models (docs/benchmarks.md, recovery and platform). */
 export const measuredCosts: Costs = {
   startMs: [600, 1000],
+  stopMs: 500,
   changePauseMs: 92,
   nodeTimeoutMs: 5000,
   checkpointEveryMs: 60_000,
@@ -50,6 +60,9 @@ export const measuredCosts: Costs = {
 export interface Scenario {
   readonly nodes: readonly SimulatedNode[];
   readonly jobs: readonly SimulatedJob[];
+  readonly services?: readonly SimulatedService[];
+  readonly queues?: readonly QueueView[];
+  readonly policy?: Policy;
   readonly costs: Costs;
   /** Of the start-up delays; the same seed gives the same timeline. */
   readonly seed: number;
@@ -58,10 +71,11 @@ export interface Scenario {
   readonly untilMs: number;
   /** A look at least so often while a job waits or changes, besides the one after each event. */
   readonly lookEveryMs?: number;
-  readonly decide: Decide;
+  /** Absent: the real decisions, in their incremental form. */
+  readonly decide?: Decide;
 }
 
-/** The decision code: the real one, or a peer's for comparison. */
+/** Other decisions, for comparison, or a look over the shoulder of the real ones. */
 export type Decide = (snapshot: Snapshot) => readonly Decision[];
 
 /** What happened, in order. */
@@ -79,6 +93,15 @@ export type Entry = { readonly atMs: number } & (
   /** Workers that compute from now on, after the pause of the change. */
   | { readonly kind: "trains"; readonly jobId: string; readonly workers: number }
   | { readonly kind: "preempted"; readonly jobId: string; readonly by: string }
+  /** The room that is kept for a service, in replicas; `missing` found none. */
+  | {
+      readonly kind: "reserved";
+      readonly service: string;
+      readonly replicas: number;
+      readonly missing: number;
+    }
+  /** Replicas of a service that have started. */
+  | { readonly kind: "serves"; readonly service: string; readonly replicas: number }
   | { readonly kind: "node-arrived" | "node-lost"; readonly nodeId: string }
 );
 

@@ -15,6 +15,7 @@ import {
 /** Round numbers, to calculate with. */
 const costs: Costs = {
   startMs: [1000, 1000],
+  stopMs: 0,
   changePauseMs: 100,
   nodeTimeoutMs: 5000,
   checkpointEveryMs: 10_000,
@@ -57,7 +58,6 @@ function scenarioOf(nodes: readonly SimulatedNode[], jobs: readonly SimulatedJob
     seed: 1,
     untilMs: 1_000_000,
     lookEveryMs: 1000,
-    decide: decidePlacement,
   };
 }
 
@@ -118,6 +118,30 @@ test("a job of higher priority takes the room; what it displaced goes on where i
   const high = jobOf(1, { min: 2, max: 2, units: 20, arrivesAtMs: 11_000, priority: 10 });
   // 20 units until 11 s; the other one from 12 s to 22 s; started again at 23 s.
   deepEqual(endsOf(scenarioOf([nodeOf(0, 2)], [low, high])), { j0: 33_000, j1: 22_000 });
+});
+
+test("an online service gets its room at once: a job shrinks for it, and grows back afterwards", () => {
+  const elastic = jobOf(0, { min: 1, max: 4, units: 1e6 });
+  const demand = [
+    { atMs: 30_000, replicas: 3 },
+    { atMs: 60_000, replicas: 0 },
+  ];
+  const resources = { cpu: 1, memory: 1024, gpu: 0 };
+  const { timeline } = simulate({
+    ...scenarioOf([nodeOf(0, 4)], [elastic]),
+    services: [{ name: "web", resources, demand }],
+    costs: { ...costs, stopMs: 500 },
+    untilMs: 120_000,
+  });
+  const trains = (fromMs: number) =>
+    timeline.findLast((entry) => entry.kind === "trains" && entry.atMs < fromMs);
+  const serves = timeline.filter(({ kind, atMs }) => kind === "serves" && atMs > 30_000);
+  const brief = (entry: (typeof timeline)[number] | undefined) =>
+    entry !== undefined && "workers" in entry ? [entry.atMs, entry.workers] : undefined;
+  deepEqual(brief(trains(30_000))?.[1], 4);
+  deepEqual(brief(trains(60_000)), [30_000, 1]);
+  deepEqual(serves[0], { atMs: 31_500, kind: "serves", service: "web", replicas: 3 });
+  deepEqual(brief(trains(120_000))?.[1], 4);
 });
 
 const worlds = fc

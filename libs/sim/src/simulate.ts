@@ -14,18 +14,19 @@ import {
   next,
   whyIllegal,
 } from "@coxswain/domain";
-import { isAboutJob, type JobDecision, type NodeView } from "@coxswain/scheduling";
-import { EventQueue } from "./event-queue.ts";
+import {
+  isAboutJob,
+  type JobDecision,
+  type PlacedWorker,
+  type ReserveDecision,
+} from "@coxswain/scheduling";
+import { agendaOf, type Event } from "./agenda.ts";
+import { Decider } from "./decider.ts";
+import type { EventQueue } from "./event-queue.ts";
+import { finishedFacts, generationFact, noHash, progressFact, type Untimed } from "./facts.ts";
 import type { Entry, Outcome, Scenario, SimulatedJob } from "./scenario.ts";
+import { Serving } from "./serving.ts";
 import { Training } from "./training.ts";
-
-type Event =
-  | { readonly kind: "job"; readonly simulated: SimulatedJob }
-  | { readonly kind: "node"; readonly node: NodeView }
-  | { readonly kind: "silent" | "gone"; readonly nodeId: string }
-  | { readonly kind: "started"; readonly jobId: string; readonly workerId: string }
-  | { readonly kind: "done"; readonly jobId: string; readonly change: number }
-  | { readonly kind: "look" };
 
 interface Run {
   job: Job;
@@ -46,11 +47,14 @@ export function simulate(scenario: Scenario): Outcome {
 
 class Simulation {
   readonly #scenario: Scenario;
-  readonly #queue = new EventQueue<Event>();
+  readonly #queue: EventQueue<Event>;
   readonly #runs = new Map<string, Run>();
   /** Jobs that have not ended: what a look sees. */
   readonly #active = new Map<string, Run>();
-  readonly #nodes = new Map<string, NodeView>();
+  readonly #decider: Decider;
+  readonly #services = new Map<string, Serving>();
+  /** Until when room on a node that is free on paper is still in use. */
+  readonly #leavingUntilMs = new Map<string, number>();
   readonly #silent = new Set<string>();
   readonly #timeline: Entry[] = [];
   readonly #uniform = new Float32Array(1);
@@ -61,18 +65,11 @@ class Simulation {
 
   constructor(scenario: Scenario) {
     this.#scenario = scenario;
-    const beginMs = scenario.beginMs ?? 0;
-    for (const { node, arrivesAtMs, lostAtMs } of scenario.nodes) {
-      this.#queue.add(arrivesAtMs ?? beginMs, { kind: "node", node });
-      if (lostAtMs === undefined) continue;
-      this.#queue.add(lostAtMs, { kind: "silent", nodeId: node.nodeId });
-      const goneAtMs = lostAtMs + scenario.costs.nodeTimeoutMs;
-      this.#queue.add(goneAtMs, { kind: "gone", nodeId: node.nodeId });
-    }
-    for (const simulated of scenario.jobs) {
-      this.#queue.add(simulated.arrivesAtMs, { kind: "job", simulated });
-      this.#sequence = Math.max(this.#sequence, simulated.job.sequence);
-    }
+    this.#decider = new Decider(scenario);
+    this.#queue = agendaOf(scenario);
+    for (const service of scenario.services ?? [])
+      this.#services.set(service.name, new Serving(service));
+    this.#sequence = Math.max(0, ...scenario.jobs.map(({ job }) => job.sequence));
   }
 
   run(): Outcome {
@@ -100,20 +97,44 @@ class Simulation {
       case "job":
         return this.#arrive(event.simulated, nowMs);
       case "node":
-        this.#nodes.set(event.node.nodeId, event.node);
+        this.#decider.setNode(event.node);
         return this.#note({ atMs: nowMs, kind: "node-arrived", nodeId: event.node.nodeId });
       case "silent":
         return this.#fallSilent(event.nodeId, nowMs);
       case "gone":
-        this.#nodes.delete(event.nodeId);
-        return;
+        return this.#decider.removeNode(event.nodeId);
       case "started":
         return this.#started(event.jobId, event.workerId, nowMs);
       case "done":
         return this.#done(event.jobId, event.change, nowMs);
+      case "demand":
+        return this.#demand(event.service, event.replicas);
+      case "serving":
+        return this.#tellServing(event.service, nowMs);
       case "look":
         return;
     }
+  }
+
+  #demand(name: string, replicas: number): void {
+    const serving = this.#services.get(name)!;
+    serving.demand(replicas);
+    this.#decider.setService(serving.view);
+  }
+
+  #reserve(decision: ReserveDecision, nowMs: number): void {
+    const { service, missing } = decision;
+    const serving = this.#services.get(service)!;
+    const starts = serving.reserve(decision, (nodeId) => this.#startsAtMs(nodeId, nowMs));
+    this.#decider.setService(serving.view);
+    this.#note({ atMs: nowMs, kind: "reserved", service, replicas: serving.reserved, missing });
+    for (const atMs of [nowMs, ...new Set(starts)])
+      this.#queue.add(atMs, { kind: "serving", service });
+  }
+
+  #tellServing(service: string, nowMs: number): void {
+    const replicas = this.#services.get(service)!.replicasAt(nowMs);
+    this.#note({ atMs: nowMs, kind: "serves", service, replicas });
   }
 
   #arrive({ job, work }: SimulatedJob, nowMs: number): void {
@@ -122,18 +143,23 @@ class Simulation {
     const run: Run = { job, training, ready, change: 0 };
     this.#runs.set(job.id, run);
     this.#active.set(job.id, run);
+    this.#decider.setJob(job);
     this.#note({ atMs: nowMs, kind: "arrived", jobId: job.id });
     if (job.state.kind === "running") this.#compute(run, nowMs);
     // Placed by the live system, not yet started: as if placed now.
     if (job.state.kind === "placed") {
       ready.clear();
-      for (const { workerId } of job.placement) this.#start(run, workerId, nowMs);
+      for (const worker of job.placement) this.#start(run, worker, nowMs);
     }
   }
 
   #fallSilent(nodeId: string, nowMs: number): void {
     this.#silent.add(nodeId);
     this.#note({ atMs: nowMs, kind: "node-lost", nodeId });
+    for (const [service, serving] of this.#services) {
+      serving.lose(nodeId);
+      this.#tellServing(service, nowMs);
+    }
     for (const run of this.#active.values()) {
       const lost = run.job.placement.filter((worker) => worker.nodeId === nodeId);
       if (lost.filter(({ workerId }) => run.ready.delete(workerId)).length === 0) continue;
@@ -142,13 +168,23 @@ class Simulation {
     }
   }
 
-  #start(run: Run, workerId: string, nowMs: number): void {
+  /** When what is begun on a node now will work. */
+  #startsAtMs(nodeId: string, nowMs: number): number {
     const [least, most] = this.#scenario.costs.startMs;
     this.#workers += 1;
     const place = { seed: this.#scenario.seed, purpose: startPurpose, a: this.#workers };
     fillUniform(place, this.#uniform);
-    const atMs = nowMs + Math.round(least + (most - least) * this.#uniform[0]!);
-    this.#queue.add(atMs, { kind: "started", jobId: run.job.id, workerId });
+    const fromMs = Math.max(nowMs, this.#leavingUntilMs.get(nodeId) ?? nowMs);
+    return fromMs + Math.round(least + (most - least) * this.#uniform[0]!);
+  }
+
+  #start(run: Run, { workerId, nodeId }: PlacedWorker, nowMs: number): void {
+    const event = { kind: "started", jobId: run.job.id, workerId } as const;
+    this.#queue.add(this.#startsAtMs(nodeId, nowMs), event);
+  }
+
+  #leave(nodeId: string, nowMs: number): void {
+    this.#leavingUntilMs.set(nodeId, nowMs + this.#scenario.costs.stopMs);
   }
 
   #started(jobId: string, workerId: string, nowMs: number): void {
@@ -168,49 +204,18 @@ class Simulation {
     training.change(nowMs, ready.size);
     run.change += 1;
     this.#note({ atMs: nowMs, kind: "trains", jobId: job.id, workers: ready.size });
-    this.#report(run, nowMs);
-    if (ready.size > 0) this.#formGeneration(run, nowMs);
+    if (training.unitsDone > 0) this.#fold(run, nowMs, progressFact(job, training));
+    if (ready.size > 0) this.#fold(run, nowMs, generationFact(run.job, ready));
     const doneAtMs = training.doneAtMs;
     if (doneAtMs !== undefined)
       this.#queue.add(doneAtMs, { kind: "done", jobId: job.id, change: run.change });
-  }
-
-  #formGeneration(run: Run, nowMs: number): void {
-    const { job, ready } = run;
-    const members = job.placement
-      .filter(({ workerId }) => ready.has(workerId))
-      .map((worker) => ({ ...worker, shardFrom: 0, shardTo: 0 }));
-    const payload = { generation: job.generation + 1, members };
-    this.#fold(run, nowMs, { name: "training.generation-formed", payload });
-  }
-
-  #report(run: Run, nowMs: number): void {
-    const { training, job } = run;
-    if (training.unitsDone === 0) return;
-    const rate = training.unitsPerSecond;
-    const payload = {
-      stepTo: Math.floor(training.unitsDone),
-      steps: Math.ceil(Math.min(training.units, Number.MAX_SAFE_INTEGER)),
-      epoch: 0,
-      samplesPerSecond: rate * job.spec.batchSize,
-      stepMs: rate === 0 ? (job.progress?.stepMs ?? 0) : 1000 / rate,
-      metrics: {},
-    };
-    this.#fold(run, nowMs, { name: "training.progressed", payload });
   }
 
   #done(jobId: string, change: number, nowMs: number): void {
     const run = this.#active.get(jobId);
     if (run === undefined || run.change !== change) return;
     run.training.stop(nowMs);
-    const step = Math.floor(run.training.units);
-    const weightsSha256 = "0".repeat(64);
-    this.#fold(run, nowMs, {
-      name: "training.finished",
-      payload: { step, weightsSha256, metrics: {} },
-    });
-    const model = { path: "none", format: "none", step, files: [] };
-    this.#fold(run, nowMs, { name: "model.exported", payload: model });
+    for (const fact of finishedFacts(run.training)) this.#fold(run, nowMs, fact);
   }
 
   /** One cycle of the scheduler, and the ones that its own facts wake. */
@@ -218,15 +223,11 @@ class Simulation {
     let round = 0;
     for (; round < roundsMax; round += 1) {
       this.#looks += 1;
-      const decisions = this.#scenario.decide({
-        nowMs,
-        jobs: [...this.#active.values()].map(({ job }) => job),
-        nodes: [...this.#nodes.values()],
-      });
       let isChanged = false;
-      // Scenarios have no online services.
-      for (const decision of decisions.filter(isAboutJob))
-        isChanged = this.#apply(decision, nowMs) || isChanged;
+      for (const decision of this.#decider.decide(nowMs)) {
+        if (isAboutJob(decision)) isChanged = this.#apply(decision, nowMs) || isChanged;
+        else this.#reserve(decision, nowMs);
+      }
       if (!isChanged) break;
     }
     assert(round < roundsMax, `at ${nowMs} ms decisions bring forth decisions without end`);
@@ -256,7 +257,7 @@ class Simulation {
       case "preempt":
         return this.#preempt(run, decision, nowMs);
       case "succeed": {
-        const payload = { weightsSha256: "0".repeat(64), metrics: {} };
+        const payload = { weightsSha256: noHash, metrics: {} };
         return this.#end(run, nowMs, { name: "job.succeeded", payload });
       }
       case "fail": {
@@ -271,20 +272,24 @@ class Simulation {
   }
 
   #place(run: Run, decision: Extract<JobDecision, { kind: "place" }>, nowMs: number): boolean {
-    const before = new Set(run.job.placement.map(({ workerId }) => workerId));
+    const before = new Map(run.job.placement.map(({ workerId, nodeId }) => [workerId, nodeId]));
     const { workers, engine, reason, jobId } = decision;
     if (!this.#fold(run, nowMs, { name: "job.placed", payload: { workers, engine } })) return false;
     const added = workers.filter(({ workerId }) => !before.delete(workerId));
     const counts = { workers: workers.length, added: added.length, removed: before.size };
     this.#note({ atMs: nowMs, kind: "placed", jobId, reason, ...counts });
-    for (const workerId of before) run.ready.delete(workerId);
-    for (const { workerId } of added) this.#start(run, workerId, nowMs);
+    for (const [workerId, nodeId] of before) {
+      run.ready.delete(workerId);
+      this.#leave(nodeId, nowMs);
+    }
+    for (const worker of added) this.#start(run, worker, nowMs);
     if (run.training.computing > 0) this.#compute(run, nowMs);
     return true;
   }
 
   #preempt(run: Run, decision: Extract<JobDecision, { kind: "preempt" }>, nowMs: number): boolean {
     const { reason, jobId, by } = decision;
+    for (const { nodeId } of run.job.placement) this.#leave(nodeId, nowMs);
     if (!this.#fold(run, nowMs, { name: "job.preempted", payload: { reason } })) return false;
     this.#note({ atMs: nowMs, kind: "preempted", jobId, by });
     run.ready.clear();
@@ -308,6 +313,8 @@ class Simulation {
     this.#sequence += 1;
     const whole = { ...fact, jobId: run.job.id, sequence: this.#sequence, timeMs: nowMs };
     run.job = next(run.job, whole as JobFact);
+    if (isEnded(run.job)) this.#decider.removeJob(run.job.id);
+    else this.#decider.setJob(run.job);
     return true;
   }
 
@@ -315,10 +322,3 @@ class Simulation {
     this.#timeline.push(entry);
   }
 }
-
-type Untimed = {
-  [Name in JobFact["name"]]: {
-    readonly name: Name;
-    readonly payload: Extract<JobFact, { name: Name }>["payload"];
-  };
-}[JobFact["name"]];
