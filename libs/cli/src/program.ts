@@ -1,5 +1,6 @@
 /** All commands, as one tree. Building it runs nothing. */
 import { Command } from "commander";
+import { addDatasetCommands } from "./commands/dataset.ts";
 import { addEventCommands } from "./commands/events.ts";
 import { addJobCommands } from "./commands/jobs.ts";
 import { addKubernetesCommands } from "./commands/kubernetes.ts";
@@ -42,5 +43,6 @@ export function buildProgram(context: Context): Command {
   addEventCommands(add, context);
   addModelCommands(add, context);
   addKubernetesCommands(add, context);
+  addDatasetCommands(add, context);
   return program;
 }

@@ -115,6 +115,16 @@ export const errorCodes = {
     retryable: false,
     fix: "The one before it is used; look at the disk.",
   },
+  "dataset-invalid": {
+    status: 422,
+    retryable: false,
+    fix: "Mend the dataset's folder; docs/dataset-format.md says what belongs there.",
+  },
+  "record-damaged": {
+    status: 500,
+    retryable: false,
+    fix: "Restore the named file, or write the dataset again: `cox dataset-pack`.",
+  },
   "engine-unavailable": {
     status: 503,
     retryable: false,

@@ -30,5 +30,6 @@ export {
   type ProgramParameters,
   type Weights,
 } from "./program.ts";
+export { records } from "./records.ts";
 export { type LayersModel, type Tensor, type TensorFlow, tf } from "./tf.ts";
 export type { RuleVectors, Term, UpdateRule, VectorName } from "./update-rule.ts";

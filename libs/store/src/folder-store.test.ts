@@ -15,9 +15,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
-import { sha256Of } from "./checkpoint.ts";
 import { openFolderStore } from "./folder-store.ts";
 import { openStore } from "./open-store.ts";
+import { testStore } from "./testing.ts";
 
 async function folderOf(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "coxswain-store-"));
@@ -27,103 +27,7 @@ async function folderOf(t: TestContext): Promise<string> {
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
-test("what was written is read back, whole and in pieces, with its hash", async (t) => {
-  const store = openFolderStore(join(await folderOf(t), "new", "root"));
-  const chunks = [new Uint8Array(1_500_000).fill(7), new Uint8Array(0), bytesOf("end")];
-  const whole = Buffer.concat(chunks);
-  const written = await store.write("a/b/c.bin", chunks);
-  deepEqual(written, { bytes: whole.length, sha256: sha256Of(whole) });
-  deepEqual(Buffer.from(await store.read("a/b/c.bin")), whole);
-  const pieces: Uint8Array[] = [];
-  for await (const piece of store.stream("a/b/c.bin")) pieces.push(piece);
-  ok(pieces.every(({ length }) => length <= 1024 * 1024) && pieces.length === 2);
-  deepEqual(Buffer.concat(pieces), whole);
-});
-
-test("lists by path and size, and forgets what was removed", async (t) => {
-  const store = openFolderStore(await folderOf(t));
-  await store.write("jobs/b/2.bin", [bytesOf("22")]);
-  await store.write("jobs/a/1.bin", [bytesOf("1")]);
-  deepEqual(await store.list("jobs"), [
-    { path: "jobs/a/1.bin", bytes: 1 },
-    { path: "jobs/b/2.bin", bytes: 2 },
-  ]);
-  await store.remove("jobs/b");
-  await store.remove("jobs/b");
-  deepEqual(await store.list("jobs/b"), []);
-  await rejects(store.read("jobs/b/2.bin"), { code: "checkpoint-not-found" });
-  await rejects(
-    async () => {
-      for await (const _ of store.stream("jobs/b/2.bin")) ok(false);
-    },
-    { code: "checkpoint-not-found" },
-  );
-});
-
-test("two writers of one path both succeed, and one of them is there in full", async (t) => {
-  const store = openFolderStore(await folderOf(t));
-  const contents = ["a", "b", "c", "d"].map((letter) => bytesOf(letter.repeat(100_000)));
-  await Promise.all(contents.map((content) => store.write("same/file", [content])));
-  const hash = sha256Of(await store.read("same/file"));
-  ok(contents.map(sha256Of).includes(hash));
-  equal((await store.list("same")).length, 1);
-});
-
-test("a writer that fails half-way leaves the old file, and nothing else", async (t) => {
-  const root = await folderOf(t);
-  const store = openFolderStore(root);
-  await store.write("f/x", [bytesOf("old")]);
-  const broken = (function* () {
-    yield bytesOf("ne");
-    throw new RangeError("the source broke off");
-  })();
-  await rejects(store.write("f/x", broken), RangeError);
-  equal(new TextDecoder().decode(await store.read("f/x")), "old");
-  deepEqual(await readdir(join(root, "f")), ["x"]);
-});
-
-test("paths that could leave the folder are refused by every call", async (t) => {
-  const root = await folderOf(t);
-  const store = openFolderStore(join(root, "inside"));
-  await writeFile(join(root, "secret"), "s");
-  const hostile = [
-    "",
-    "/",
-    ".",
-    "..",
-    "../secret",
-    "a/../../secret",
-    "a/./b",
-    "a//b",
-    "/etc/passwd",
-    "a/",
-    "a\\b",
-    "a\0b",
-    ".hidden",
-    "a/.tmp",
-    "x.tmp-1",
-    "ä",
-    "a b",
-    "a".repeat(129),
-    `${"a/".repeat(600)}a`,
-    "%2e%2e/secret",
-  ];
-  for (const path of hostile) {
-    const error = { code: "invalid-path" };
-    await rejects(store.write(path, []), error, path);
-    await rejects(store.read(path), error, path);
-    await rejects(store.list(path), error, path);
-    await rejects(store.remove(path), error, path);
-    await rejects(
-      async () => {
-        for await (const _ of store.stream(path)) ok(false);
-      },
-      error,
-      path,
-    );
-  }
-  equal(await readFile(join(root, "secret"), "utf8"), "s");
-});
+testStore(async (t) => openFolderStore(join(await folderOf(t), "new", "root")));
 
 test("whatever the path, the file is inside the folder or refused", async (t) => {
   const root = await folderOf(t);
@@ -248,8 +152,16 @@ test("a disk that is really full", async (t) => {
   }
 });
 
-test("only file:/// stores are opened", () => {
-  for (const url of ["s3://bucket", "http://x", "/folder", "file:folder", "file://host/folder", ""])
+test("only file:/// and s3:// stores are opened", () => {
+  for (const url of [
+    "s3://",
+    "s3://bucket?style=path",
+    "http://x",
+    "/folder",
+    "file:folder",
+    "file://host/folder",
+    "",
+  ])
     try {
       openStore(url);
       ok(false, url);

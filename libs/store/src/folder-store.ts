@@ -11,12 +11,10 @@ import { createReadStream } from "node:fs";
 import { mkdir, open, readdir, readFile, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { AppError } from "@coxswain/domain";
-import type { FolderStore, Store } from "./store.ts";
+import { assertPath, outside, temporaryMark } from "./paths.ts";
+import type { OwnedStore, Store } from "./store.ts";
 
 const pieceBytesMax = 1024 * 1024;
-const pathLengthMax = 1024;
-const segmentRegExp = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
-const temporaryMark = ".tmp-";
 
 /** What a test replaces to make a disk full. */
 export interface FolderPorts {
@@ -24,7 +22,7 @@ export interface FolderPorts {
 }
 
 /** A store under `root`, which is made when it is missing. */
-export function openFolderStore(root: string, ports: FolderPorts = { open }): FolderStore {
+export function openFolderStore(root: string, ports: FolderPorts = { open }): OwnedStore {
   const top = resolve(root);
   const at = async <Result>(path: string, act: (place: string) => Promise<Result>) => {
     try {
@@ -41,6 +39,7 @@ export function openFolderStore(root: string, ports: FolderPorts = { open }): Fo
         throw error;
       }),
     read: (path) => at(path, (place) => readFile(place)),
+    range: (path, offset, length) => at(path, (place) => readRange(place, offset, length)),
     stream: (path) => stream(top, path),
     list: (folder) => at(folder, (place) => list(top, place)),
     remove: (path) => at(path, (place) => rm(place, { recursive: true, force: true })),
@@ -50,23 +49,13 @@ export function openFolderStore(root: string, ports: FolderPorts = { open }): Fo
 
 /** @throws AppError `invalid-path` for one that is not inside the folder. */
 async function placeOf(top: string, path: string): Promise<string> {
-  const segments = path.split("/");
-  const isPlain = (segment: string) =>
-    segmentRegExp.test(segment) && !segment.includes(temporaryMark);
-  if (path.length > pathLengthMax || !segments.every(isPlain)) throw outside(path);
-  const place = join(top, ...segments);
+  assertPath(path);
+  const place = join(top, ...path.split("/"));
   const real = await realpathOfExisting(top, place);
   if (real === undefined) return place; // Nothing is there yet, so no link can lead away.
   const realTop = await realpath(top);
   if (real !== realTop && !real.startsWith(realTop + sep)) throw outside(path);
   return place;
-}
-
-function outside(path: string): AppError {
-  return new AppError(
-    "invalid-path",
-    `${JSON.stringify(path.slice(0, 200))} is no path in the store`,
-  );
 }
 
 /** Where the deepest part of `place` that exists really lies; undefined when not even `top` does. */
@@ -138,6 +127,17 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+async function readRange(place: string, offset: number, length: number): Promise<Uint8Array> {
+  const file = await open(place, "r");
+  try {
+    const bytes = Buffer.allocUnsafe(length);
+    const { bytesRead } = await file.read(bytes, 0, length, offset);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
 async function* stream(top: string, path: string): AsyncGenerator<Uint8Array> {
   try {
     const place = await placeOf(top, path);
@@ -178,7 +178,7 @@ async function list(top: string, place: string) {
   return listed.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-async function sweep(top: string, { nowMs, ageMsMin }: Parameters<FolderStore["sweep"]>[0]) {
+async function sweep(top: string, { nowMs, ageMsMin }: Parameters<OwnedStore["sweep"]>[0]) {
   let swept = 0;
   for (const file of await filesUnder(top)) {
     const stats = file.includes(temporaryMark) ? await statOf(file) : undefined;

@@ -16,4 +16,4 @@ export {
 } from "./checkpoint.ts";
 export { type FolderPorts, openFolderStore } from "./folder-store.ts";
 export { openStore } from "./open-store.ts";
-export { type FolderStore, type Store, storePaths } from "./store.ts";
+export { type OwnedStore, type Store, storePaths } from "./store.ts";

@@ -11,6 +11,8 @@ export interface Store {
   ): Promise<{ readonly bytes: number; readonly sha256: string }>;
   /** @throws AppError `checkpoint-not-found` */
   read(path: string): Promise<Uint8Array>;
+  /** Bytes `offset <= i < offset + length`, fewer where the file ends before. @throws AppError `checkpoint-not-found` */
+  range(path: string, offset: number, length: number): Promise<Uint8Array>;
   /** Reads in pieces of at most 1 MiB. */
   stream(path: string): AsyncIterable<Uint8Array>;
   /** Files under a folder, with sizes, sorted by path; empty when the folder is missing. */
@@ -20,7 +22,7 @@ export interface Store {
 }
 
 /** What the owner of the store can do as well. */
-export interface FolderStore extends Store {
+export interface OwnedStore extends Store {
   /** Removes what killed writers left behind, once it is at least so old. Returns how many files. */
   sweep(options: { readonly nowMs: number; readonly ageMsMin: number }): Promise<number>;
 }

@@ -3,7 +3,9 @@ import { type Static, Type } from "typebox";
 
 export const ConfigSchema = Type.Object({
   ...commonConfig,
-  STORE_URL: Type.String({ description: "Where checkpoints and models lie: file:///FOLDER" }),
+  STORE_URL: Type.String({
+    description: "Where checkpoints and models lie: file:///FOLDER or s3://BUCKET/PREFIX",
+  }),
   SWEEP_AGE_MS: Type.Integer({
     minimum: 60_000,
     default: 3_600_000,

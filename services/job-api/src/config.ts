@@ -10,7 +10,7 @@ export const ConfigSchema = Type.Object({
     description: "0 takes a free port",
   }),
   HTTP_HOST: Type.String({ default: "127.0.0.1" }),
-  STORE_URL: Type.String({ description: "Where models lie: file:///FOLDER" }),
+  STORE_URL: Type.String({ description: "Where models lie: file:///FOLDER or s3://BUCKET/PREFIX" }),
   STREAMS_MAX: Type.Integer({ default: 1000, minimum: 1, description: "Event streams at once" }),
   TRAINING_JOBS: Type.Union([Type.Literal("off"), Type.Literal("kubernetes")], {
     default: "off",

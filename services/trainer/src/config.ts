@@ -41,7 +41,9 @@ export const ConfigSchema = Type.Object({
     description: "Labels that jobs select nodes by: key=value,key=value",
   }),
   NODE_DIR: Type.String({ minLength: 1, description: "Folder for the workers' files" }),
-  STORE_URL: Type.String({ description: "Where workers put checkpoints: file:///FOLDER" }),
+  STORE_URL: Type.String({
+    description: "Where workers put checkpoints: file:///FOLDER or s3://BUCKET/PREFIX",
+  }),
   COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),
   HEARTBEAT_TIMEOUT_MS: Type.Integer({
     default: 1000,

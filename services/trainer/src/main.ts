@@ -8,11 +8,13 @@ const config = {
   ...given,
   NODE_HOST: given.NODE_HOST === "hostname" ? hostname() : given.NODE_HOST,
 };
+const inheritedNames = ["PATH", "HOME", "LANG", "TZ", "NODE_EXTRA_CA_CERTS", "XDG_CACHE_HOME"];
 /** What a worker inherits: enough to run, nothing that names the agent. */
 const inherited = Object.fromEntries(
-  ["PATH", "HOME", "LANG", "TZ", "NODE_EXTRA_CA_CERTS", "XDG_CACHE_HOME"].flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value]];
+  Object.entries(process.env).flatMap(([name, value]) => {
+    // An S3 store's client finds its credentials in variables of these names.
+    const isInherited = inheritedNames.includes(name) || name.startsWith("AWS_");
+    return isInherited && value !== undefined ? [[name, value]] : [];
   }),
 );
 await runService("trainer", config, async ({ bus, log, signal }) => ({

@@ -22,7 +22,9 @@ export const WorkerConfigSchema = Type.Object({
     default: "127.0.0.1",
     description: "Address that other workers connect to",
   }),
-  STORE_URL: Type.String({ description: "Where checkpoints go: file:///FOLDER" }),
+  STORE_URL: Type.String({
+    description: "Where checkpoints go: file:///FOLDER or s3://BUCKET/PREFIX",
+  }),
   COXSWAIN_TRANSPORT: Type.Union([Type.Literal("auto"), Type.Literal("tcp")], {
     default: "auto",
     description: "auto: shared memory between workers of one machine; tcp: connections only",
