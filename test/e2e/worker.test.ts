@@ -1,5 +1,7 @@
 /** Real workers on a real bus under faults. Every story ends the same: equal weights, each step told once. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { auditJob } from "@coxswain/audit";
 import { type Cluster, startCluster, type WorkerProcess } from "./worker-cluster.ts";
@@ -131,7 +133,7 @@ test("all asked to leave, then placed again: goes on where it stopped", async (t
   equal(restored.fromStep, committed.step);
 });
 
-test("all killed: restores the newest whole checkpoint", async (t) => {
+test("all killed: restores the newest whole checkpoint, and says which one is damaged", async (t) => {
   const cluster = await startCluster(t, {
     spec: { steps, checkpoint: { everySteps: 20, keep: 2 } },
     isUnhurried: true,
@@ -142,13 +144,33 @@ test("all killed: restores the newest whole checkpoint", async (t) => {
   for (const worker of before) await worker.ended;
   for (const { workerId } of before)
     await cluster.event("worker.lost", (lost) => lost.workerId === workerId);
+  const committed = cluster.events.filter(({ name }) => name === "checkpoint.committed");
+  const [older, newest] = committed.slice(-2).map(({ payload }) => payload as { step: number });
+  const written = await cluster.event("checkpoint.written", ({ step }) => step === newest!.step);
+  const part = join(cluster.storeFolder, written.path);
+  await writeFile(part, (await readFile(part)).fill(1, 8, 12));
   const after = ["wc", "wd"].map((id) => cluster.start(id));
   await endsRight(t, cluster, after);
   const restored = await cluster.event(
     "training.generation-formed",
     ({ cause }) => cause === "restore",
   );
-  ok(restored.fromStep >= 40);
+  equal(restored.fromStep, older!.step);
+  const passedOver = await cluster.event("checkpoint.passed-over");
+  deepEqual([passedOver.step, passedOver.reason.includes(written.path)], [newest!.step, true]);
+});
+
+test("checkpoints by time: the first worker writes one by itself", async (t) => {
+  const cluster = await startCluster(t, {
+    spec: { steps, checkpoint: { everySteps: 10_000, everySeconds: 1, keep: 2 } },
+    isUnhurried: true,
+  });
+  const workers = ["wa", "wb"].map((id) => cluster.start(id));
+  await members(cluster, ["wa", "wb"]);
+  const { step } = await cluster.event("checkpoint.committed");
+  const written = await cluster.event("checkpoint.written", (one) => one.step === step);
+  deepEqual([written.part, written.parts], [0, 1]);
+  await endsRight(t, cluster, workers);
 });
 
 test("the bus dies and comes back: training goes on meanwhile", async (t) => {

@@ -225,6 +225,7 @@ export class SimWorker {
     const job = { id: "job", spec: { shards }, generation: 0, checkpoints: [] } as unknown as Job;
     void enterGroup({
       ...{ me, record, clock, compute, ledger, peers: this, log: () => undefined },
+      onPassedOver: () => undefined,
       job: () => job,
       store: {} as Store,
       compiled: { hash: "h", identity: "sim" },

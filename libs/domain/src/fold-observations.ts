@@ -109,6 +109,7 @@ export function foldStored(
     | "checkpoint.skipped"
     | "checkpoint.committed"
     | "checkpoint.rejected"
+    | "checkpoint.passed-over"
     | "checkpoint.pruned"
     | "model.exported"
     | "model.export-failed"
@@ -117,6 +118,7 @@ export function foldStored(
   switch (fact.name) {
     case "checkpoint.written":
     case "checkpoint.rejected":
+    case "checkpoint.passed-over":
       return job;
     case "checkpoint.committed": {
       const others = job.checkpoints.filter(({ step }) => step !== fact.payload.step);

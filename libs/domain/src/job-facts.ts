@@ -72,6 +72,7 @@ interface Payloads {
     readonly final: boolean;
   };
   "checkpoint.rejected": object;
+  "checkpoint.passed-over": object;
   "checkpoint.pruned": { readonly steps: readonly number[] };
   "model.exported": {
     readonly path: string;

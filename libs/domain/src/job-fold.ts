@@ -148,6 +148,7 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
     case "checkpoint.written":
     case "checkpoint.committed":
     case "checkpoint.rejected":
+    case "checkpoint.passed-over":
     case "checkpoint.skipped":
     case "checkpoint.pruned":
     case "model.exported":

@@ -76,6 +76,13 @@ export const ResourcesSchema = Type.Object(
 export const CheckpointPolicySchema = Type.Object(
   {
     everySteps: Type.Integer({ minimum: 1, maximum: jobLimits.stepsMax, default: 500 }),
+    everySeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 86_400,
+        description: "After so long without a checkpoint, the first worker writes one by itself.",
+      }),
+    ),
     keep: Type.Integer({
       minimum: 1,
       maximum: 1000,

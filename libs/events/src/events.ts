@@ -218,6 +218,13 @@ export const events = {
   }),
   /** checkpoint: a part was damaged or missing; the checkpoint does not count. */
   "checkpoint.rejected": object({ generation: positive, step: count, reason: text }),
+  /** trainer: a restoring worker found it damaged, gone or unreadable, and took the one before. */
+  "checkpoint.passed-over": object({
+    generation: positive,
+    step: count,
+    reason: text,
+    workerId: id,
+  }),
   /** checkpoint: removed, since newer ones are kept. */
   "checkpoint.pruned": object({ steps: Type.Array(count) }),
   /** checkpoint: the trained model lies in the store, ready for download. */

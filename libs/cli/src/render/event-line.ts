@@ -36,6 +36,7 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "checkpoint.committed": ({ step, bytes }) => `step ${step}, ${bytes} bytes`,
   "checkpoint.skipped": ({ step, error }) => `step ${step}: ${error.message}`,
   "checkpoint.rejected": ({ step, reason }) => `step ${step}: ${reason}`,
+  "checkpoint.passed-over": ({ step, reason }) => `step ${step}: ${reason}`,
   "checkpoint.pruned": ({ steps }) => `steps ${steps.join(", ")}`,
   "model.exported": ({ format, files }) => `${format}, ${files.length} files`,
   "model.export-failed": ({ reason }) => reason,
@@ -46,6 +47,7 @@ const alarming = new Set([
   "job.failed",
   "training.failed",
   "checkpoint.rejected",
+  "checkpoint.passed-over",
   "checkpoint.skipped",
   "job.preempted",
 ]);

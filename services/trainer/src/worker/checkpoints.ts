@@ -1,10 +1,11 @@
 /** The worker's part of checkpoints: every member writes 1/N of the state, in the background. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bus } from "@coxswain/bus";
-import { AppError, type Job, type JobId } from "@coxswain/domain";
+import { AppError, type Job, type JobCheckpoint, type JobId } from "@coxswain/domain";
 import { type CheckpointFacts, partRange, type Store, storePaths } from "@coxswain/store";
 import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
+import type { WorkerPorts } from "./worker.ts";
 
 export interface CheckpointPorts {
   readonly bus: Bus;
@@ -88,6 +89,23 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
     { timeoutMs: 60_000 },
   );
   return weightsSha256!;
+}
+
+/** Tells, in the background, that a checkpoint was damaged: the one before it is used. */
+export function tellPassedOver({ bus, config, log }: WorkerPorts) {
+  const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId } = config;
+  return ({ step, generation }: JobCheckpoint, reason: string): void => {
+    log("a checkpoint is passed over", { step, reason });
+    const id = `${jobId}.checkpoint.passed-over.${step}.g${generation}.${workerId}`;
+    const payload = { step, generation, reason: reason.slice(0, 4000), workerId };
+    const name = "checkpoint.passed-over";
+    bus
+      .append(
+        { name, jobId: jobId as JobId, id, source: "trainer", payload },
+        { timeoutMs: 60_000 },
+      )
+      .catch((error: unknown) => log("it could not be told", { err: error }));
+  };
 }
 
 async function writeFloats(

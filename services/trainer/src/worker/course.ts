@@ -31,6 +31,7 @@ export class Course {
   #metrics: Readonly<Record<string, number>> = {};
   /** When the share of waiting for data was told last, and how long the waits were until then. */
   #stallsTold = { atMs: performance.now(), stalledMs: 0 };
+  #checkpointMs = performance.now();
   #finalGeneration = 0;
   #rejections = 0;
   #evaluation: Promise<Readonly<Record<string, number>>> | undefined;
@@ -76,12 +77,32 @@ export class Course {
     if (this.#committedAtMs.length > paceWindow) this.#committedAtMs.shift();
     const { steps } = this.#ports;
     const next = step + 1;
-    const { everySteps } = this.#ports.job().spec.checkpoint;
-    if (next % everySteps === 0 && next < steps) this.#inBackground(this.#writeOwnPart(next));
+    if (next < steps) this.#checkpoint(next);
     const epoch = Math.floor(this.#epochOf(next));
     const isTeller = this.#ports.membership().rank === 0;
     if (isTeller && next < steps && epoch > Math.floor(this.#epochOf(step)))
       this.#inBackground(this.#finishEpoch(epoch, next));
+  }
+
+  /**
+   * Everybody writes a part where the number of steps says so. The time is one member's affair, since
+   * no two clocks agree on a step: the first one writes all of it.
+   */
+  #checkpoint(step: number): void {
+    const { everySteps, everySeconds } = this.#ports.job().spec.checkpoint;
+    const { generation, rank } = this.#ports.membership();
+    const nowMs = performance.now();
+    if (step % everySteps === 0) {
+      this.#checkpointMs = nowMs;
+      this.#inBackground(this.#writeOwnPart(step));
+    } else if (
+      rank === 0 &&
+      everySeconds !== undefined &&
+      nowMs - this.#checkpointMs >= everySeconds * 1000
+    ) {
+      this.#checkpointMs = nowMs;
+      this.#inBackground(this.#write({ step, generation, part: 0, parts: 1 }));
+    }
   }
 
   async #finishEpoch(epoch: number, step: number): Promise<void> {

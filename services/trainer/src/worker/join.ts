@@ -1,6 +1,6 @@
 /** How a worker gets into its group: it founds the group, or a member hands it the state. */
 import type { Bucket, Entry, MembershipRecord } from "@coxswain/bus";
-import { AppError, type Job } from "@coxswain/domain";
+import { AppError, type Job, type JobCheckpoint } from "@coxswain/domain";
 import { latestWholeCheckpoint, type Store } from "@coxswain/store";
 import type { Candidate, Member, Proposal } from "../decide/agreement.ts";
 import { assignShards } from "../decide/shards.ts";
@@ -28,6 +28,8 @@ export interface JoinPorts {
   readonly clock: Clock;
   readonly knownDead: () => ReadonlySet<string>;
   readonly signal: AbortSignal;
+  /** A checkpoint that is not whole is left for the one before it. */
+  readonly onPassedOver: (checkpoint: JobCheckpoint, reason: string) => void;
   readonly log: (sentence: string, fields: object) => void;
 }
 
@@ -82,9 +84,7 @@ function candidatesOf(record: MembershipRecord | undefined): readonly Member[] {
 async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefined): Promise<void> {
   const { me, compute, membership, record } = ports;
   const job = ports.job();
-  const restored = await latestWholeCheckpoint(ports.store, job.checkpoints, (checkpoint, reason) =>
-    ports.log("a checkpoint is passed over", { step: checkpoint.step, reason }),
-  );
+  const restored = await latestWholeCheckpoint(ports.store, job.checkpoints, ports.onPassedOver);
   if (restored !== undefined) checkFacts(ports, restored.manifest);
   if (restored === undefined) await compute.initialize();
   else await compute.load(0, restored.vector);

@@ -12,6 +12,7 @@ import { buildKernels } from "../exchange/kernels.ts";
 import { allocate, vectorsOf } from "../exchange/memory.ts";
 import { type ControlMessage, Peers } from "../exchange/peers.ts";
 import type { SharedPeers } from "../exchange/shared-peers.ts";
+import { tellPassedOver } from "./checkpoints.ts";
 import { realClock } from "./clock.ts";
 import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
@@ -168,6 +169,7 @@ async function run(running: Running): Promise<void> {
         clock: realClock,
         knownDead,
         signal,
+        onPassedOver: tellPassedOver(running),
         log,
       });
       span.addEvent("entered the group", { generation: group.generation });
