@@ -1,7 +1,7 @@
 /**
  * What nats-server does with streams, as far as the platform relies on it: sequences, expected
  * sequences, ids within a window, limits, durable consumers. No clock, no network: the time is an
- * argument, and `differential.test.ts` holds it against the real one.
+ * argument, and one contract (test/contract) holds it and the real one.
  */
 import { JetStreamApiError } from "@nats-io/jetstream";
 
