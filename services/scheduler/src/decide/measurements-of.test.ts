@@ -10,7 +10,12 @@ const waiting: Job = next(undefined, {
   jobId: "j",
   sequence: 1,
   timeMs: 1000,
-  payload: { job: { metadata: { name: "j" }, spec: { queue: "vision", batchSize: 64 } } as never },
+  payload: {
+    job: {
+      metadata: { name: "j" },
+      spec: { queue: "vision", batchSize: 64, workers: { min: 1, max: 2 } },
+    } as never,
+  },
 });
 const placed = { workers: [], engine: { name: "wasm", identity: "w" } };
 const running = next(waiting, {
