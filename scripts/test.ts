@@ -5,7 +5,8 @@ import { AppError } from "@coxswain/domain";
 import { cacheFolder } from "@coxswain/embedded";
 import { setUp } from "./lib/set-up.ts";
 
-const testTimeoutMs = 120_000;
+/** Of a test with its subtests: a whole conformance suite trains five jobs. */
+const testTimeoutMs = 300_000;
 const patterns = process.argv.slice(2);
 const all = [
   "libs/**/*.test.ts",
