@@ -178,6 +178,8 @@ export class SimWorker {
   #order = 0;
   #parametersStep = 0;
   #generations: Generation[] = [];
+  /** How much longer a shard takes here than elsewhere. */
+  slowness = 1;
   isPaused = false;
   isBusAway = false;
   isTrained = false;
@@ -520,7 +522,8 @@ export class SimWorker {
   #work(order: number, step: number, pieces: readonly Piece[], index: number): void {
     const piece = pieces[index];
     if (piece === undefined) return;
-    this.later(piece.size * (1 + this.world.random() * 4), () => {
+    const ms = piece.size * (1 + this.world.random() * 4) * this.slowness;
+    this.later(ms, () => {
       if (order !== this.#order) return;
       this.world.check(step, this.#parametersStep, "a gradient is of the present parameters");
       const sum = (lo: number, size: number): Float32Array => {
@@ -534,7 +537,7 @@ export class SimWorker {
       };
       beginWrite(this.#vectors, index);
       this.#vectors.pool[index]!.set(sum(piece.lo, piece.size));
-      this.group.onPiece(step, piece, index);
+      this.group.onPiece(step, piece, index, { shards: piece.size, ms });
       this.#work(order, step, pieces, index + 1);
     });
   }

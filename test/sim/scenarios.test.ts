@@ -249,6 +249,18 @@ const stories: Record<string, (story: Story) => Promise<void>> = {
     equal(story.worker("a").how, "fenced");
     await story.trainsToTheEnd("b", "c");
   },
+  "a straggler gives shards away, and stays a member": async (story) => {
+    await story.group("a", "b", "c", "d");
+    const shardsOf = (id: string) => {
+      const own = story.worker("a").group.members.find(({ workerId }) => workerId === id)!;
+      return own.shardTo - own.shardFrom;
+    };
+    equal(shardsOf("c"), 2);
+    story.worker("c").slowness = 30;
+    await story.until("c has one shard", () => shardsOf("c") === 1);
+    await story.members("a", "b", "c", "d");
+    await story.trainsToTheEnd("a", "b", "c", "d");
+  },
   "a loss and a newcomer while the bus is away: the loss is decided, the join waits": async (
     story,
   ) => {

@@ -63,7 +63,7 @@ export interface MembershipRecord {
   readonly fromStep: number;
   readonly members: readonly MemberRecord[];
   /** What the generation was formed for. */
-  readonly cause?: "start" | "restore" | "loss" | "join" | "leave";
+  readonly cause?: "start" | "restore" | "loss" | "join" | "leave" | "renew";
   readonly vote?: {
     readonly promised: number;
     readonly accepted?: { readonly ballot: number; readonly proposal: unknown };

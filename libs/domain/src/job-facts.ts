@@ -35,6 +35,8 @@ interface Payloads {
   "job.cancelled": object;
   "worker.joined": object;
   "worker.compiled": JobCompiled;
+  "worker.slowed": object;
+  "worker.disagreed": object;
   "worker.left": { readonly workerId: string };
   "worker.lost": { readonly workerId: string; readonly error: JobFailure };
   "training.generation-formed": {

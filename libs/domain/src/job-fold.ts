@@ -128,6 +128,8 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
     case "job.cancelled":
       return end(job, fact);
     case "worker.joined":
+    case "worker.slowed":
+    case "worker.disagreed":
       return job;
     case "worker.compiled":
       return { ...job, compiled: job.compiled ?? compiledOf(fact) };

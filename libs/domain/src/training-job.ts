@@ -99,6 +99,18 @@ export const labelPattern = "^[A-Za-z0-9]([A-Za-z0-9._/-]{0,125}[A-Za-z0-9])?$";
 /** What the names of priorities stand for. */
 export const priorityClasses = { low: -100, normal: 0, high: 100, urgent: 500 } as const;
 
+export const AuditPolicySchema = Type.Object(
+  {
+    everySteps: Type.Integer({
+      minimum: 1,
+      maximum: jobLimits.stepsMax,
+      description:
+        "So often one shard is computed on other workers too, and the bits are compared.",
+    }),
+  },
+  closed,
+);
+
 export const engineNames = ["auto", "native", "wasm"] as const;
 
 export const TrainingJobSpecSchema = Type.Object(
@@ -158,6 +170,7 @@ export const TrainingJobSpecSchema = Type.Object(
     ),
     checkpoint: CheckpointPolicySchema,
     exchange: Type.Union([Type.Literal("exact"), Type.Literal("fast")], { default: "exact" }),
+    audit: Type.Optional(AuditPolicySchema),
     timeLimit: Type.Optional(
       Type.Integer({
         minimum: 1,
@@ -171,6 +184,14 @@ export const TrainingJobSpecSchema = Type.Object(
       default: 300,
       description: "Seconds that one step may take before the worker counts as stuck.",
     }),
+    heartbeatTimeout: Type.Optional(
+      Type.Number({
+        minimum: 0.05,
+        maximum: 600,
+        description:
+          "Seconds for which a worker's peer may be silent before it counts as lost; default: the node's setting, 1.",
+      }),
+    ),
     engine: Type.Enum([...engineNames], { default: "auto" }),
     parameters: Type.Record(
       Type.String({ pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$" }),

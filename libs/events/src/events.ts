@@ -142,12 +142,38 @@ export const events = {
     signal: Type.Optional(text),
     error: failure,
   }),
+  /**
+   * trainer: a member is slower than the others for long, and gives shards away. The next generation
+   * (cause `renew`) has the new shares.
+   */
+  "worker.slowed": object({
+    generation: positive,
+    step: count,
+    workerId: id,
+    msPerShard: Type.Number(),
+    /** The median of the others. */
+    othersMsPerShard: Type.Number(),
+    shardsBefore: positive,
+    shardsAfter: positive,
+  }),
+  /**
+   * trainer: an audit found that a shard has other bits on another worker. `workerId` is who stands
+   * alone against two; absent where two differ and no third can tell.
+   */
+  "worker.disagreed": object({
+    generation: positive,
+    step: count,
+    shard: count,
+    workerId: Type.Optional(id),
+    reason: text,
+    votes: Type.Array(object({ workerId: id, sha256 })),
+  }),
   /** trainer: who computes what, from which step on. The audit reads these. */
   "training.generation-formed": object({
     generation: positive,
     fromStep: count,
     members: Type.Array(member, { minItems: 1 }),
-    cause: Type.Enum(["start", "restore", "loss", "join", "leave"]),
+    cause: Type.Enum(["start", "restore", "loss", "join", "leave", "renew"]),
     checkpointStep: Type.Optional(count),
     /** Milliseconds from noticing the change to its being agreed. */
     agreedMs: Type.Optional(Type.Number()),

@@ -50,6 +50,11 @@ export const ConfigSchema = Type.Object({
     minimum: 50,
     description: "A worker's peer that is silent for longer is lost",
   }),
+  SLOW_AFTER_MS: Type.Integer({
+    default: 10_000,
+    minimum: 0,
+    description: "A worker that is slower than the others for so long gives shards away",
+  }),
   LEAVE_TIMEOUT_MS: Type.Integer({
     default: 15_000,
     minimum: 100,

@@ -23,6 +23,9 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "worker.compiled": ({ mode, programHash, reason }) =>
     `${mode === "recorded" ? "recorded" : "operator by operator"}, program ${programHash.slice(0, 12)}${reason === undefined ? "" : `: ${reason}`}`,
   "worker.lost": ({ workerId, error }) => `${workerId}: ${error.message}`,
+  "worker.slowed": ({ workerId, msPerShard, othersMsPerShard, shardsBefore, shardsAfter }) =>
+    `${workerId} needs ${msPerShard.toFixed(1)} ms for a shard, the others ${othersMsPerShard.toFixed(1)}; ${shardsAfter} shards instead of ${shardsBefore}`,
+  "worker.disagreed": ({ step, shard, reason }) => `step ${step}, shard ${shard}: ${reason}`,
   "training.generation-formed": ({ generation, members, fromStep, cause }) =>
     `generation ${generation} of ${members.length} from step ${fromStep} (${cause})`,
   "training.progressed": ({ stepTo, steps, samplesPerSecond, metrics, workers }) =>
@@ -44,6 +47,7 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
 
 const alarming = new Set([
   "worker.lost",
+  "worker.disagreed",
   "job.failed",
   "training.failed",
   "checkpoint.rejected",

@@ -10,7 +10,8 @@
  * A promise freezes its giver: it commits nothing more in g, so the step that it reports is final.
  */
 import { assert } from "@coxswain/domain";
-import { assignShards } from "./shards.ts";
+import { assignShards, type ShardRange } from "./shards.ts";
+import { assignByPace, type Paces } from "./shares.ts";
 
 export interface Member {
   readonly workerId: string;
@@ -23,7 +24,8 @@ export interface Member {
 /** Somebody who may become a member. */
 export type Candidate = Pick<Member, "workerId" | "nodeId" | "address">;
 
-export type Cause = "start" | "restore" | "loss" | "join" | "leave";
+/** `renew`: the same members, with other shares or after connections that broke. */
+export type Cause = "start" | "restore" | "loss" | "join" | "leave" | "renew";
 
 /** What is agreed on. Members stand in order of seniority: the rank is the index. */
 export interface Proposal {
@@ -112,6 +114,8 @@ export interface ProposalInput {
   readonly promises: readonly PromiseOf[];
   readonly leaving: ReadonlySet<string>;
   readonly joining: readonly Candidate[];
+  /** What members need for one shard, when shares are to follow it. */
+  readonly paces?: Paces | undefined;
 }
 
 /**
@@ -138,7 +142,7 @@ export function proposalOf(input: ProposalInput): Proposal {
     .filter(({ workerId }) => promised.has(workerId) && input.leaving.has(workerId))
     .map(({ workerId }) => workerId);
   const everybody = [...staying, ...joining];
-  const ranges = everybody.length === 0 ? [] : assignShards(input.shards, everybody.length);
+  const ranges = rangesFor(everybody, input);
   return {
     generation: input.generation + 1,
     fromStep,
@@ -149,10 +153,30 @@ export function proposalOf(input: ProposalInput): Proposal {
       shardFrom: ranges[rank]!.from,
       shardTo: ranges[rank]!.to,
     })),
-    cause: lost.length > 0 ? "loss" : left.length > 0 ? "leave" : "join",
+    cause: causeOf({ lost, left, joining }),
     joined: joining.map(({ workerId }) => workerId),
     left,
     lost,
     level: [...promised].filter(([, step]) => step === fromStep).map(([workerId]) => workerId),
   };
+}
+
+function causeOf(
+  changes: Readonly<Record<"lost" | "left" | "joining", readonly unknown[]>>,
+): Cause {
+  if (changes.lost.length > 0) return "loss";
+  if (changes.left.length > 0) return "leave";
+  return changes.joining.length > 0 ? "join" : "renew";
+}
+
+/** Equal shares, or by pace when that of every member is known. */
+function rangesFor(
+  everybody: readonly Candidate[],
+  { shards, paces }: ProposalInput,
+): readonly ShardRange[] {
+  if (everybody.length === 0) return [];
+  const known = everybody.flatMap(({ workerId }) => paces?.get(workerId) ?? []);
+  return known.length === everybody.length
+    ? assignByPace(shards, known)
+    : assignShards(shards, everybody.length);
 }

@@ -38,6 +38,8 @@ interface Peer {
 }
 
 const connectionsMax = 256;
+/** Bytes that may wait for a peer: it takes less than training makes. */
+const queuedBytesMax = 1024 * 1024 * 1024;
 
 export class Peers {
   readonly #options: PeersOptions;
@@ -202,7 +204,10 @@ export class Peers {
 
   /** Sends a whole frame; what is sent to somebody who is gone is dropped. */
   send(workerId: string, frame: Buffer): void {
-    this.#peers.get(workerId)?.socket.write(frame);
+    const socket = this.#peers.get(workerId)?.socket;
+    socket?.write(frame);
+    if (socket !== undefined && socket.writableLength > queuedBytesMax)
+      socket.destroy(new Error(`it is too slow: ${socket.writableLength} bytes wait for it`));
   }
 
   tell(workerId: string, message: ControlMessage): void {

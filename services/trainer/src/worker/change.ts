@@ -18,6 +18,7 @@ import {
   quorumOf,
   type Vote,
 } from "../decide/agreement.ts";
+import type { Paces } from "../decide/shares.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import { Candidates } from "./candidates.ts";
 import { type Clock, within } from "./clock.ts";
@@ -41,6 +42,8 @@ export interface ChangePorts {
   /** The record holds a generation that excludes the present one. */
   seeRecord(record: MembershipRecord): void;
   tell(workerId: string, message: ControlMessage): void;
+  /** What shares are to follow; undefined: equal ones. */
+  paces(): Paces | undefined;
   /** The last decided proposal: for those who fell behind. */
   decided(): Proposal | undefined;
   log(sentence: string, fields: object): void;
@@ -319,6 +322,7 @@ export class Change {
       promises,
       leaving,
       joining,
+      paces: this.#ports.paces(),
     });
   }
 

@@ -54,6 +54,8 @@ export type ComputeRequest =
       readonly order: number;
       readonly step: number;
       readonly pieces: readonly Piece[];
+      /** A shard whose bits shall be told, one of the own or another. */
+      readonly audit?: number | undefined;
     }
   /** The reduced vector of this step is whole: update the parameters. */
   | { readonly kind: "apply"; readonly step: number }
@@ -84,6 +86,14 @@ export type ComputeReply =
       readonly step: number;
       readonly piece: Piece;
       readonly buffer: number;
+      /** Shards that were computed for it, and the time that they took. */
+      readonly work: { readonly shards: number; readonly ms: number };
+    }
+  | {
+      readonly kind: "witness";
+      readonly step: number;
+      readonly shard: number;
+      readonly sha256: string;
     }
   | { readonly kind: "applied"; readonly step: number }
   | { readonly kind: "done"; readonly id: number }

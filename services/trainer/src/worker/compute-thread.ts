@@ -10,7 +10,7 @@ import { AppError, assert } from "@coxswain/domain";
 import { type CompiledProgram, canRecord, openEngine, openRecordedEngine } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
 import type { BatchPlace } from "../decide/load-queue.ts";
-import { type Piece, pieceKey } from "../decide/shards.ts";
+import type { Piece } from "../decide/shards.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
 import { beginWrite, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
@@ -22,84 +22,14 @@ import type {
   ProgramMessage,
 } from "./compute-messages.ts";
 
+import { isWithin, Subtrees } from "./subtrees.ts";
+
 const port = parentPort!;
 const options = workerData as ComputeOptions;
 const reply = (message: ComputeReply, transfer: ArrayBuffer[] = []) =>
   port.postMessage(message, transfer);
 
-/** Finished subtrees of one step, by piece: the index of the buffer that holds the sum. */
-class Subtrees {
-  step = -1;
-  readonly #finished = new Map<string, number>();
-  #free: number[];
-  readonly #buffers: number;
-  readonly #inUse = new Set<string>();
-
-  constructor(buffers: number) {
-    this.#buffers = buffers;
-    this.#free = Array.from({ length: buffers }, (_, index) => index);
-  }
-
-  startStep(step: number): void {
-    this.step = step;
-    this.#finished.clear();
-    this.#inUse.clear();
-    this.#free = Array.from({ length: this.#buffers }, (_, index) => index);
-  }
-
-  get(piece: Piece): number | undefined {
-    return this.#finished.get(pieceKey(piece));
-  }
-
-  /**
-   * A buffer for a new sum. When none is left: one whose piece nobody wants any more, else the
-   * smallest that is not in use; what it held is computed again when its turn comes.
-   */
-  take(wanted: readonly Piece[]): number {
-    const free = this.#free.pop();
-    if (free !== undefined) return free;
-    const idle = [...this.#finished.keys()]
-      .map(parsePiece)
-      .filter((piece) => !this.#inUse.has(pieceKey(piece)))
-      .sort((a, b) => a.size - b.size);
-    const victim = idle.find((piece) => !wanted.some((one) => isWithin(piece, one))) ?? idle[0];
-    assert(victim !== undefined, "there are more buffers than pieces in use at once");
-    const buffer = this.get(victim)!;
-    this.#finished.delete(pieceKey(victim));
-    return buffer;
-  }
-
-  /** The piece stays until it is let go: it waits for its other half, or has been given away. */
-  hold(piece: Piece): void {
-    this.#inUse.add(pieceKey(piece));
-  }
-
-  /** A new order: nothing of the old one is needed as it is. */
-  letAllGo(): void {
-    this.#inUse.clear();
-  }
-
-  finish(piece: Piece, buffer: number): void {
-    this.#finished.set(pieceKey(piece), buffer);
-  }
-
-  /** The piece has become part of a greater one. */
-  drop(piece: Piece, isBufferFree: boolean): void {
-    const buffer = this.#finished.get(pieceKey(piece));
-    this.#finished.delete(pieceKey(piece));
-    this.#inUse.delete(pieceKey(piece));
-    if (isBufferFree && buffer !== undefined) this.#free.push(buffer);
-  }
-}
-
-function parsePiece(key: string): Piece {
-  const [lo, size] = key.split("+").map(Number) as [number, number];
-  return { lo, size };
-}
-
-function isWithin(inner: Piece, outer: Piece): boolean {
-  return outer.lo <= inner.lo && inner.lo + inner.size <= outer.lo + outer.size;
-}
+type Order = Extract<ComputeRequest, { kind: "order" }>;
 
 class Compute {
   readonly #program: CompiledProgram;
@@ -108,8 +38,10 @@ class Compute {
   #kernels: Kernels | undefined;
   #updateKernel: UpdateKernel | undefined;
   #subtrees = new Subtrees(0);
-  #order: Extract<ComputeRequest, { kind: "order" }> | undefined;
+  #order: Order | undefined;
   #isRunning = false;
+  /** Since the last piece was told. */
+  #work = { shards: 0, ms: 0 };
 
   constructor(program: CompiledProgram, feed: Feed) {
     this.#program = program;
@@ -221,27 +153,52 @@ class Compute {
     }
   }
 
-  async #carryOut(order: Extract<ComputeRequest, { kind: "order" }>): Promise<void> {
+  async #carryOut(order: Order): Promise<void> {
     for (const piece of order.pieces) {
       if (!(await this.#finish(order, piece))) return;
       this.#subtrees.hold(piece);
       const buffer = this.#subtrees.get(piece)!;
-      reply({ kind: "piece", order: order.order, step: order.step, piece, buffer });
+      const work = this.#work;
+      this.#work = { shards: 0, ms: 0 };
+      reply({ kind: "piece", order: order.order, step: order.step, piece, buffer, work });
     }
+    this.#auditOther(order);
+  }
+
+  /** At once, without looking for messages: the step may be committed at any moment. */
+  #auditOther({ step, pieces, audit }: Order): void {
+    if (audit === undefined) return;
+    const shard = { lo: audit, size: 1 };
+    if (pieces.some((piece) => isWithin(shard, piece))) return;
+    const buffer = this.#subtrees.take(pieces);
+    this.#derive(step, audit, buffer);
+    this.#witness(step, audit, buffer);
+    this.#subtrees.giveBack(buffer);
+  }
+
+  #witness(step: number, shard: number, buffer: number): void {
+    const { buffer: memory, byteOffset, byteLength } = this.#vectors!.pool[buffer]!;
+    const sha256 = sha256Of(new Uint8Array(memory, byteOffset, byteLength).slice());
+    reply({ kind: "witness", step, shard, sha256 });
+  }
+
+  #derive(step: number, shard: number, buffer: number): void {
+    beginWrite(this.#vectors!, buffer);
+    const { parameters, pool } = this.#vectors!;
+    const place = { step, shard };
+    this.#feed.at(place, () => this.#program.gradient({ ...place, parameters }, pool[buffer]!));
   }
 
   /** Sums up one subtree; false when a newer order came in between. */
-  async #finish(
-    order: { readonly step: number; readonly pieces: readonly Piece[] },
-    piece: Piece,
-  ): Promise<boolean> {
+  async #finish(order: Order, piece: Piece): Promise<boolean> {
     if (this.#subtrees.get(piece) !== undefined) return true;
     if (piece.size === 1) {
       const buffer = this.#subtrees.take(order.pieces);
-      beginWrite(this.#vectors!, buffer);
-      const { parameters, pool } = this.#vectors!;
-      const place = { step: order.step, shard: piece.lo };
-      this.#feed.at(place, () => this.#program.gradient({ ...place, parameters }, pool[buffer]!));
+      const startedMs = performance.now();
+      this.#derive(order.step, piece.lo, buffer);
+      this.#work.shards += 1;
+      this.#work.ms += performance.now() - startedMs;
+      if (piece.lo === order.audit) this.#witness(order.step, piece.lo, buffer);
       this.#subtrees.finish(piece, buffer);
       await breathe();
       return this.#order === order;

@@ -12,10 +12,12 @@ import type {
   ComputeRequest,
   ProgramMessage,
 } from "./compute-messages.ts";
+import type { Work } from "./supervision.ts";
 
 export interface ComputeEvents {
   /** A subtree of the newest order is in pool buffer `buffer`. */
-  onPiece(step: number, piece: Piece, buffer: number): void;
+  onPiece(step: number, piece: Piece, buffer: number, work: Work): void;
+  onWitness(step: number, shard: number, sha256: string): void;
   onFailed(error: AppError, step: number): void;
   /** The program's step runs for the first time; `compiled` follows. */
   onRecording(): void;
@@ -77,8 +79,10 @@ export class Compute {
       case "piece":
         // Pieces of an older order are in buffers that may be in use again.
         if (message.order === this.#newestOrder)
-          this.#events.onPiece(message.step, message.piece, message.buffer);
+          this.#events.onPiece(message.step, message.piece, message.buffer, message.work);
         return;
+      case "witness":
+        return this.#events.onWitness(message.step, message.shard, message.sha256);
       case "applied":
         this.#applied.get(message.step)?.();
         this.#applied.delete(message.step);
@@ -114,9 +118,9 @@ export class Compute {
     this.#send({ kind: "attach", areas });
   }
 
-  order(step: number, pieces: readonly Piece[]): void {
+  order(step: number, pieces: readonly Piece[], audit?: number): void {
     this.#newestOrder += 1;
-    this.#send({ kind: "order", order: this.#newestOrder, step, pieces });
+    this.#send({ kind: "order", order: this.#newestOrder, step, pieces, audit });
   }
 
   /** Pieces that are still on their way are of no use any more. */

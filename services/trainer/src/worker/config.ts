@@ -34,6 +34,11 @@ export const WorkerConfigSchema = Type.Object({
     minimum: 50,
     description: "A peer that is silent for longer is lost",
   }),
+  SLOW_AFTER_MS: Type.Integer({
+    default: 10_000,
+    minimum: 0,
+    description: "A worker that is slower than the others for so long gives shards away",
+  }),
   AGENT_TIMEOUT_MS: Type.Integer({
     default: 60_000,
     minimum: 0,

@@ -10,7 +10,7 @@ import { type Frame, frameTypes, vectorFrames } from "../exchange/frames.ts";
 import { beginWrite, reducedStamp, type Vectors } from "../exchange/memory.ts";
 import type { Compute } from "./compute.ts";
 import type { Generation } from "./ledger.ts";
-import type { PeersPort } from "./member.ts";
+import type { PeersPort } from "./member-ports.ts";
 
 /** Bytes that may wait for a joiner before it is given up: it is slower than the training. */
 const queuedBytesMax = 512 * 1024 * 1024;

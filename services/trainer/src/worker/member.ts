@@ -7,57 +7,20 @@
  */
 import type { MembershipRecord } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
-import type { Candidate, Member as GroupMember, Proposal } from "../decide/agreement.ts";
+import type { Member as GroupMember, Proposal } from "../decide/agreement.ts";
 import { type Piece, pieceKey, piecesOf } from "../decide/shards.ts";
+import { patienceMsDefault } from "../decide/shares.ts";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
-import type { Kernels } from "../exchange/kernels.ts";
-import type { Vectors } from "../exchange/memory.ts";
-import type { ControlMessage, Peers } from "../exchange/peers.ts";
+import type { ControlMessage } from "../exchange/peers.ts";
 import { Reduce, type ReduceOptions } from "../exchange/reduce.ts";
-import type { SharedPeers } from "../exchange/shared-peers.ts";
 import type { Ready } from "./candidates.ts";
 import { Change } from "./change.ts";
-import type { Clock } from "./clock.ts";
-import type { Compute } from "./compute.ts";
-import type { Compiled } from "./compute-messages.ts";
 import { Donor, ReducedInbox, reducedFrames } from "./follow.ts";
-import type { Ledger } from "./ledger.ts";
-import { isAhead, type RecordAcceptor, recordOf } from "./record-acceptor.ts";
+import type { MemberPorts } from "./member-ports.ts";
+import { isAhead, recordOf } from "./record-acceptor.ts";
+import { Supervision, type Work } from "./supervision.ts";
 
 export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gone";
-
-/** What a member needs of its connections. */
-export type PeersPort = Pick<
-  Peers,
-  "connect" | "isConnected" | "send" | "tell" | "drop" | "queuedBytes" | "drained"
->;
-
-export interface MemberPorts {
-  readonly me: Candidate;
-  readonly shards: number;
-  readonly steps: number;
-  readonly compiled: Pick<Compiled, "layout" | "hash">;
-  readonly compute: Pick<Compute, "order" | "apply" | "copy" | "forgetOrders">;
-  readonly vectors: Vectors;
-  readonly kernels: Kernels;
-  /** Members on this machine, where memory can be shared. */
-  readonly sharing?: Pick<SharedPeers, "windowOf" | "isMappedBy" | "forgetLost">;
-  readonly peers: PeersPort;
-  readonly ledger: Pick<Ledger, "formed" | "committed" | "startsAt" | "generations">;
-  readonly record: RecordAcceptor;
-  readonly clock: Clock;
-  readonly knownDead: () => ReadonlySet<string>;
-  readonly log: (sentence: string, fields: object) => void;
-  /** This worker has become a member. */
-  readonly onJoined: (generation: number, step: number) => void;
-  /** A step was committed; its reduced metrics. Called before the next step is ordered. */
-  readonly onCommitted: (step: number, metrics: Readonly<Record<string, number>>) => void;
-  /** A generation began and all steps are committed already. */
-  readonly onTrained: () => void;
-  /** This worker is no member any more. */
-  readonly onGone: (how: "left" | "fenced") => void;
-  readonly onFailed: (error: AppError, step: number) => void;
-}
 
 /** Once all steps are committed, a lost member is missed only after so long. */
 const endGraceMs = 1500;
@@ -72,6 +35,7 @@ export class GroupMembership {
   readonly #ports: MemberPorts;
   readonly change: Change;
   readonly donor: Donor;
+  readonly supervision: Supervision;
   readonly #reducedInbox: ReducedInbox;
   #state: MemberState = "joining";
   #generation = 0;
@@ -107,7 +71,22 @@ export class GroupMembership {
       seeRecord: (seen) => this.seeRecord(seen),
       tell: (workerId, message) => peers.tell(workerId, message),
       decided: () => this.#decided,
+      paces: () => this.supervision.weights,
       log: ports.log,
+    });
+    this.supervision = new Supervision({
+      clock,
+      workerId: me.workerId,
+      shards,
+      audit: ports.audit,
+      patienceMs: ports.patienceMs ?? patienceMsDefault,
+      generation: () => this.#generation,
+      members: () => this.#members,
+      step: () => this.#step,
+      tell: (workerId, message) => peers.tell(workerId, message),
+      renew: () => this.change.request(),
+      onSlowed: (slow) => ports.onSlowed?.(slow),
+      onDiffers: (audited) => ports.onDiffers?.(audited),
     });
     this.donor = new Donor({
       peers,
@@ -182,6 +161,7 @@ export class GroupMembership {
     this.#state = this.#step < fromStep ? "catching-up" : "member";
     if (isNew) this.#ports.onJoined(proposal.generation, this.#step);
     this.change.reset();
+    this.supervision.formed();
     // Whoever leaves may still send what this member lacks; it closes by itself.
     const isLevel = this.#state === "member";
     for (const { workerId } of before) if (isLevel && !ids.includes(workerId)) peers.drop(workerId);
@@ -272,6 +252,7 @@ export class GroupMembership {
       }
     }
     if (this.rank < 0 || this.#state === "gone") return;
+    if (this.#state === "member" && this.#step < this.#ports.steps) this.supervision.tick();
     this.#reconnect();
     void this.change.run();
   }
@@ -316,7 +297,8 @@ export class GroupMembership {
     this.#stepStartedMs = this.#ports.clock.nowMs();
     this.#reduceOf(this.#step);
     const own = this.#members[this.rank]!;
-    this.#ports.compute.order(this.#step, piecesOf({ from: own.shardFrom, to: own.shardTo }));
+    const pieces = piecesOf({ from: own.shardFrom, to: own.shardTo });
+    this.#ports.compute.order(this.#step, pieces, this.supervision.planOf(this.#step)?.shard);
   }
 
   #reduceOf(step: number): Reduce {
@@ -354,13 +336,19 @@ export class GroupMembership {
   }
 
   /** The compute thread has finished a piece. */
-  onPiece(step: number, piece: Piece, buffer: number): void {
+  onPiece(step: number, piece: Piece, buffer: number, work?: Work): void {
+    if (work !== undefined) this.supervision.worked(work);
     if (this.#state !== "member" || step !== this.#step) return;
     const own = this.#members[this.rank]!;
     const isOwn = piecesOf({ from: own.shardFrom, to: own.shardTo }).some(
       (wanted) => pieceKey(wanted) === pieceKey(piece),
     );
     if (isOwn) this.#reduceOf(step).give(piece, buffer);
+  }
+
+  /** The compute thread says what bits a shard has that is audited. */
+  onWitness(step: number, shard: number, sha256: string): void {
+    this.supervision.witnessed(step, shard, sha256);
   }
 
   #commit(step: number, reduce: Reduce): void {
@@ -488,7 +476,8 @@ export class GroupMembership {
         this.adopt(message["proposal"] as Proposal);
         return;
       default:
-        if (this.#state !== "joining" && this.#state !== "gone") this.change.receive(from, message);
+        if (this.#state === "joining" || this.#state === "gone") return;
+        if (!this.supervision.onControl(from, message)) this.change.receive(from, message);
     }
   }
 

@@ -2,7 +2,6 @@
  * A worker from its start to its end. The control thread runs here: bus, peers, membership; the
  * compute thread is in `compute-thread.ts`.
  */
-import { appendFileSync } from "node:fs";
 import type { Bus } from "@coxswain/bus";
 import { AppError, isEnded, type JobId, stepsOf } from "@coxswain/domain";
 import { withSpan } from "@coxswain/service";
@@ -14,6 +13,7 @@ import { type ControlMessage, Peers } from "../exchange/peers.ts";
 import type { SharedPeers } from "../exchange/shared-peers.ts";
 import { tellPassedOver } from "./checkpoints.ts";
 import { realClock } from "./clock.ts";
+import { commitLog } from "./commit-log.ts";
 import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
@@ -27,6 +27,7 @@ import { openCompute } from "./open-compute.ts";
 import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
 import { openShareable, type Shareable, shareMemory, windowsFor } from "./shareable.ts";
+import { supervisionEvents } from "./supervision-events.ts";
 import { Transfer } from "./transfer.ts";
 import { keepWatch, limitRecording, watchAgent, watchPlacement, watchRecord } from "./watch.ts";
 
@@ -99,6 +100,8 @@ async function start(
   if (secret === undefined) throw new AppError("peer-refused", "the job has no secret yet");
   const events = {
     onPiece: (...piece: Parameters<GroupMembership["onPiece"]>) => parts.group?.onPiece(...piece),
+    onWitness: (...witness: Parameters<GroupMembership["onWitness"]>) =>
+      parts.group?.onWitness(...witness),
     onFailed: fail,
     onRecording: (ready: Promise<unknown>) => limitRecording(spec.stepTimeout, ready, fail),
   };
@@ -183,8 +186,9 @@ async function run(running: Running): Promise<void> {
 
 function watchOver(running: Running, group: GroupMembership, onLeave: () => void): void {
   const { bus, config, parts, context, signal, fail, leave } = running;
-  const { stepTimeout } = context.job().spec;
-  const timeoutMs = config.HEARTBEAT_TIMEOUT_MS;
+  const { stepTimeout, heartbeatTimeout } = context.job().spec;
+  const timeoutMs =
+    heartbeatTimeout === undefined ? config.HEARTBEAT_TIMEOUT_MS : heartbeatTimeout * 1000;
   parts.stop = keepWatch({ stepTimeout, timeoutMs, fail }, parts.peers!, group);
   void watchRecord(bus, { jobId: config.COXSWAIN_JOB_ID, signal }, group);
   if (config.AGENT_TIMEOUT_MS > 0) void watchAgent(running, onLeave);
@@ -278,7 +282,7 @@ function buildGroup(
   },
 ): GroupMembership {
   const { bus, config, compute, compiled, parts, context, end, fail, log } = running;
-  const { shards } = context.job().spec;
+  const { shards, seed, audit } = context.job().spec;
   const windows = windowsFor(running.shareable, shards);
   const areas = allocate(compiled.layout, shards, windows);
   const sharing = running.shareable && shareMemory(running.shareable, areas, { ...own, log });
@@ -305,13 +309,8 @@ function buildGroup(
     onTrained: () => own.course.trained(),
     onGone: (how) => end(how === "left" ? { exitCode: 0, reason: "left" } : { exitCode: 12 }),
     onFailed: fail,
+    audit: audit && { seed, everySteps: audit.everySteps },
+    patienceMs: config.SLOW_AFTER_MS,
+    ...supervisionEvents(bus, config, () => parts.group!),
   });
-}
-
-function commitLog(config: WorkerConfig, step: number): void {
-  if (config.COXSWAIN_COMMIT_LOG === undefined) return;
-  appendFileSync(
-    config.COXSWAIN_COMMIT_LOG,
-    `${JSON.stringify({ worker: config.COXSWAIN_WORKER_ID, step, atMs: Date.now() })}\n`,
-  );
 }
