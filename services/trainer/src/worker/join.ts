@@ -145,6 +145,8 @@ async function join(ports: JoinPorts, members: readonly Member[]): Promise<void>
 async function askIn(ports: JoinPorts): Promise<void> {
   const { me, peers, transfer, membership, clock } = ports;
   const present = transfer.members;
+  // Taken in while it started over: the others wait for a part that it cannot do.
+  if (present.some(({ workerId }) => workerId === me.workerId)) return membership.giveUp();
   const connected = await connectAll(ports, present);
   if (membership.state !== "joining" || !transfer.isLoaded) return;
   if (connected.length === present.length) {
