@@ -1,6 +1,7 @@
 /**
  * Judges a submitted job: every violation at once, each with a JSON pointer and a sentence on the
- * fix, or the complete job with its defaults filled in.
+ * fix, or the complete job with its defaults filled in. An entry of its own: workers judge no jobs,
+ * and the validator takes a while to build.
  */
 import { Compile } from "typebox/compile";
 import { Value } from "typebox/value";

@@ -1,5 +1,4 @@
 export { assert, assertNever } from "./assert.ts";
-export { decideSubmission, type Submission, type Violation } from "./decide-submission.ts";
 export { AppError, type AppErrorOptions, type ErrorCode, errorCodes } from "./errors.ts";
 export {
   idPattern,

@@ -118,6 +118,7 @@ function childrenOf(options: PlatformOptions, dataDir: string, natsUrl: string):
     NATS_URL: natsUrl,
     STORE_URL: pathToFileURL(join(dataDir, "store")).href,
     HEALTH_PORT: "0",
+    NODE_COMPILE_CACHE: join(options.cacheDir, "compile-cache"),
   };
   const onExit = (name: string, how: string) =>
     options.onEvent?.(`${name} ended (${how}); it is started again`);

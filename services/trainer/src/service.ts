@@ -1,5 +1,6 @@
 /** The agent as a service: it registers the node, says signs of life, and runs the node's workers. */
 import { availableParallelism, totalmem } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bus, NodeRecord, WantedWorker } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
@@ -47,6 +48,8 @@ function workerVariables(
     COXSWAIN_NODE_ID: config.NODE_ID,
     COXSWAIN_WORKER_DIR: folder,
     COXSWAIN_CACHE_DIR: config.COXSWAIN_CACHE_DIR,
+    // Each of a worker's threads loads modules anew: compiled once, they load in two thirds of the time.
+    NODE_COMPILE_CACHE: join(config.COXSWAIN_CACHE_DIR, "compile-cache"),
     COXSWAIN_ENGINE: wanted.engine.name,
     COXSWAIN_HOST: config.NODE_HOST,
     ...(wanted.traceparent === undefined ? {} : { TRACEPARENT: wanted.traceparent }),

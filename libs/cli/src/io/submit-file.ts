@@ -1,7 +1,8 @@
 /** Submits a job file: its program is bundled and uploaded, then the job is sent. */
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { AppError, decideSubmission, errorCodes } from "@coxswain/domain";
+import { AppError, errorCodes } from "@coxswain/domain";
+import { decideSubmission } from "@coxswain/domain/submission";
 import { parseDocument } from "yaml";
 import { type ApiClient, ApiError, type Json } from "./api-client.ts";
 import { bundleProgram } from "./bundle-program.ts";

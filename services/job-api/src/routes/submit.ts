@@ -1,12 +1,7 @@
 /** Submitting: programs as bundles by content hash, jobs as JSON or YAML. */
 import { createHash, randomBytes } from "node:crypto";
-import {
-  AppError,
-  decideSubmission,
-  type JobId,
-  jobLimits,
-  TrainingJobSchema,
-} from "@coxswain/domain";
+import { AppError, type JobId, jobLimits, TrainingJobSchema } from "@coxswain/domain";
+import { decideSubmission } from "@coxswain/domain/submission";
 import type { FastifyInstance } from "fastify";
 import { parse } from "yaml";
 import { detailOf } from "../decide/job-view.ts";
