@@ -20,7 +20,7 @@ import { runBenchmark } from "../lib/clean-up.ts";
 import { rounded } from "../lib/numbers.ts";
 import { readOptions } from "../lib/options.ts";
 import { printLastLine, printTable } from "../lib/report.ts";
-import { dataFolder, dataOptions, writeResult } from "./lib/data.ts";
+import { dataOptions, requireDataFolder, writeResult } from "./lib/data.ts";
 import { contentionOf, type JobTime, mean, quantile } from "./lib/job-times.ts";
 import { runAll } from "./lib/pollux-runs.ts";
 
@@ -29,14 +29,7 @@ const options = readOptions(
   "Finish-time fairness of every policy on the workloads of Pollux (OSDI'21).",
   { ...dataOptions, workloads: { value: "1,2,3,4,5,6,7,8", text: "which" } },
 );
-const folder = dataFolder(options, "pollux-osdi21");
-if (folder === undefined) {
-  console.error(
-    "The published traces are not here: name their folder with --data (docs/benchmarks.md).",
-  );
-  process.exit(2);
-}
-const data = folder;
+const data = requireDataFolder(options, "pollux-osdi21");
 const workloads = options.quick ? [6] : options.list("workloads");
 const moveSeconds = 30;
 const total = cluster.nodes * cluster.workersPerNode;

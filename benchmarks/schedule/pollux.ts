@@ -4,7 +4,7 @@ import { runBenchmark } from "../lib/clean-up.ts";
 import { percentile, rounded } from "../lib/numbers.ts";
 import { readOptions } from "../lib/options.ts";
 import { printLastLine, printTable } from "../lib/report.ts";
-import { dataFolder, dataOptions, writeResult } from "./lib/data.ts";
+import { dataOptions, requireDataFolder, writeResult } from "./lib/data.ts";
 import { type JobTime, type Summary, summaryOf } from "./lib/job-times.ts";
 import { type PolicyName, type PolluxTask, runAll } from "./lib/pollux-runs.ts";
 
@@ -25,14 +25,7 @@ const publishedMoveSeconds = 30;
 const burstJobsMin = 80;
 const peers = ["pollux", "tiresias", "optimus"] as const;
 
-const folder = dataFolder(options, "pollux-osdi21");
-if (folder === undefined) {
-  console.error(
-    "The published traces are not here: name their folder with --data (docs/benchmarks.md).",
-  );
-  process.exit(2);
-}
-const data = folder;
+const data = requireDataFolder(options, "pollux-osdi21");
 const workloads = options.quick ? [6] : options.list("workloads");
 
 const runsOf = (policy: PolicyName, moveSeconds: number): PolluxTask[] =>

@@ -24,6 +24,16 @@ export function dataFolder(options: Options, name: string): string | undefined {
   process.exit(2);
 }
 
+/** The same, for a benchmark that is nothing without it. Ends the process where it is not there. */
+export function requireDataFolder(options: Options, name: string): string {
+  const folder = dataFolder(options, name);
+  if (folder !== undefined) return folder;
+  console.error(
+    "The published traces are not here: name their folder with --data (docs/benchmarks.md).",
+  );
+  process.exit(2);
+}
+
 /** Writes a file into `--out`, where one was named. */
 export async function writeResult(options: Options, file: string, content: unknown): Promise<void> {
   const out = options.text("out");

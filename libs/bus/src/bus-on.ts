@@ -60,7 +60,7 @@ export function busOn(given: BusPorts): Bus {
     listen: (subject, options) => listen(core, subject, options.signal),
     ...buildBundles(objm, replicas),
     appendLog: buildAppendLog(client, status.isConnected),
-    followLogs: (options) => followLogs(ports, options),
+    followLogs: (options) => followLogs(client, options),
     appendRecord: buildAppendRecord(client),
     followRecords: (options) => followRecords(client, options),
     server: { version: given.version },

@@ -1,7 +1,7 @@
 /** Workers' log lines: best effort, in a stream that forgets the oldest. */
-import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
-import { DeliverPolicy } from "@nats-io/jetstream";
+import type { JetStreamClient } from "@nats-io/jetstream";
 import type { LogLine } from "./bus.ts";
+import { readStream } from "./read-stream.ts";
 import { logStream, logSubject } from "./streams.ts";
 
 const lineCharsMax = 8192;
@@ -27,7 +27,7 @@ export function buildAppendLog(
 }
 
 export async function* followLogs(
-  ports: { readonly client: JetStreamClient; readonly manager: JetStreamManager },
+  client: JetStreamClient,
   options: {
     readonly jobId: string;
     readonly workerId?: string;
@@ -35,24 +35,8 @@ export async function* followLogs(
     readonly signal: AbortSignal;
   },
 ): AsyncGenerator<LogLine> {
-  const subject = logSubject(options.jobId, options.workerId ?? "*");
-  const consumer = await ports.client.consumers.get(logStream, {
-    filter_subjects: subject,
-    deliver_policy: DeliverPolicy.All,
-  });
-  const info = await consumer.info();
-  if (!options.follow && info.num_pending === 0) return;
-  const messages = await consumer.consume({ max_messages: 256 });
-  const stop = () => messages.stop();
-  options.signal.addEventListener("abort", stop, { once: true });
-  if (options.signal.aborted) stop(); // Before there was a listener.
-  try {
-    for await (const message of messages) {
-      yield { ...message.json<LogLine>(), sequence: message.seq };
-      if (!options.follow && message.info.pending === 0) return;
-    }
-  } finally {
-    options.signal.removeEventListener("abort", stop);
-    messages.stop();
-  }
+  const { jobId, workerId = "*", follow, signal } = options;
+  const subject = logSubject(jobId, workerId);
+  for await (const message of readStream(client, { stream: logStream, subject, follow, signal }))
+    yield { ...message.json<LogLine>(), sequence: message.seq };
 }

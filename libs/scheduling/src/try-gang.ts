@@ -5,7 +5,7 @@ import { addWorker, askOf, type Cycle, type Draft, newDraft } from "./draft.ts";
 import { type Claim, makeRoom } from "./make-room.ts";
 import { type Shortage, shortageText } from "./quota.ts";
 import type { Wait } from "./snapshot.ts";
-import { noUnits, textOf, times, unitsOf, vectorOf } from "./vector.ts";
+import { noUnits, textOf } from "./vector.ts";
 
 export type GangResult =
   | { readonly kind: "placed"; readonly draft: Draft }
@@ -178,9 +178,4 @@ function whyNow(cycle: Cycle, draft: Draft): GangResult {
 function quotaText(queue: string, short: Shortage): string {
   const whose = short.isOfCohort ? `the cohort of queue "${queue}"` : `queue "${queue}"`;
   return `${shortageText(short)} more than the quota of ${whose} has left.`;
-}
-
-/** For messages and tests. */
-export function gangText(job: Job): string {
-  return textOf(times(unitsOf(vectorOf(job.spec.resources)), job.spec.workers.min));
 }

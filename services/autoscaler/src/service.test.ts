@@ -1,33 +1,13 @@
 /** The autoscaler's loop on a real nats-server: what it hears, and what it says. */
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
-import type { JobId, TrainingJob } from "@coxswain/domain";
+import type { JobId } from "@coxswain/domain";
+import { exampleJob } from "@coxswain/domain/testing";
 import { startTestBus } from "@coxswain/embedded/testing";
 import { runAutoscaler } from "./service.ts";
 
 const jobId = "fast-1" as JobId;
-const job: TrainingJob = {
-  apiVersion: "coxswain.dev/v1",
-  kind: "TrainingJob",
-  metadata: { name: "fast" },
-  spec: {
-    program: `sha256:${"0".repeat(64)}`,
-    data: "d",
-    steps: 1000,
-    batchSize: 64,
-    workers: { min: 1, max: 8 },
-    shards: 8,
-    seed: 1,
-    resources: { cpu: 1, memory: 64, gpu: 0 },
-    priority: 0,
-    queue: "default",
-    checkpoint: { everySteps: 5, keep: 1 },
-    exchange: "exact",
-    stepTimeout: 10,
-    engine: "auto",
-    parameters: {},
-  },
-};
+const job = exampleJob("fast", { steps: 1000, workers: { min: 1, max: 8 } });
 
 test("a job that does not gain by more workers gets fewer, with the numbers that say so", async (t) => {
   const { bus } = await startTestBus(t);

@@ -4,7 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import type { JobId, TrainingJob } from "@coxswain/domain";
+import type { JobId } from "@coxswain/domain";
+import { exampleJob } from "@coxswain/domain/testing";
 import { startTestBus } from "@coxswain/embedded/testing";
 import { noLook, recordsOf } from "@coxswain/scheduling";
 import { openFolderStore } from "@coxswain/store";
@@ -12,28 +13,7 @@ import { buildApp } from "./app.ts";
 import { buildApi } from "./service.ts";
 
 const engine = { name: "wasm", identity: "wasm 1" };
-const job = (steps: number, min: number): TrainingJob => ({
-  apiVersion: "coxswain.dev/v1",
-  kind: "TrainingJob",
-  metadata: { name: "j" },
-  spec: {
-    program: `sha256:${"0".repeat(64)}`,
-    data: "d",
-    steps,
-    batchSize: 64,
-    workers: { min, max: min },
-    shards: 8,
-    seed: 1,
-    resources: { cpu: 1, memory: 64, gpu: 0 },
-    priority: 0,
-    queue: "default",
-    checkpoint: { everySteps: 5, keep: 1 },
-    exchange: "exact",
-    stepTimeout: 10,
-    engine: "auto",
-    parameters: {},
-  },
-});
+const job = (steps: number, min: number) => exampleJob("j", { steps, workers: { min, max: min } });
 
 async function start(t: TestContext) {
   const { bus } = await startTestBus(t);

@@ -2,7 +2,8 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { Bus } from "@coxswain/bus";
-import type { JobId, TrainingJob } from "@coxswain/domain";
+import type { JobId } from "@coxswain/domain";
+import { exampleJob } from "@coxswain/domain/testing";
 import { startTestBus } from "@coxswain/embedded/testing";
 import type { EventName, StoredEvent } from "@coxswain/events";
 import { buildAgentLauncher } from "./io/launcher.ts";
@@ -11,30 +12,8 @@ import { runScheduler } from "./service.ts";
 const jobId = "train-1" as JobId;
 const engine = { name: "wasm", identity: "wasm 1" };
 
-function jobOf(min: number, max: number): TrainingJob {
-  return {
-    apiVersion: "coxswain.dev/v1",
-    kind: "TrainingJob",
-    metadata: { name: "train" },
-    spec: {
-      program: `sha256:${"0".repeat(64)}`,
-      data: "d",
-      steps: 10,
-      batchSize: 64,
-      workers: { min, max },
-      shards: 8,
-      seed: 1,
-      resources: { cpu: 1, memory: 64, gpu: 0 },
-      priority: 0,
-      queue: "default",
-      checkpoint: { everySteps: 5, keep: 1 },
-      exchange: "exact",
-      stepTimeout: 10,
-      engine: "auto",
-      parameters: {},
-    },
-  };
-}
+const jobOf = (min: number, max: number) =>
+  exampleJob("train", { steps: 10, workers: { min, max } });
 
 function startScheduler(bus: Bus, signal: AbortSignal): Promise<void> {
   return runScheduler(
