@@ -7,6 +7,11 @@ COPY . .
 # What npm reads, and no more: the installs below stay cached until one of these files changes.
 RUN find libs services examples -type f ! -name package.json -exec rm {} +
 
+FROM manifests AS schema-bundle
+COPY libs/schema/src libs/schema/src
+RUN --mount=type=cache,target=/root/.npm \
+    npm ci --workspace=libs/schema && npm run bundle --workspace=libs/schema
+
 FROM manifests AS control-modules
 RUN --mount=type=cache,target=/root/.npm \
     npm ci --omit=dev --workspace=services/job-api --workspace=services/scheduler \
@@ -35,6 +40,7 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 CMD ["node
 FROM runtime AS control
 COPY --from=control-modules /app/node_modules node_modules
 COPY libs libs
+COPY --from=schema-bundle /app/libs/schema/bundle libs/schema/bundle
 
 FROM control AS job-api
 ENV HTTP_HOST=0.0.0.0 \
@@ -64,5 +70,6 @@ ENV NODE_HOST=hostname \
     COXSWAIN_CACHE_DIR=/var/lib/coxswain/engines
 COPY --from=trainer-modules /app/node_modules node_modules
 COPY libs libs
+COPY --from=schema-bundle /app/libs/schema/bundle libs/schema/bundle
 COPY services/trainer services/trainer
 CMD ["node", "services/trainer/src/main.ts"]

@@ -62,6 +62,7 @@ function install() {
     console.error(`set-up: your Node is ${process.version}; fetching Node 24 into node_modules …`);
     npm(["rebuild", "node", "--ignore-scripts=false", "--loglevel=error"], "Fetching Node 24");
   }
+  npm(["run", "bundle", "--workspace=libs/schema", "--loglevel=error"], "Bundling TypeBox");
   mkdirSync(dirname(stampFile), { recursive: true });
   writeFileSync(stampFile, lockHash());
   console.error(`set-up: dependencies ready in ${((Date.now() - startedMs) / 1000).toFixed(1)} s`);

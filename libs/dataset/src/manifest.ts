@@ -1,7 +1,6 @@
 /** What `dataset.json` says: see docs/dataset-format.md. */
 import { AppError } from "@coxswain/domain";
-import { type Static, Type } from "typebox";
-import { Value } from "typebox/value";
+import { type Static, Type, Value } from "@coxswain/schema";
 
 const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const shape = Type.Array(Type.Integer({ minimum: 1 }), { maxItems: 8 });

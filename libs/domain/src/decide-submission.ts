@@ -3,8 +3,7 @@
  * fix, or the complete job with its defaults filled in. An entry of its own: workers judge no jobs,
  * and the validator takes a while to build.
  */
-import { Compile } from "typebox/compile";
-import { Value } from "typebox/value";
+import { Compile, Value } from "@coxswain/schema";
 import {
   defaultShards,
   priorityClasses,

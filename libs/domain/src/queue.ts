@@ -3,7 +3,7 @@
  *
  * Amounts are in the units of a job's resources: cores, MiB, GPUs, MiB of GPU memory in all, MiB/s.
  */
-import { type Static, Type } from "typebox";
+import { type Static, Type } from "@coxswain/schema";
 import { idPattern } from "./ids.ts";
 import { labelPattern, ResourcesSchema } from "./training-job.ts";
 

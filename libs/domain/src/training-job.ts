@@ -5,7 +5,7 @@
  * checks files with it before they leave the machine. Defaults are filled in once, at submission,
  * so that everybody after job-api reads complete specs.
  */
-import { type Static, Type } from "typebox";
+import { type Static, Type } from "@coxswain/schema";
 import { idPattern } from "./ids.ts";
 
 /** Limits of a submission, in one place. */

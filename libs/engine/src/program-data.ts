@@ -4,8 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { AppError } from "@coxswain/domain";
-import { type Static, Type } from "typebox";
-import { Value } from "typebox/value";
+import { type Static, Type, Value } from "@coxswain/schema";
 import { functionHash, type GraphFunction } from "./graph-function.ts";
 import type { CompileOptions, Layout } from "./port.ts";
 

@@ -5,7 +5,7 @@
  * says why, so that one bad message cannot stop a projection.
  */
 import { AppError, type JobId } from "@coxswain/domain";
-import { Compile, type Validator } from "typebox/compile";
+import { Compile, type Validator } from "@coxswain/schema";
 import type { NewEvent, StoredEvent } from "./envelope.ts";
 import { eventSources } from "./envelope.ts";
 import { type EventName, eventNames, events } from "./events.ts";

@@ -6,7 +6,7 @@
  * envelope, not in the payload.
  */
 import { TrainingJobSchema } from "@coxswain/domain";
-import { type Static, Type } from "typebox";
+import { type Static, type TSchema, Type } from "@coxswain/schema";
 
 const count = Type.Integer({ minimum: 0 });
 const positive = Type.Integer({ minimum: 1 });
@@ -14,7 +14,7 @@ const text = Type.String({ maxLength: 4096 });
 const id = Type.String({ minLength: 1, maxLength: 63 });
 const sha256 = Type.String({ pattern: "^[0-9a-f]{64}$" });
 const closed = { additionalProperties: true } as const;
-const object = <T extends Record<string, Type.TSchema>>(fields: T) => Type.Object(fields, closed);
+const object = <T extends Record<string, TSchema>>(fields: T) => Type.Object(fields, closed);
 
 /** A worker and the node that holds it. */
 const placedWorker = object({ workerId: id, nodeId: id });

@@ -1,7 +1,6 @@
 /** A service's configuration: the environment, read once, as one schema with units and defaults. */
 import { AppError } from "@coxswain/domain";
-import { type Static, type TObject, Type } from "typebox";
-import { Value } from "typebox/value";
+import { type Static, type TObject, Type, Value } from "@coxswain/schema";
 
 /** What every service reads. */
 export const commonConfig = {

@@ -1,5 +1,5 @@
+import { type Static, Type } from "@coxswain/schema";
 import { commonConfig } from "@coxswain/service";
-import { type Static, Type } from "typebox";
 
 export const ConfigSchema = Type.Object({
   ...commonConfig,

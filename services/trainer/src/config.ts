@@ -1,7 +1,7 @@
 /** The agent's configuration. */
 import { idPattern } from "@coxswain/domain";
+import { type Static, Type } from "@coxswain/schema";
 import { commonConfig } from "@coxswain/service";
-import { type Static, Type } from "typebox";
 
 export const ConfigSchema = Type.Object({
   ...commonConfig,

@@ -1,7 +1,7 @@
 /** The facts that a worker tells with a part, checked before anything is built on them. */
+
+import { type Static, Type, Value } from "@coxswain/schema";
 import type { CheckpointFacts } from "@coxswain/store";
-import { type Static, Type } from "typebox";
-import { Value } from "typebox/value";
 
 const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const positive = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER });

@@ -1,8 +1,8 @@
 /** A worker's configuration: its agent sets these variables. */
 
 import { idPattern } from "@coxswain/domain";
+import { type Static, Type } from "@coxswain/schema";
 import { commonConfig } from "@coxswain/service";
-import { type Static, Type } from "typebox";
 
 export const WorkerConfigSchema = Type.Object({
   ...commonConfig,
