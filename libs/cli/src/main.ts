@@ -37,9 +37,7 @@ function exitCodeOf(error: unknown): number {
     return 1;
   }
   if (error instanceof AppError) {
-    console.error(
-      `${pc.red(error.code)}: ${error.message.replace(/^\[[a-z-]+\] /, "")}\n${pc.dim(error.fix)}`,
-    );
+    console.error(`${pc.red(error.code)}: ${error.sentence}\n${pc.dim(error.fix)}`);
     return 1;
   }
   console.error(error);

@@ -1,5 +1,6 @@
 /** All commands, as one tree. Building it runs nothing. */
 import { Command } from "commander";
+import { addCheckpointCommands } from "./commands/checkpoints.ts";
 import { addDatasetCommands } from "./commands/dataset.ts";
 import { addEventCommands } from "./commands/events.ts";
 import { addJobCommands } from "./commands/jobs.ts";
@@ -38,6 +39,7 @@ export function buildProgram(context: Context): Command {
       .addHelpText("after", `\nExamples:\n${examples.map((example) => `  ${example}`).join("\n")}`);
   addPlatformCommands(add, context);
   addJobCommands(add, context);
+  addCheckpointCommands(add, context);
   addQueueCommands(add, context);
   addWhyCommands(add, context);
   addEventCommands(add, context);

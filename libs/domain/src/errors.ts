@@ -219,6 +219,11 @@ export class AppError extends Error {
     this.details = options.details ?? {};
   }
 
+  /** The message without the code that it starts with. */
+  get sentence(): string {
+    return this.message.replace(/^\[[a-z-]+\] /, "");
+  }
+
   get status(): number {
     return errorCodes[this.code].status;
   }

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { AppError, type JobCheckpoint } from "@coxswain/domain";
-import type { Store } from "./store.ts";
+import type { ReadableStore } from "./store.ts";
 
 /** Where a named parameter lies in the vector; offset and size in floats. */
 export interface CheckpointSegment {
@@ -83,7 +83,10 @@ type Checkpoint = Pick<JobCheckpoint, "path" | "sha256">;
  *
  * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`
  */
-export async function readManifest(store: Store, checkpoint: Checkpoint): Promise<Manifest> {
+export async function readManifest(
+  store: ReadableStore,
+  checkpoint: Checkpoint,
+): Promise<Manifest> {
   const path = `${checkpoint.path}/manifest.json`;
   const bytes = await store.read(path);
   if (sha256Of(bytes) !== checkpoint.sha256)
@@ -99,7 +102,7 @@ export async function readManifest(store: Store, checkpoint: Checkpoint): Promis
  *
  * @throws AppError `checkpoint-damaged` with the part that is wrong, `checkpoint-not-found`
  */
-export async function readCheckpoint(store: Store, checkpoint: Checkpoint) {
+export async function readCheckpoint(store: ReadableStore, checkpoint: Checkpoint) {
   const manifest = await readManifest(store, checkpoint);
   const vector = await readParts(store, manifest, stateFloats(manifest));
   return { manifest, vector };
@@ -110,13 +113,17 @@ export async function readCheckpoint(store: Store, checkpoint: Checkpoint) {
  *
  * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`
  */
-export async function readParameters(store: Store, checkpoint: Checkpoint) {
+export async function readParameters(store: ReadableStore, checkpoint: Checkpoint) {
   const manifest = await readManifest(store, checkpoint);
   const parameters = await readParts(store, manifest, manifest.parameterFloats);
   return { manifest, parameters };
 }
 
-async function readParts(store: Store, list: PartsList, floats: number): Promise<Float32Array> {
+async function readParts(
+  store: ReadableStore,
+  list: PartsList,
+  floats: number,
+): Promise<Float32Array> {
   const vector = new Float32Array(floats);
   const target = new Uint8Array(vector.buffer);
   await verifyParts(store, list, (bytes, offset) => {
@@ -128,34 +135,78 @@ async function readParts(store: Store, list: PartsList, floats: number): Promise
 /**
  * Reads every part, piece by piece, and compares lengths and hashes: of each part, and of the
  * parameters in all of them. `onBytes` gets each piece and its offset in the vector; what it was
- * given counts only once this has returned.
+ * given counts only once this has returned. `onDamage` may swallow what is wrong with a part, to
+ * hear of the others too.
  *
  * @throws AppError `checkpoint-damaged`, `checkpoint-not-found`
  */
 export async function verifyParts(
-  store: Store,
+  store: ReadableStore,
   list: PartsList,
   onBytes: (bytes: Uint8Array, offset: number) => void = () => undefined,
+  onDamage: (part: CheckpointPart, error: unknown) => void = (_part, error) => {
+    throw error;
+  },
 ): Promise<void> {
   const total = stateFloats(list);
   const parameterBytes = list.parameterFloats * 4;
   const weights = createHash("sha256");
+  let isWhole = true;
   for (const [index, part] of list.parts.entries()) {
     const { from, to } = partRange(total, index, list.parts.length);
-    if (part.bytes !== (to - from) * 4)
-      throw damaged(part.path, `${part.bytes} bytes are named, ${(to - from) * 4} are needed`);
-    await verifyPart(store, part, (bytes, offset) => {
-      const at = from * 4 + offset;
-      if (at < parameterBytes) weights.update(bytes.subarray(0, parameterBytes - at));
-      onBytes(bytes, at);
-    });
+    try {
+      if (part.bytes !== (to - from) * 4)
+        throw damaged(part.path, `${part.bytes} bytes are named, ${(to - from) * 4} are needed`);
+      await verifyPart(store, part, (bytes, offset) => {
+        const at = from * 4 + offset;
+        if (at < parameterBytes) weights.update(bytes.subarray(0, parameterBytes - at));
+        onBytes(bytes, at);
+      });
+    } catch (error) {
+      isWhole = false;
+      onDamage(part, error);
+    }
   }
-  if (weights.digest("hex") !== list.weightsSha256)
+  if (isWhole && weights.digest("hex") !== list.weightsSha256)
     throw damaged("the parameters", "their hash is not the one that the trainer named");
 }
 
+/** What is wrong with a file of a checkpoint. */
+export interface Damage {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/**
+ * Reads a checkpoint without using it. Every part that is damaged or gone is named; empty: it is
+ * whole.
+ *
+ * @throws AppError `store-failed` when the store cannot say
+ */
+export async function inspectCheckpoint(
+  store: ReadableStore,
+  checkpoint: Checkpoint,
+): Promise<readonly Damage[]> {
+  const damages: Damage[] = [];
+  const note = (path: string, error: unknown) => {
+    if (!isDamage(error)) throw error;
+    const { path: place = path } = error.details as { readonly path?: string };
+    const reason =
+      error.code === "checkpoint-not-found" ? "it is not in the store" : error.sentence;
+    damages.push({ path: place, reason: reason.replace(`${place}: `, "") });
+  };
+  const ignore = () => undefined;
+  try {
+    const manifest = await readManifest(store, checkpoint);
+    await verifyParts(store, manifest, ignore, ({ path }, error) => note(path, error));
+  } catch (error) {
+    note(`${checkpoint.path}/manifest.json`, error);
+  }
+  return damages;
+}
+
 async function verifyPart(
-  store: Store,
+  store: ReadableStore,
   part: CheckpointPart,
   onBytes: (bytes: Uint8Array, offset: number) => void,
 ): Promise<void> {
@@ -194,7 +245,7 @@ export function isDamage(error: unknown): error is AppError {
  * @throws AppError `store-failed` when none is whole, and one may be once the store is mended
  */
 export async function latestWholeCheckpoint(
-  store: Store,
+  store: ReadableStore,
   checkpoints: readonly JobCheckpoint[],
   onDamaged: (checkpoint: JobCheckpoint, reason: string) => void,
 ) {

@@ -2,6 +2,8 @@ export {
   type CheckpointFacts,
   type CheckpointPart,
   type CheckpointSegment,
+  type Damage,
+  inspectCheckpoint,
   isDamage,
   latestWholeCheckpoint,
   type Manifest,
@@ -16,4 +18,4 @@ export {
 } from "./checkpoint.ts";
 export { type FolderPorts, openFolderStore } from "./folder-store.ts";
 export { openStore } from "./open-store.ts";
-export { type OwnedStore, type Store, storePaths } from "./store.ts";
+export { type OwnedStore, type ReadableStore, type Store, storePaths } from "./store.ts";

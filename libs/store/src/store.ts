@@ -21,6 +21,9 @@ export interface Store {
   remove(path: string): Promise<void>;
 }
 
+/** What reading a checkpoint needs. */
+export type ReadableStore = Pick<Store, "read" | "stream">;
+
 /** What the owner of the store can do as well. */
 export interface OwnedStore extends Store {
   /** Removes what killed writers left behind, once it is at least so old. Returns how many files. */

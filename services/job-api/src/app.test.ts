@@ -1,16 +1,11 @@
 /** The API on a real nats-server: what it takes, what it refuses, what it streams. */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
 import { type TestContext, test } from "node:test";
 import type { JobId } from "@coxswain/domain";
-import { startTestBus } from "@coxswain/embedded/testing";
-import { openFolderStore } from "@coxswain/store";
 import fc from "fast-check";
-import { buildApp } from "./app.ts";
-import { buildApi } from "./service.ts";
+import { startTestApp } from "./testing.ts";
 
 const bundle = Buffer.from("export default 1;");
 const sha256 = createHash("sha256").update(bundle).digest("hex");
@@ -31,22 +26,7 @@ function jobOf(spec: object = {}, metadata: object = {}) {
 }
 
 async function start(t: TestContext) {
-  const { bus } = await startTestBus(t);
-  const stop = new AbortController();
-  const folder = await mkdtemp(join(tmpdir(), "coxswain-api-"));
-  const api = buildApi(bus, stop.signal, () => undefined);
-  const app = await buildApp({
-    api,
-    store: openFolderStore(folder),
-    signal: stop.signal,
-    streamsMax: 10,
-  });
-  await api.view.caughtUp;
-  t.after(async () => {
-    stop.abort();
-    await app.close();
-    await rm(folder, { recursive: true, force: true });
-  });
+  const { app, api, bus, stop } = await startTestApp(t);
   const upload = await app.inject({
     method: "PUT",
     url: `/v1/programs/${sha256}`,
@@ -343,7 +323,7 @@ test("hostile job files: never a 500, always a problem in words, nothing stored"
   for (const event of await stored(bus)) equal(event, "job.submitted");
 });
 
-async function stored(bus: Awaited<ReturnType<typeof startTestBus>>["bus"]): Promise<string[]> {
+async function stored(bus: Awaited<ReturnType<typeof startTestApp>>["bus"]): Promise<string[]> {
   const names: string[] = [];
   for await (const item of bus.follow()) {
     if (item.kind === "caught-up") return names;

@@ -6,6 +6,7 @@ import type { Store } from "@coxswain/store";
 import swagger from "@fastify/swagger";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from "fastify";
 import { handleError } from "./problem.ts";
+import { addCheckpointRoutes } from "./routes/checkpoints.ts";
 import { addJobRoutes } from "./routes/jobs.ts";
 import { addQueueRoutes } from "./routes/queues.ts";
 import { addStreamRoutes } from "./routes/streams.ts";
@@ -64,6 +65,7 @@ export async function buildApp(ports: AppPorts): Promise<FastifyInstance> {
   addSpans(app);
   addSubmitRoutes(app, api);
   addJobRoutes(app, api);
+  addCheckpointRoutes(app, api, ports.store);
   addStreamRoutes(app, api, ports);
   addQueueRoutes(app, api);
   addWhyRoutes(app, api, { signal: ports.signal, now: Date.now });

@@ -21,7 +21,7 @@ export function problemOf(error: AppError): Problem {
     type: `https://coxswain.dev/problems/${error.code}`,
     title: error.code.replaceAll("-", " "),
     status: error.status,
-    detail: error.message.replace(/^\[[a-z-]+\] /, ""),
+    detail: error.sentence,
     code: error.code,
     fix: error.fix,
     ...(violations === undefined ? {} : { violations }),

@@ -1,33 +1,16 @@
 /** Queues, services, explain and what-if over HTTP, with a scheduler whose records a test plays. */
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { JobId } from "@coxswain/domain";
 import { exampleJob } from "@coxswain/domain/testing";
-import { startTestBus } from "@coxswain/embedded/testing";
 import { noLook, recordsOf } from "@coxswain/scheduling";
-import { openFolderStore } from "@coxswain/store";
-import { buildApp } from "./app.ts";
-import { buildApi } from "./service.ts";
+import { startTestApp } from "./testing.ts";
 
 const engine = { name: "wasm", identity: "wasm 1" };
 const job = (steps: number, min: number) => exampleJob("j", { steps, workers: { min, max: min } });
 
 async function start(t: TestContext) {
-  const { bus } = await startTestBus(t);
-  const stop = new AbortController();
-  const folder = await mkdtemp(join(tmpdir(), "coxswain-queues-"));
-  const api = buildApi(bus, stop.signal, () => undefined);
-  const store = openFolderStore(folder);
-  const app = await buildApp({ api, store, signal: stop.signal, streamsMax: 10 });
-  await api.view.caughtUp;
-  t.after(async () => {
-    stop.abort();
-    await app.close();
-    await rm(folder, { recursive: true, force: true });
-  });
+  const { app, api, bus } = await startTestApp(t);
   /** What the scheduler would have seen: one node. */
   const see = async (cpu: number) => {
     const capacity = { cpu, memoryMib: 10_000, gpu: 0 };

@@ -1,11 +1,11 @@
-/** submit, jobs, show, scale, suspend, resume, cancel, checkpoints, nodes. */
+/** submit, jobs, show, scale, suspend, resume, cancel, nodes. */
 import type { Command } from "commander";
 import { type CommonOptions, type Context, connectApi, findJob, show, table } from "../context.ts";
 import type { Json } from "../io/api-client.ts";
 import { submitFile } from "../io/submit-file.ts";
 import { pc } from "../render/colours.ts";
 import { metricsOf } from "../render/event-line.ts";
-import { ago, bytes, percent, seconds } from "../render/format.ts";
+import { ago, percent, seconds } from "../render/format.ts";
 import { followToEnd } from "./events.ts";
 
 export type Add = (name: string, summary: string, examples: readonly string[]) => Command;
@@ -91,25 +91,6 @@ export function addJobCommands(add: Add, context: Context): void {
       },
     );
   }
-  add("checkpoints <job>", "committed checkpoints, oldest first", [
-    "cox checkpoints mnist-mlp",
-  ]).action(async (given: string, options: CommonOptions) => {
-    const api = await connectApi(context, options);
-    const list = await api.get(`/v1/jobs/${(await findJob(api, given)).id}/checkpoints`);
-    show(context, options, list, () =>
-      table(
-        ["STEP", "GENERATION", "SIZE", "FINAL", "WEIGHTS", "AGE"],
-        list.items.map((c: Json) => [
-          c.step,
-          c.generation,
-          bytes(c.bytes),
-          c.final ? "yes" : "",
-          c.weightsSha256.slice(0, 16),
-          ago(new Date(c.committedAtMs).toISOString(), context.nowMs()),
-        ]),
-      ),
-    );
-  });
   add("nodes", "machines that can hold workers", ["cox nodes"]).action(
     async (options: CommonOptions) => {
       const list = await (await connectApi(context, options)).get("/v1/nodes");

@@ -58,11 +58,22 @@ export class ApiClient {
     return (await this.#fetch(path)).json();
   }
 
-  async send(method: "POST" | "PATCH" | "PUT", path: string, body?: unknown): Promise<Json> {
+  async send(
+    method: "POST" | "PATCH" | "PUT",
+    path: string,
+    body?: unknown,
+    { timeoutMs = requestTimeoutMs }: { readonly timeoutMs?: number } = {},
+  ): Promise<Json> {
+    const signal = AbortSignal.timeout(timeoutMs);
     const init: RequestInit =
       body === undefined
-        ? { method }
-        : { method, body: JSON.stringify(body), headers: { "content-type": "application/json" } };
+        ? { method, signal }
+        : {
+            method,
+            signal,
+            body: JSON.stringify(body),
+            headers: { "content-type": "application/json" },
+          };
     return (await this.#fetch(path, init)).json();
   }
 

@@ -1,4 +1,4 @@
-/** Event streams, logs, checkpoints, models, nodes. */
+/** Event streams, logs, models, nodes. */
 import { createGzip } from "node:zlib";
 import { AppError, type JobId } from "@coxswain/domain";
 import { type EventName, isEventName } from "@coxswain/events";
@@ -38,17 +38,6 @@ export function addStreamRoutes(app: FastifyInstance, api: Api, ports: StreamPor
   addEventRoutes(app, api, ports);
   addLogRoute(app, api, ports);
   addModelRoutes(app, api, ports);
-  app.get<{ Params: { id: string } }>(
-    "/v1/jobs/:id/checkpoints",
-    {
-      schema: {
-        summary: "Committed checkpoints, oldest first",
-        params: jobParams,
-        response: { 200: anyObject, ...problems(404) },
-      },
-    },
-    async (request) => ({ items: api.job(request.params.id).checkpoints }),
-  );
   app.get(
     "/v1/nodes",
     {
