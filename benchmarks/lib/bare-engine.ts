@@ -2,7 +2,7 @@
  * One process that trains with the engine alone: gradients of all shards, their sum, the optimizer;
  * no platform, no exchange. Forked with its orders as the first argument.
  */
-import { openEngine } from "@coxswain/engine";
+import { openEngine, tensorRanges } from "@coxswain/engine";
 import { buildKernels } from "../../services/trainer/src/exchange/kernels.ts";
 import { allocate, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import { buildUpdate } from "../../services/trainer/src/exchange/update-kernel.ts";
@@ -33,6 +33,7 @@ const areas = allocate(program.layout, 8);
 const { parameters, slots, pool } = vectorsOf(areas);
 const kernels = buildKernels(areas.memory);
 const update = program.rule && buildUpdate(areas.memory, program.rule.update);
+const tensors = tensorRanges(program.layout);
 program.initialize(parameters);
 
 const spent = { gradient: 0, sum: 0, optimizer: 0 };
@@ -59,8 +60,10 @@ function train(step: number): void {
   markMs = performance.now();
   sum(step, 0, shards, 0);
   const gradient = pool[0]!.subarray(0, parameters.length);
-  if (update && program.rule) update({ parameters, gradient, slots }, program.rule.scalars(step));
-  else program.update({ step, parameters, slots, gradient, from: 0, to: parameters.length });
+  const { rule } = program;
+  if (update && rule)
+    update({ parameters, gradient, slots }, { scalars: rule.scalars(step), tensors });
+  else program.update({ step, parameters, slots, gradient, tensors });
   lap("optimizer");
 }
 

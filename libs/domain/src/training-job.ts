@@ -248,7 +248,11 @@ export function defaultShards(workersMax: number): number {
  * exactly once; the last batch of the job may reach into one epoch more.
  */
 export function stepsOf(
-  spec: Pick<TrainingJobSpec, "steps" | "epochs" | "batchSize">,
+  spec: {
+    readonly steps?: number | undefined;
+    readonly epochs?: number | undefined;
+    readonly batchSize: number;
+  },
   samples: number,
 ): number {
   return spec.steps ?? Math.max(1, Math.ceil(((spec.epochs ?? 1) * samples) / spec.batchSize));

@@ -86,8 +86,8 @@ interface Parts extends StepParts {
 }
 
 function partsOf(opened: OpenedProgram, options: CompileOptions): Parts {
-  const { program, data, optimizer } = opened;
-  const model = buildModel(program, { parameters: options.parameters, seed: options.seed });
+  const { program, data, optimizer, context } = opened;
+  const model = buildModel(program, context);
   const metricNames = ["loss", ...Object.keys(program.metrics ?? {})];
   const layout = layoutOf(model.weights, metricNames, optimizer.slotCount);
   const stepParts = { program, model, plan: new ShardPlan(data, layout, options), options };

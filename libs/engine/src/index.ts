@@ -1,4 +1,5 @@
 export { type Installed, type InstallOptions, installNative } from "./install-native.ts";
+export { tensorRanges } from "./layout.ts";
 export { engineEnvironment } from "./native-place.ts";
 export {
   availableEngines,

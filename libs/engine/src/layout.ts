@@ -1,4 +1,5 @@
 /** Where a program's tensors lie in the flat vector. */
+import type { Range } from "@coxswain/program";
 import type { Layout, Segment } from "./port.ts";
 
 /** Floats in 64 bytes. */
@@ -24,4 +25,12 @@ export function layoutOf(
     vectorFloats: roundUp(offset + metricNames.length),
     slotCount,
   };
+}
+
+/** Where each tensor lies, padding included: together all parameters, in order. */
+export function tensorRanges({ segments, parameterFloats }: Layout): Range[] {
+  return segments.map(({ offset }, index) => ({
+    from: offset,
+    to: segments[index + 1]?.offset ?? parameterFloats,
+  }));
 }

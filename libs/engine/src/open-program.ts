@@ -1,7 +1,7 @@
 /** What every way of running a program needs of it: its data, its optimizer, its source. No model. */
 import { readFile } from "node:fs/promises";
-import { AppError } from "@coxswain/domain";
-import type { Dataset, Optimizer, Program } from "@coxswain/program";
+import { AppError, stepsOf } from "@coxswain/domain";
+import type { Dataset, Optimizer, Program, ProgramContext } from "@coxswain/program";
 import { loadProgram, openData, programError } from "./load-program.ts";
 import type { CompileOptions } from "./port.ts";
 
@@ -10,6 +10,7 @@ export interface OpenedProgram {
   readonly data: Dataset;
   readonly optimizer: Optimizer;
   readonly source: Uint8Array;
+  readonly context: ProgramContext;
 }
 
 /** @throws AppError `program-threw`, `program-invalid` or `invalid-spec` */
@@ -21,11 +22,12 @@ export async function openProgram(options: CompileOptions): Promise<OpenedProgra
     readFile(options.programPath),
   ]);
   try {
-    const context = { parameters: options.parameters, seed: options.seed };
     const data = await openData(program, options);
+    const { parameters, seed } = options;
+    const context = { parameters, seed, steps: stepsOf(options, data.train.samples) };
     const optimizer =
       typeof program.optimizer === "function" ? program.optimizer(context) : program.optimizer;
-    return { program, data, optimizer, source };
+    return { program, data, optimizer, source, context };
   } catch (cause) {
     throw programError("opening the program", cause);
   }

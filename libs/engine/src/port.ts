@@ -7,7 +7,7 @@
  * behind the same port. All calls but `compile` block their thread; they belong in a compute thread.
  */
 
-import type { Dataset, Optimizer } from "@coxswain/program";
+import type { Dataset, Optimizer, UpdateState } from "@coxswain/program";
 
 /** Where a named tensor lies in the flat vector. Offsets are in floats, on 64-byte boundaries. */
 export interface Segment {
@@ -51,6 +51,9 @@ export interface CompileOptions {
   readonly shards: number;
   readonly seed: number;
   readonly parameters: Readonly<Record<string, number | string | boolean>>;
+  /** The job's length, as in its spec. */
+  readonly steps?: number | undefined;
+  readonly epochs?: number | undefined;
   /** Opens the data in the program's place: somebody reads it in the background. */
   readonly openData?: () => Promise<Dataset>;
   /** The data is open and the program's own step is about to run for the first time. */
@@ -83,18 +86,8 @@ export interface CompiledProgram {
    * @throws AppError `program-threw` with the program's own error as cause.
    */
   gradient(input: ShardInput, out: Float32Array): void;
-  /**
-   * The optimizer, element-wise on floats `from <= i < to`, in place. `step` counts from 0. Same
-   * bits for any division of the range.
-   */
-  update(state: {
-    readonly step: number;
-    readonly parameters: Float32Array;
-    readonly slots: readonly Float32Array[];
-    readonly gradient: Float32Array;
-    readonly from: number;
-    readonly to: number;
-  }): void;
+  /** The optimizer, in place. */
+  update(state: UpdateState): void;
   /** What `update` does as data, where it is data: run elsewhere it has the same bits. */
   readonly rule: Optimizer["rule"];
   /** Sums of the metrics over held-out samples `from <= i < to`; divide by the number of samples. */

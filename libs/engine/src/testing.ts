@@ -103,21 +103,6 @@ export function testEngine(engine: Engine): void {
     }
   });
 
-  test("an update by ranges has the bits of one over all", async () => {
-    const program = await compile(digits);
-    const gradient = gradientOf(program, parametersOf(program), 0, 0);
-    const updated = (cuts: readonly number[]) => {
-      const parameters = parametersOf(program);
-      const slots = [new Float32Array(parameters.length)];
-      for (let step = 0; step < 3; step += 1)
-        for (let i = 0; i + 1 < cuts.length; i += 1)
-          program.update({ step, parameters, slots, gradient, from: cuts[i]!, to: cuts[i + 1]! });
-      return hashOf(parameters);
-    };
-    const { parameterFloats } = program.layout;
-    equal(updated([0, 48, 1600, parameterFloats]), updated([0, parameterFloats]));
-  });
-
   test("initial weights are a function of the seed", async () => {
     const [a, b, c] = [
       await compile(digits),

@@ -1,3 +1,5 @@
+export { type AdamSettings, adam, adamW, lamb } from "./adam.ts";
+export { clipByGlobalNorm, clipByNorm, clipByValue } from "./clip.ts";
 export {
   type Batch,
   type Dataset,
@@ -9,12 +11,12 @@ export {
 } from "./dataset.ts";
 export { accuracy, crossEntropy, squaredError } from "./losses.ts";
 export { mnist } from "./mnist.ts";
+export type { Range } from "./norms.ts";
 export {
-  adam,
-  adamW,
   momentum,
   type Optimizer,
-  type Schedule,
+  type Rate,
+  type StepRule,
   sgd,
   type UpdateState,
 } from "./optimizer.ts";
@@ -31,5 +33,26 @@ export {
   type Weights,
 } from "./program.ts";
 export { records } from "./records.ts";
+export {
+  constant,
+  cosine,
+  exponentialDecay,
+  linear,
+  oneCycle,
+  polynomial,
+  type Schedule,
+  stepDecay,
+  warmUp,
+} from "./schedule.ts";
 export { type LayersModel, type Tensor, type TensorFlow, tf } from "./tf.ts";
-export type { RuleVectors, Term, UpdateRule, VectorName } from "./update-rule.ts";
+export {
+  factorsOf,
+  type RuleNumbers,
+  type RuleStep,
+  type RuleVectors,
+  runRule,
+  type Term,
+  type UpdateRule,
+  type UpdateStage,
+  type VectorName,
+} from "./update-rule.ts";

@@ -15,6 +15,8 @@ export type ProgramParameters = Readonly<Record<string, number | string | boolea
 export interface ProgramContext {
   readonly parameters: ProgramParameters;
   readonly seed: number;
+  /** Steps of the whole job: what a learning rate that falls to its end needs. */
+  readonly steps: number;
 }
 
 /** Fresh weights of a function model, deterministic in the job's seed and the order of the calls. */

@@ -1,17 +1,40 @@
 import { deepEqual } from "node:assert/strict";
 import { test } from "node:test";
-import { adam, adamW, momentum, type Optimizer, sgd } from "@coxswain/program";
+import {
+  adam,
+  adamW,
+  clipByGlobalNorm,
+  clipByNorm,
+  clipByValue,
+  cosine,
+  lamb,
+  momentum,
+  type Optimizer,
+  sgd,
+} from "@coxswain/program";
 import fc from "fast-check";
 import { buildUpdate } from "./update-kernel.ts";
 
 const floats = 64;
-const cosine = (step: number) => 0.05 * (1 + Math.cos(step / 10));
+/** Of unequal lengths. */
+const tensors = [
+  { from: 0, to: 16 },
+  { from: 16, to: 64 },
+];
+const falling = cosine({ from: 0.1, steps: 10 });
 const optimizers: Readonly<Record<string, Optimizer>> = {
-  sgd: sgd({ learningRate: cosine }),
+  sgd: sgd({ learningRate: falling }),
   momentum: momentum({ learningRate: 0.03 }),
   nesterov: momentum({ learningRate: 0.03, momentum: 0.8, nesterov: true }),
   adam: adam({ learningRate: 1e-3 }),
-  adamW: adamW({ learningRate: cosine, weightDecay: 0.1 }),
+  adamW: adamW({ learningRate: falling, weightDecay: 0.1 }),
+  lamb: lamb({ learningRate: 0.01 }),
+  "sgd, clipped by value": clipByValue(sgd({ learningRate: 0.1 }), 0.5),
+  "momentum, clipped by the norm of each tensor": clipByNorm(momentum({ learningRate: 0.1 }), 1),
+  "lamb, clipped by the global norm and by value": clipByGlobalNorm(
+    clipByValue(lamb({ learningRate: 0.01 }), 0.5),
+    2,
+  ),
 };
 
 /** Parameters, gradient and slots, one after the other. */
@@ -27,7 +50,7 @@ function vectorsIn(buffer: ArrayBufferLike, slots: number) {
 const vector = fc.array(fc.float({ noNaN: true }), { minLength: floats, maxLength: floats });
 
 for (const [name, optimizer] of Object.entries(optimizers)) {
-  test(`${name} as one loop has the bits of its rule, step by step`, () => {
+  test(`${name} as loops has the bits of its rule, step by step`, () => {
     const { rule, slotCount } = optimizer;
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
     const update = buildUpdate(memory, rule!.update);
@@ -41,8 +64,8 @@ for (const [name, optimizer] of Object.entries(optimizers)) {
         }
         for (const [step, values] of gradients.entries()) {
           for (const { gradient } of [fast, plain]) gradient.set(values);
-          update(fast, rule!.scalars(step));
-          optimizer.update({ step, ...plain, from: 0, to: floats });
+          update(fast, { scalars: rule!.scalars(step), tensors });
+          optimizer.update({ step, ...plain, tensors });
         }
         const bits = (vectors: typeof fast) =>
           [vectors.parameters, ...vectors.slots].map((one) =>

@@ -1,13 +1,24 @@
-/** An optimizer's rule as one SIMD loop on vectors in a WebAssembly memory: the rule's own bits. */
-import type { RuleVectors, Term, UpdateRule, VectorName } from "@coxswain/program";
+/** An optimizer's rule as SIMD loops on vectors in a WebAssembly memory: the rule's own bits. */
+import {
+  factorsOf,
+  type Range,
+  type RuleNumbers,
+  type RuleStep,
+  type RuleVectors,
+  runRule,
+  type Term,
+  type UpdateRule,
+  type UpdateStage,
+  type VectorName,
+} from "@coxswain/program";
 import { instantiate, loopOver, op, types, type WasmFunction } from "./wasm-module.ts";
 
-/** Vectors lie in the memory, on 16-byte boundaries, with equal lengths that are multiples of four. */
-export type UpdateKernel = (vectors: RuleVectors, scalars: readonly number[]) => void;
+/** Vectors lie in the memory, on 64-byte boundaries, with equal lengths that are multiples of 16. */
+export type UpdateKernel = (vectors: RuleVectors, step: RuleStep) => void;
 
 /**
- * Parameters of the function: pointers to parameters, gradient and the slots, the bytes of a vector,
- * the scalars. Locals: a v128 for each vector.
+ * Parameters of each function: pointers to parameters, gradient and the slots, the bytes of a range,
+ * scalars, factors. Locals: a v128 for each vector, then `extra` more.
  */
 class Places {
   readonly #rule: UpdateRule;
@@ -19,6 +30,11 @@ class Places {
   get vectors(): VectorName[] {
     return ["parameters", "gradient", ...Array.from({ length: this.#rule.slotCount }, (_, i) => i)];
   }
+  get parameters(): number[] {
+    const numbers = this.#rule.scalarCount + factorsOf(this.#rule).length;
+    const pointers = this.vectors.map(() => types.i32);
+    return [...pointers, types.i32, ...Array.from({ length: numbers }, () => types.f32)];
+  }
   get bytes(): number {
     return this.vectors.length;
   }
@@ -28,8 +44,14 @@ class Places {
   scalar(index: number): number {
     return this.bytes + 1 + index;
   }
+  factor(index: number): number {
+    return this.scalar(this.#rule.scalarCount) + index;
+  }
   value(vector: VectorName): number {
-    return this.scalar(this.#rule.scalarCount) + this.pointer(vector);
+    return this.parameters.length + this.pointer(vector);
+  }
+  extra(index: number): number {
+    return this.parameters.length + this.vectors.length + index;
   }
 }
 
@@ -39,6 +61,8 @@ function codeOf(term: Term, places: Places): number[] {
       return op.get(places.value(term.vector));
     case "scalar":
       return [...op.get(places.scalar(term.index)), ...op.f32x4Splat];
+    case "factor":
+      return [...op.get(places.factor(term.index)), ...op.f32x4Splat];
     case "squareRoot":
       return [...codeOf(term.of, places), ...op.f32x4.squareRoot];
     default:
@@ -46,47 +70,107 @@ function codeOf(term: Term, places: Places): number[] {
   }
 }
 
-function functionOf(rule: UpdateRule): WasmFunction {
-  const places = new Places(rule);
-  const { vectors } = places;
+/** The vectors that a term reads. */
+function readBy(term: Term): VectorName[] {
+  switch (term.kind) {
+    case "vector":
+      return [term.vector];
+    case "scalar":
+    case "factor":
+      return [];
+    case "squareRoot":
+      return readBy(term.of);
+    default:
+      return [...readBy(term.left), ...readBy(term.right)];
+  }
+}
+
+/** A loop that loads vectors, then does `body`, four floats at a time. */
+function over(vectors: readonly VectorName[], places: Places, body: readonly number[]): number[] {
+  const used = [...new Set(vectors)];
   const load = (vector: VectorName) => [
     ...op.get(places.pointer(vector)),
     ...op.v128Load,
     ...op.set(places.value(vector)),
   ];
+  return loopOver(
+    places.bytes,
+    used.map((vector) => places.pointer(vector)),
+    [...used.flatMap(load), ...body],
+  );
+}
+
+function assignFunction(name: string, { assignments }: UpdateStage, places: Places): WasmFunction {
+  const assigned = [...new Set(assignments.map(({ to }) => to))];
   const store = (vector: VectorName) => [
     ...op.get(places.pointer(vector)),
     ...op.get(places.value(vector)),
     ...op.v128Store,
   ];
-  const assigned = [...new Set(rule.assignments.map(({ to }) => to))];
+  const read = assignments.flatMap(({ value }) => readBy(value));
   return {
-    name: "update",
-    parameters: [
-      ...vectors.map(() => types.i32),
-      types.i32,
-      ...Array.from({ length: rule.scalarCount }, () => types.f32),
+    name,
+    parameters: places.parameters,
+    locals: [{ count: places.vectors.length, type: types.v128 }],
+    body: over([...read, ...assigned], places, [
+      ...assignments.flatMap(({ to, value }) => [
+        ...codeOf(value, places),
+        ...op.set(places.value(to)),
+      ]),
+      ...assigned.flatMap(store),
+    ]),
+  };
+}
+
+/** The sum of a term's squares in double, in the order of `squaresOf`. */
+function squaresFunction(name: string, term: Term, places: Places): WasmFunction {
+  const [value, lower, upper] = [places.extra(0), places.extra(1), places.extra(2)];
+  const addSquares = (sum: number, shift: readonly number[]) => {
+    const widened = [...op.get(value), ...shift, ...op.f64x2.ofLowerFloats];
+    const squares = [...widened, ...widened, ...op.f64x2.multiply];
+    return [...op.get(sum), ...squares, ...op.f64x2.add, ...op.set(sum)];
+  };
+  const loop = over(readBy(term), places, [
+    ...[...codeOf(term, places), ...op.set(value)],
+    ...addSquares(lower, []),
+    ...addSquares(upper, [...op.get(value), ...op.upperHalf]),
+  ]);
+  const sums = [...op.get(lower), ...op.get(upper), ...op.f64x2.add];
+  return {
+    name,
+    parameters: places.parameters,
+    results: [types.f64],
+    locals: [{ count: places.vectors.length + 3, type: types.v128 }],
+    body: [
+      ...loop,
+      ...[...sums, ...op.f64x2.lane(0)],
+      ...[...sums, ...op.f64x2.lane(1)],
+      ...op.f64Add,
     ],
-    locals: [{ count: vectors.length, type: types.v128 }],
-    body: loopOver(
-      places.bytes,
-      vectors.map((vector) => places.pointer(vector)),
-      [
-        ...vectors.flatMap(load),
-        ...rule.assignments.flatMap(({ to, value }) => [
-          ...codeOf(value, places),
-          ...op.set(places.value(to)),
-        ]),
-        ...assigned.flatMap(store),
-      ],
-    ),
   };
 }
 
 export function buildUpdate(memory: WebAssembly.Memory, rule: UpdateRule): UpdateKernel {
-  const { update } = instantiate(memory, [functionOf(rule)]);
-  return ({ parameters, gradient, slots }, scalars) => {
+  const places = new Places(rule);
+  const assigns = new Map(rule.stages.map((stage, index) => [stage, `assign${index}`]));
+  const terms = factorsOf(rule).flatMap(({ norms }) => norms);
+  const squares = new Map(terms.map((term, index) => [term, `squares${index}`]));
+  const functions = instantiate(memory, [
+    ...[...assigns].map(([stage, name]) => assignFunction(name, stage, places)),
+    ...[...squares].map(([term, name]) => squaresFunction(name, term, places)),
+  ]);
+  return ({ parameters, gradient, slots }, step) => {
     const pointers = [parameters, gradient, ...slots].map(({ byteOffset }) => byteOffset);
-    update!(...pointers, parameters.byteLength, ...scalars);
+    const call = (name: string, { from, to }: Range, { scalars, factors }: RuleNumbers) =>
+      functions[name]!(
+        ...pointers.map((pointer) => pointer + 4 * from),
+        4 * (to - from),
+        ...scalars,
+        ...factors,
+      );
+    runRule(rule, step, {
+      assign: (stage, range, numbers) => void call(assigns.get(stage)!, range, numbers),
+      squares: (term, block, numbers) => call(squares.get(term)!, block, numbers)!,
+    });
   };
 }

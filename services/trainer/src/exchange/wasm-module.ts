@@ -3,13 +3,14 @@
 export interface WasmFunction {
   readonly name: string;
   readonly parameters: readonly number[];
+  readonly results?: readonly number[];
   /** How many locals of one type, in order. */
   readonly locals: readonly { readonly count: number; readonly type: number }[];
   /** Without the closing `end`. */
   readonly body: readonly number[];
 }
 
-export const types = { i32: 0x7f, f32: 0x7d, v128: 0x7b } as const;
+export const types = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 
 /** Opcodes, as far as they are used here. */
 export const op = {
@@ -27,13 +28,24 @@ export const op = {
   memoryCopy: [0xfc, 0x0a, 0, 0],
   v128Load: [0xfd, 0x00, 4, 0],
   v128Store: [0xfd, 0x0b, 4, 0],
+  f64Add: [0xa0],
   f32x4Splat: [0xfd, 0x13],
+  /** The upper two of four floats in the place of the lower two. */
+  upperHalf: [0xfd, 0x0d, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7],
+  f64x2: {
+    ofLowerFloats: [0xfd, 0x5f],
+    lane: (index: 0 | 1) => [0xfd, 0x21, index],
+    add: [0xfd, 0xf0, 0x01],
+    multiply: [0xfd, 0xf2, 0x01],
+  },
   f32x4: {
     squareRoot: [0xfd, 0xe3, 0x01],
     add: [0xfd, 0xe4, 0x01],
     subtract: [0xfd, 0xe5, 0x01],
     multiply: [0xfd, 0xe6, 0x01],
     divide: [0xfd, 0xe7, 0x01],
+    minimum: [0xfd, 0xe8, 0x01],
+    maximum: [0xfd, 0xe9, 0x01],
   },
 } as const;
 
@@ -99,13 +111,17 @@ export function loopOver(
 export function instantiate(
   memory: WebAssembly.Memory,
   functions: readonly WasmFunction[],
-): Readonly<Record<string, (...values: number[]) => void>> {
+): Readonly<Record<string, (...values: number[]) => number | undefined>> {
   const shared = 3;
   const bytes = new Uint8Array([
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(
       1,
-      functions.map(({ parameters }) => [0x60, ...counted(parameters.map((type) => [type])), 0]),
+      functions.map(({ parameters, results = [] }) => [
+        0x60,
+        ...counted(parameters.map((type) => [type])),
+        ...counted(results.map((type) => [type])),
+      ]),
     ),
     ...section(2, [[...nameOf("m"), ...nameOf("m"), 2, shared, 0, ...unsigned(pagesMax)]]),
     ...section(
@@ -126,5 +142,5 @@ export function instantiate(
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
     m: { m: memory },
   });
-  return exports as Readonly<Record<string, (...values: number[]) => void>>;
+  return exports as ReturnType<typeof instantiate>;
 }

@@ -7,7 +7,13 @@ import { setSourceMapsSupport } from "node:module";
 import { setImmediate as breathe } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { AppError, assert } from "@coxswain/domain";
-import { type CompiledProgram, canRecord, openEngine, openRecordedEngine } from "@coxswain/engine";
+import {
+  type CompiledProgram,
+  canRecord,
+  openEngine,
+  openRecordedEngine,
+  tensorRanges,
+} from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
 import type { BatchPlace } from "../decide/load-queue.ts";
 import type { Piece } from "../decide/shards.ts";
@@ -106,10 +112,11 @@ class Compute {
     const { parameters, slots, reduced } = vectors;
     const whole = reduced[(step % 2) as 0 | 1];
     const gradient = whole.subarray(0, parameters.length);
-    const { rule } = this.#program;
-    if (this.#updateKernel !== undefined && rule !== undefined)
-      return this.#updateKernel({ parameters, gradient, slots }, rule.scalars(step));
-    this.#program.update({ step, parameters, slots, gradient, from: 0, to: parameters.length });
+    const { rule, layout } = this.#program;
+    const tensors = tensorRanges(layout);
+    if (this.#updateKernel === undefined || rule === undefined)
+      return this.#program.update({ step, parameters, slots, gradient, tensors });
+    this.#updateKernel({ parameters, gradient, slots }, { scalars: rule.scalars(step), tensors });
   }
 
   #copy(request: Extract<ComputeRequest, { kind: "copy" }>, { parameters, slots }: Vectors): void {
