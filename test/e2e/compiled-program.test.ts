@@ -7,7 +7,7 @@ import { startCluster } from "./worker-cluster.ts";
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
 const isInstalled = (await availableEngines({ cacheDir })).some(({ name }) => name === "native");
 const skip = isInstalled ? false : "the native engine is not installed";
-const options = { engine: "native", program: "built-once.mjs" } as const;
+const options = { engine: "native", program: "built-once.mjs", placed: ["w1", "w2"] } as const;
 
 test("who joins later runs what the first worker compiled, and builds no model", {
   skip,
@@ -25,11 +25,22 @@ test("who joins later runs what the first worker compiled, and builds no model",
   equal(await second.ended, 0);
 });
 
+test("of those who start together the first one placed compiles, the others wait for it", {
+  skip,
+}, async (t) => {
+  const cluster = await startCluster(t, options);
+  const second = cluster.start("w2");
+  const first = cluster.start("w1");
+  equal((await cluster.event("worker.compiled")).workerId, "w1");
+  await cluster.event("training.finished");
+  deepEqual(await Promise.all([first.ended, second.ended]), [0, 0]);
+});
+
 test("who starts the job without having compiled it makes the initial weights all the same", {
   skip,
 }, async (t) => {
   const hashOf = async (workers: readonly string[]) => {
-    const cluster = await startCluster(t, { engine: "native" });
+    const cluster = await startCluster(t, { engine: "native", placed: workers });
     for (const [index, workerId] of workers.entries()) {
       const worker = cluster.start(workerId);
       await cluster.event("worker.compiled");

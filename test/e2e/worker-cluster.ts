@@ -73,13 +73,15 @@ export interface ClusterOptions {
   /** A file of test/fixtures. */
   readonly program?: string;
   readonly engine?: "native" | "wasm";
+  /** Who is placed, the one that compiles the program first. Default w0 to wd. */
+  readonly placed?: readonly string[];
   /** The data comes slowly until `release()`. */
   readonly isUnhurried?: boolean;
 }
 
 export async function startCluster(t: TestContext, options: ClusterOptions = {}): Promise<Cluster> {
   const { spec = {}, program = "tiny.mjs", engine: engineName = "wasm" } = options;
-  const { isUnhurried = false } = options;
+  const { isUnhurried = false, placed = [..."0123456789abcd"].map((name) => `w${name}`) } = options;
   // Registered before the bus's: who uses it stops before it does.
   const stop = new AbortController();
   const running = new Set<ChildProcess>();
@@ -122,7 +124,7 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
     payload: {
       epoch: 1,
       // A worker without an agent leaves when it is not placed; these are all that tests start.
-      workers: [..."0123456789abcd"].map((name) => ({ workerId: `w${name}`, nodeId: "n1" })),
+      workers: placed.map((workerId) => ({ workerId, nodeId: "n1" })),
       engine: { name: engineName, identity: engine!.text },
       reason: "test",
     },

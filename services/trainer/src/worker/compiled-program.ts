@@ -2,6 +2,7 @@
  * The job's program as this worker runs it: the data that a worker before it has made, or its own.
  * Made once for a job, kept by its hash, and named in the log by the first worker that compiled it.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Bus } from "@coxswain/bus";
 import {
@@ -13,14 +14,19 @@ import {
 } from "@coxswain/domain";
 import { canRecord } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
+import { whoCompiles } from "../decide/who-compiles.ts";
 import type { Compiled, CompileReply, CompileThreadOptions } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
+import type { JobContext } from "./job-context.ts";
+
+/** Another worker that compiles longer than this is not waited for: it may never have started. */
+const compileWaitMs = 10_000;
 
 export interface ProgramPorts {
   readonly bus: Pick<Bus, "getBundle" | "putBundle" | "append">;
   readonly config: WorkerConfig;
-  /** What the log says so far. */
-  readonly known: () => JobCompiled | undefined;
+  /** What the log says of the job. */
+  readonly context: Pick<JobContext, "job" | "until">;
   /** The program's own step is about to run for the first time. */
   readonly onRecording: () => void;
   readonly log: (sentence: string, fields: object) => void;
@@ -39,10 +45,11 @@ export async function obtainProgram(
   ports: ProgramPorts,
   options: CompileThreadOptions,
 ): Promise<ObtainedProgram> {
-  const { bus, config, known, log } = ports;
-  const compiled = known();
-  if (!canRecord(config.COXSWAIN_ENGINE) || compiled?.mode === "eager")
-    return { recorded: undefined };
+  const { bus, config, context, log } = ports;
+  if (!canRecord(config.COXSWAIN_ENGINE)) return { recorded: undefined };
+  await anotherCompiles(ports);
+  const { compiled } = context.job();
+  if (compiled?.mode === "eager") return { recorded: undefined };
   const kept = compiled?.data && (await bus.getBundle(compiled.data.sha256));
   if (kept !== undefined) return { recorded: kept };
   const made = await compileInThread(options, ports.onRecording);
@@ -51,13 +58,23 @@ export async function obtainProgram(
   return made;
 }
 
+/** Resolves when this worker need not wait for another one to compile the program. */
+async function anotherCompiles({ context, config }: ProgramPorts): Promise<void> {
+  const enough = new AbortController();
+  await Promise.race([
+    context.until((job) => whoCompiles(job, config.COXSWAIN_WORKER_ID) !== "another"),
+    delay(compileWaitMs, undefined, { signal: enough.signal }).catch(() => undefined),
+  ]);
+  enough.abort();
+}
+
 /** Tells the log what all workers of the job shall run, if nobody did. Training does not wait for it. */
 export async function tellCompiled(
-  { bus, config, known, log }: ProgramPorts,
+  { bus, config, context, log }: ProgramPorts,
   { recorded, reason }: ObtainedProgram,
   { hash, mode, identity }: Compiled,
 ): Promise<void> {
-  if (known() !== undefined) return;
+  if (context.job().compiled !== undefined) return;
   const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId } = config;
   const data = recorded && { sha256: sha256Of(recorded), bytes: recorded.length };
   const facts = { ...(data && { data }), ...(reason !== undefined && { reason }) };

@@ -11,6 +11,8 @@ export interface JobContext {
   readonly knownDead: ReadonlySet<string>;
   /** Calls back after each event of the job, from the next one on. */
   onEvent(listener: (event: StoredEvent) => void): void;
+  /** Resolves when this is true of the job, at once or after one of its events. */
+  until(isTrue: (job: Job) => boolean): Promise<void>;
   /** What has been folded so far, for those who come later. */
   readonly training: readonly StoredEvent[];
 }
@@ -20,6 +22,7 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
   const listeners = new Set<(event: StoredEvent) => void>();
   const knownDead = new Set<string>();
   const training: StoredEvent[] = [];
+  const waiting = new Set<() => void>();
   const ready = Promise.withResolvers<void>();
   let job: Job | undefined;
   const fold = (event: StoredEvent) => {
@@ -27,6 +30,7 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
     for (const worker of deadOf(event)) knownDead.add(worker);
     if (listeners.size === 0 && event.name.startsWith("training.")) training.push(event);
     for (const listener of listeners) listener(event);
+    for (const look of waiting) look();
   };
   void (async () => {
     for await (const item of bus.follow({ jobId, signal })) {
@@ -38,14 +42,25 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
   await ready.promise;
   clearTimeout(timer);
   if (job === undefined) throw new AppError("job-not-found", `the log knows no job "${jobId}"`);
+  const current = () => {
+    assert(job !== undefined, "the job was found");
+    return job;
+  };
   return {
-    job: () => {
-      assert(job !== undefined, "the job was found");
-      return job;
-    },
+    job: current,
     knownDead,
     training,
     onEvent: (listener) => void listeners.add(listener),
+    until: (isTrue) =>
+      new Promise((resolve) => {
+        const look = () => {
+          if (!isTrue(current())) return;
+          waiting.delete(look);
+          resolve();
+        };
+        waiting.add(look);
+        look();
+      }),
   };
 }
 

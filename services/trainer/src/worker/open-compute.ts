@@ -47,7 +47,7 @@ export async function openCompute(
     return obtained.initial ?? (await compileInThread(options, () => undefined)).initial;
   };
   const compute: Compute = new Compute(options, { ...events, onRecording, initialParameters });
-  const programPorts = { ...ports, known: () => context.job().compiled, onRecording };
+  const programPorts = { ...ports, onRecording };
   obtained = await obtainProgram(programPorts, options);
   compute.provide(obtained.recorded);
   const compiled = await compute.compiled;
