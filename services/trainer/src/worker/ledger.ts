@@ -109,6 +109,7 @@ export class Ledger {
 
   committed(step: number): void {
     this.#step = step + 1;
+    if (step === 0) this.#urge(); // Somebody waits to see whether it works.
   }
 
   /** The state was restored or received: steps below are committed. */
