@@ -13,6 +13,7 @@ const all = [
   "services/**/*.test.ts",
   "benchmarks/**/*.test.ts",
   "test/deploy/**/*.test.ts",
+  "test/golden/**/*.test.ts",
   "test/contract/**/*.test.ts",
   "test/sim/**/*.test.ts",
   "test/e2e/**/*.test.ts",

@@ -1,0 +1,24 @@
+import { deepEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { availableEngines } from "@coxswain/engine";
+import { differencesOf, hashesOf, readGolden } from "./weights.ts";
+
+const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
+const golden = await readGolden();
+
+for (const { name, text } of await availableEngines({ cacheDir })) {
+  const known = golden[text];
+  const skip =
+    known === undefined ? `the identity is new: "${text}"; npm run golden adds it` : false;
+  test(`${name}: every model and optimizer ends at the known weights`, { skip }, async () => {
+    deepEqual(differencesOf(known!, await hashesOf(name, cacheDir)), []);
+  });
+}
+
+test("other bits, and what is known of one side only, are named", () => {
+  deepEqual(differencesOf({ a: "1", b: "2", c: "3" }, { a: "1", b: "9", d: "4" }), [
+    "b: 9, known is 2",
+    "c: nothing, known is 3",
+    "d: 4, known is nothing",
+  ]);
+});

@@ -1,0 +1,62 @@
+/**
+ * Hashes of trained weights, by engine identity: what was true of an engine once stays true of it.
+ * An identity names versions, settings and instruction set, so there may be many; those that are
+ * known are in `weights.json`.
+ */
+import { execFile } from "node:child_process";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { availableEngines, engineEnvironment } from "@coxswain/engine";
+
+/** By model and optimizer, as in "mlp, adam". */
+export type Hashes = Readonly<Record<string, string>>;
+/** By engine identity. */
+export type Golden = Readonly<Record<string, Hashes>>;
+
+const file = join(import.meta.dirname, "weights.json");
+const outputBytesMax = 1024 * 1024;
+
+/** In a process of its own: engines of one process would share TensorFlow.js. */
+export async function hashesOf(name: string, cacheDir: string): Promise<Hashes> {
+  const args = [join(import.meta.dirname, "train.ts"), name, cacheDir];
+  const env = { ...process.env, ...engineEnvironment(name) };
+  const run = promisify(execFile);
+  const { stdout } = await run(process.execPath, args, { env, maxBuffer: outputBytesMax });
+  return JSON.parse(stdout) as Hashes;
+}
+
+export async function readGolden(): Promise<Golden> {
+  return JSON.parse(await readFile(file, "utf8")) as Golden;
+}
+
+/** Where known hashes and those of this machine differ, in words. */
+export function differencesOf(known: Hashes, actual: Hashes): string[] {
+  const names = [...new Set([...Object.keys(known), ...Object.keys(actual)])];
+  const brief = (hash: string | undefined) => hash?.slice(0, 12) ?? "nothing";
+  return names
+    .filter((name) => known[name] !== actual[name])
+    .map((name) => `${name}: ${brief(actual[name])}, known is ${brief(known[name])}`);
+}
+
+/**
+ * Adds what is not known yet of this machine's engines.
+ * @param replaces known entries that differ are written anew: their bits moved on purpose
+ * @returns what was done, a line for each engine
+ */
+export async function writeGolden(cacheDir: string, replaces: boolean): Promise<string[]> {
+  const golden: Record<string, Hashes> = { ...(await readGolden()) };
+  const lines: string[] = [];
+  for (const { name, text } of await availableEngines({ cacheDir })) {
+    const actual = await hashesOf(name, cacheDir);
+    const known = golden[text] ?? {};
+    const moved = differencesOf(known, actual).filter((line) => !line.endsWith("known is nothing"));
+    const isKept = moved.length > 0 && !replaces;
+    if (!isKept) golden[text] = actual;
+    const done = isKept ? `kept, though it differs: ${moved.join("; ")}` : "written";
+    lines.push(`${text}: ${done}`);
+  }
+  const sorted = Object.fromEntries(Object.entries(golden).sort(([a], [b]) => (a < b ? -1 : 1)));
+  await writeFile(file, `${JSON.stringify(sorted, undefined, 2)}\n`);
+  return lines;
+}
