@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
-import { errorCodes } from "@coxswain/domain";
+import { errorCodes, TrainingJobSpecSchema } from "@coxswain/domain";
 
 const root = resolve(import.meta.dirname, "..");
 const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
@@ -40,6 +40,17 @@ test("randomness is an argument: Math.random stands in one file, which tames it"
 test("subjects are spelled in libs/events and libs/bus only, but for signs of life", () => {
   const elsewhere = product.filter((file) => !/^libs\/(events|bus)\//.test(file));
   deepEqual(found(elsewhere, /["'`](evt|dead|log)\.v1/), []);
+});
+
+test("every field of a job stands in docs/job-file.md", () => {
+  const text = read("docs/job-file.md");
+  const names = Object.entries(TrainingJobSpecSchema.properties).flatMap(([name, field]) =>
+    "properties" in field ? Object.keys(field.properties).map((one) => `${name}.${one}`) : [name],
+  );
+  deepEqual(
+    names.filter((name) => !text.includes(`\`${name}\``)),
+    [],
+  );
 });
 
 test("services never import each other", () => {

@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
-import type { Json } from "@coxswain/cli";
+import { auditThroughApi, type FollowedEvent, followEvents, type Json } from "@coxswain/cli";
 import { decodeSafetensors } from "@coxswain/model";
 import { fixture, startTestPlatform } from "./start-platform.ts";
 
@@ -23,6 +23,18 @@ function cox(apiUrl: string, ...args: string[]) {
       }),
     ),
   );
+}
+
+/** A job file of the fixture, and what `cox submit` needs besides. */
+async function jobFile(dataDir: string, spec: string): Promise<string> {
+  const file = join(dataDir, "begun.yaml");
+  const rest =
+    "workers: {min: 1, max: 1}, shards: 8, engine: wasm, resources: {cpu: 0.5, memory: 512}";
+  await writeFile(
+    file,
+    `apiVersion: coxswain.dev/v1\nkind: TrainingJob\nmetadata: {name: begun}\nspec: {program: ${fixture}, batchSize: 64, ${rest}, ${spec}}\n`,
+  );
+  return file;
 }
 
 const state = ({ step, state: word }: { step: number; state: string }) => `${step} ${word}`;
@@ -60,4 +72,48 @@ test("checkpoints are verified and exported; a damaged one is named, with its pa
   const refused = await cox(platform.apiUrl, "checkpoints", id, "--export", "100", "-o", folder);
   equal(refused.exitCode, 1);
   match(refused.stderr, /0-of-\d\.bin: its hash differs/);
+});
+
+test("a job that begins at another's checkpoint ends with the bits of one that nothing disturbed", async (t) => {
+  const { platform, api, run, dataDir } = await startTestPlatform(t);
+  const whole = await run(fixture, ["spec.steps=300"]);
+  const first = await run(fixture, ["spec.steps=150"]);
+  const file = await jobFile(dataDir, "steps: 300");
+  const submit = (...args: string[]) => cox(platform.apiUrl, "submit", file, ...args);
+
+  const begun = await submit("--from", `${first.id}@100`);
+  equal(begun.exitCode, 0, begun.stderr);
+  const events: FollowedEvent[] = [];
+  for await (const event of followEvents(api, {
+    jobId: begun.json.id,
+    follow: true,
+    signal: new AbortController().signal,
+  })) {
+    events.push(event);
+    if (["job.succeeded", "job.failed"].includes(event.name)) break;
+  }
+  equal(events.at(-1)!.name, "job.succeeded", JSON.stringify(events.at(-1)));
+  equal(events.at(-1)!.payload.weightsSha256, whole.last.payload.weightsSha256);
+  const formed = events.find(({ name }) => name === "training.generation-formed")!;
+  deepEqual([formed.payload.fromStep, formed.payload.cause], [100, "restore"]);
+  const report = await auditThroughApi(api, begun.json.id);
+  deepEqual(
+    [report.ok, report.stepsCommitted, report.stepsInherited, report.samplesProof],
+    [true, 300, 100, "counted"],
+  );
+
+  const refusals: [string[], RegExp][] = [
+    [["--from", "nobody@100"], /there is no job "nobody"/],
+    [["--from", `${first.id}@7`], /has no checkpoint of step 7; it has 100, 150/],
+    [["--from", `${first.id}@150`, "--set", "spec.steps=150"], /Nothing is left to train/],
+    [
+      ["--from", `${first.id}@100`, "--set", "spec.seed=2"],
+      /step 100 stands elsewhere in the data/,
+    ],
+  ];
+  for (const [args, words] of refusals) {
+    const { exitCode, stderr } = await submit(...args);
+    equal(exitCode, 1);
+    match(stderr, words);
+  }
 });

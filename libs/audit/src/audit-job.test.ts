@@ -47,8 +47,8 @@ const finished = (digit: string, step = steps): Said => [
   { generation: 1, step, weightsSha256: hash(digit), metrics: {} },
 ];
 
-const logOf = (said: readonly Said[]) =>
-  [submitted, ...said].map(
+const logOf = (said: readonly Said[], first = submitted) =>
+  [first, ...said].map(
     ([name, payload], index) =>
       ({ name, payload, jobId: "digits-1", sequence: index + 1 }) as unknown as StoredEvent,
   );
@@ -65,6 +65,28 @@ const elastic = [
   finished("a"),
 ];
 
+test("a job that begins at another's checkpoint: its steps and that one's are each there once", () => {
+  const begun: Said = [
+    "job.submitted",
+    { job: { spec: { ...spec, from: { job: "a", step: 4 } } } },
+  ];
+  const right = [
+    formed(1, 4, "0-4", "restore", 4),
+    did(1, 4, steps),
+    saved(steps, "a", true),
+    finished("a"),
+  ];
+  const report = auditJob(logOf(right, begun), { samples });
+  deepEqual([report.violations, report.samplesProof], [[], "counted"]);
+  deepEqual([report.stepsCommitted, report.stepsInherited, report.stepsRedone], [10, 4, 0]);
+  const anew = auditJob(logOf([formed(1, 0, "0-4", "start"), ...right.slice(1)], begun), {
+    samples,
+  });
+  deepEqual(anew.violations.length > 0, true);
+  const notTold = auditJob(logOf(right), { samples });
+  ok(notTold.violations.some(({ kind }) => kind === "restore-wrong"));
+});
+
 test("a job whose members changed twice is whole", () => {
   const report = auditJob(logOf(elastic), { samples });
   deepEqual(
@@ -77,6 +99,7 @@ test("a job whose members changed twice is whole", () => {
       stepsTwice: 0,
       stepsSkipped: 0,
       stepsRedone: 0,
+      stepsInherited: 0,
       samplesTwice: 0,
       samplesSkipped: 0,
       samplesProof: "counted",

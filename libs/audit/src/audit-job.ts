@@ -35,7 +35,7 @@ export function auditJob(events: readonly StoredEvent[], options: AuditOptions =
   const { spec } = submitted.payload.job;
   const own = events.filter(({ jobId }) => jobId === submitted.jobId);
   const violations: Violation[] = [];
-  const lineage = new Lineage(spec.shards);
+  const lineage = new Lineage(spec.shards, spec.from?.step);
   const hashes = new Hashes();
   let samples = options.samples;
   for (const event of own) {
@@ -90,6 +90,7 @@ function report(found: Found): AuditReport {
     stepsTwice: steps.twice,
     stepsSkipped: steps.skipped,
     stepsRedone: lineage.stepsRedone,
+    stepsInherited: lineage.stepsInherited,
     samplesTwice: count.twice,
     samplesSkipped: count.skipped,
     samplesProof: proof,
@@ -136,6 +137,7 @@ function noJob(jobId: string): AuditReport {
     stepsTwice: 0,
     stepsSkipped: 0,
     stepsRedone: 0,
+    stepsInherited: 0,
     samplesTwice: 0,
     samplesSkipped: 0,
     samplesProof: "derived",

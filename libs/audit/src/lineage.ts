@@ -20,6 +20,9 @@ export interface Stretch {
 
 type Complain = (kind: ViolationKind, message: string) => void;
 
+/** Stands for another job, at whose checkpoint this one began. */
+const inherited = 0;
+
 export class Lineage {
   readonly #shards: number;
   #stretches: readonly Stretch[] = [];
@@ -31,9 +34,19 @@ export class Lineage {
   #stepMax = 0;
   #steps: number | undefined;
   #stepsTold = 0;
+  /** Steps that another job did. */
+  readonly stepsInherited: number = 0;
 
-  constructor(shards: number) {
+  /** @param begin step of the other job's checkpoint at which this one begins; 0: it begins anew */
+  constructor(shards: number, begin = 0) {
     this.#shards = shards;
+    if (begin === 0) return;
+    const members = [{ workerId: "", nodeId: "", shardFrom: 0, shardTo: shards }];
+    this.#stretches = [{ from: 0, to: begin, generation: inherited, members }];
+    this.#lines.set(inherited, this.#stretches);
+    this.#step = begin;
+    this.#stepMax = begin;
+    this.stepsInherited = begin;
   }
 
   get stretches(): readonly Stretch[] {
@@ -48,7 +61,8 @@ export class Lineage {
   }
   /** Told, and not among those that count. */
   get stepsRedone(): number {
-    return this.#stepsTold - this.#stretches.reduce((sum, { from, to }) => sum + to - from, 0);
+    const own = this.#stretches.filter(({ generation }) => generation !== inherited);
+    return this.#stepsTold - own.reduce((sum, { from, to }) => sum + to - from, 0);
   }
   /** Steps of the job, as the trainers say. */
   get steps(): number | undefined {
@@ -85,7 +99,7 @@ export class Lineage {
         "restore-wrong",
         `generation ${generation} holds from step ${fromStep}, its checkpoint is of step ${checkpointStep ?? "none"}`,
       );
-    const origin = checkpoints.get(fromStep);
+    const origin = fromStep === this.stepsInherited ? inherited : checkpoints.get(fromStep);
     if (fromStep > 0 && origin === undefined)
       complain("restore-wrong", `no checkpoint of step ${fromStep} was committed`);
     const line = (origin === undefined ? undefined : this.#lines.get(origin)) ?? this.#stretches;

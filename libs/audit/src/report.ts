@@ -44,6 +44,8 @@ export interface AuditReport {
   readonly stepsSkipped: number;
   /** Committed, then lost with every worker, and done again from a checkpoint: to the same bits. */
   readonly stepsRedone: number;
+  /** Of those that count, done by the job at whose checkpoint this one began: its audit proves them. */
+  readonly stepsInherited: number;
   readonly samplesTwice: number;
   readonly samplesSkipped: number;
   /**

@@ -129,13 +129,16 @@ function violationOf(error: SchemaError): Violation {
 function crossField(spec: Fields): Violation[] {
   const found: Violation[] = [];
   const say = (pointer: string, detail: string) => found.push({ pointer, detail });
-  const { epochs, steps, shards, batchSize } = spec;
+  const { epochs, steps, shards, batchSize, from } = spec;
   if ((epochs === undefined) === (steps === undefined))
     say("/spec", 'Give exactly one of "epochs" and "steps".');
   const workers = isRecord(spec["workers"]) ? spec["workers"] : {};
   const { min, max } = workers;
   if (isCount(min) && isCount(max) && min > max)
     say("/spec/workers/min", `At least ${min} workers are more than at most ${max}.`);
+  const begin = isRecord(from) ? from["step"] : undefined;
+  if (isCount(begin) && isCount(steps) && begin >= steps)
+    say("/spec/from/step", `Nothing is left to train: the job has ${steps} steps; give it more.`);
   if (!isCount(shards)) return found;
   if (!Number.isInteger(Math.log2(shards)))
     say("/spec/shards", `Use a power of two, such as ${2 ** Math.round(Math.log2(shards))}.`);

@@ -115,6 +115,11 @@ export const errorCodes = {
     retryable: false,
     fix: "The one before it is used; look at the disk.",
   },
+  "checkpoint-mismatch": {
+    status: 422,
+    retryable: false,
+    fix: "Begin with a program of the same parameters and optimizer, and the same data; or without spec.from.",
+  },
   "dataset-invalid": {
     status: 422,
     retryable: false,

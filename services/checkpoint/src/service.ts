@@ -8,6 +8,7 @@ import { commitParts } from "./commit-parts.ts";
 import { decideCommit } from "./decide/decide-commit.ts";
 import { decideExport } from "./decide/decide-export.ts";
 import { decideOrphans, decideRetention } from "./decide/decide-retention.ts";
+import { NamedSources } from "./decide/named-sources.ts";
 import { ToldParts, type Written } from "./decide/told-parts.ts";
 import { exportModel } from "./export-model.ts";
 
@@ -36,12 +37,18 @@ const finalWaitMs = 1000;
 export async function runCheckpoints(ports: Ports): Promise<void> {
   const { bus, signal } = ports;
   const told = new ToldParts();
-  const view = followJobs(bus as Bus, { signal, onEvent: (event) => told.observe(event) });
+  const sources = new NamedSources();
+  const onEvent = (event: StoredEvent) => {
+    told.observe(event);
+    sources.observe(event);
+  };
+  const view = followJobs(bus as Bus, { signal, onEvent });
+  const known = { view, told, sources };
   await Promise.race([view.caughtUp, view.done]);
-  await resume(ports, { view, told });
+  await resume(ports, known);
   const consumed = bus.consume(
     { durable: "checkpoint-parts", names: heard, signal, deliveriesMax },
-    (event, deliveries) => handle(ports, { view, told }, event, deliveries),
+    (event, deliveries) => handle(ports, known, event, deliveries),
   );
   await Promise.all([consumed, view.done]);
 }
@@ -49,6 +56,7 @@ export async function runCheckpoints(ports: Ports): Promise<void> {
 interface Known {
   readonly view: JobsView;
   readonly told: ToldParts;
+  readonly sources: NamedSources;
 }
 
 /**
@@ -74,10 +82,11 @@ async function resume(ports: Ports, { view, told }: Known): Promise<void> {
 /** Look, decide, do: what is done depends on the log up to the event, so doing it twice is harmless. */
 async function handle(
   ports: Ports,
-  { view, told }: Known,
+  known: Known,
   event: StoredEvent,
   deliveries: number,
 ): Promise<Verdict> {
+  const { view, told } = known;
   if (!(await view.reached(event.sequence, projectionTimeoutMs)))
     return { kind: "nak", delayMs: projectionRetryMs, reason: "the projection is behind" };
   const job = view.jobs.get(event.jobId);
@@ -94,7 +103,8 @@ async function handle(
           judge(ports, job, told, { part: event.payload, sequence: event.sequence }, deliveries),
       );
     case "checkpoint.committed":
-      await tidy(ports, job, event.sequence);
+      await tidy(ports, known, job, event.sequence);
+      await tidyReleased(ports, known, event.sequence);
       if (event.payload.final) await publishModel(ports, job);
       return { kind: "ack" };
     case "training.finished": {
@@ -147,22 +157,41 @@ async function judge(
  * Removes what is no longer needed. The event goes first: a checkpoint that is named is whole. When
  * the service is killed in between, its files are orphans, and go next time.
  */
-async function tidy(ports: Ports, job: Job, sequence: number): Promise<void> {
+async function tidy(
+  ports: Ports,
+  { view, sources }: Known,
+  job: Job,
+  sequence: number,
+): Promise<void> {
   const { store } = ports;
-  const pruned = decideRetention(job.checkpoints, job.spec.checkpoint.keep);
+  const { keep } = job.spec.checkpoint;
+  const pruned = decideRetention(job.checkpoints, keep, sources.stepsOf(job.id));
   const kept = job.checkpoints.filter((checkpoint) => !pruned.includes(checkpoint));
   const steps = pruned.map(({ step }) => step).sort((a, b) => a - b);
-  if (steps.length > 0)
-    await say(ports, job.id, "checkpoint.pruned", `after.${sequence}`, { steps });
-  for (const { path } of pruned) await store.remove(path);
+  if (steps.length > 0) {
+    const said = await say(ports, job.id, "checkpoint.pruned", `after.${sequence}`, { steps });
+    await view.reached(said, projectionTimeoutMs);
+  }
+  // A job that was submitted before the event still found the checkpoint that it names.
+  const named = sources.stepsOf(job.id);
+  for (const { path, step } of pruned) if (!named.has(step)) await store.remove(path);
   const files = await store.list(storePaths.checkpoints(job.id));
   const orphans = decideOrphans(
     files.map(({ path }) => path),
     kept,
+    named,
   );
   for (const path of orphans) await store.remove(path);
   if (steps.length + orphans.length > 0)
     ports.log("checkpoints pruned", { jobId: job.id, steps, orphans });
+}
+
+/** Checkpoints that were kept because another job named them. */
+async function tidyReleased(ports: Ports, known: Known, sequence: number): Promise<void> {
+  for (const jobId of known.sources.takeReleased()) {
+    const job = known.view.jobs.get(jobId);
+    if (job !== undefined) await tidy(ports, known, job, sequence);
+  }
 }
 
 /** @param isLast no final checkpoint will come any more: says so instead of waiting on */
@@ -189,7 +218,8 @@ async function say(
   name: EventName,
   what: string,
   payload: object,
-): Promise<void> {
+): Promise<number> {
   const id = `${jobId}.${name}.${what}`;
-  await bus.append({ name, jobId: jobId as JobId, id, source: "checkpoint", payload } as NewEvent);
+  const event = { name, jobId: jobId as JobId, id, source: "checkpoint", payload } as NewEvent;
+  return (await bus.append(event)).sequence;
 }

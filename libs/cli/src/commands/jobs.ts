@@ -23,6 +23,7 @@ export function addJobCommands(add: Add, context: Context): void {
   add("submit <file>", "submit a job file; its program is bundled and uploaded", [
     "cox submit examples/mnist/mlp.yaml --follow",
     "cox submit job.yaml --set spec.epochs=1 --set metadata.name=try",
+    "cox submit job.yaml --from mnist-mlp@500",
   ])
     .option("--follow", "follow the job to its end; Ctrl-C leaves it running")
     .option(
@@ -31,15 +32,17 @@ export function addJobCommands(add: Add, context: Context): void {
       (value: string, all: string[]) => [...all, value],
       [],
     )
+    .option("--from <job@step>", "begin at that checkpoint; without @STEP at the newest one")
     .option("--key <key>", "Idempotency-Key: the same key gives the same job")
     .action(
       async (
         file: string,
-        options: CommonOptions & { follow?: boolean; set: string[]; key?: string },
+        options: CommonOptions & { follow?: boolean; set: string[]; from?: string; key?: string },
       ) => {
         const api = await connectApi(context, options);
         const job = await submitFile(api, file, {
           settings: options.set,
+          ...(options.from === undefined ? {} : { from: options.from }),
           ...(options.key === undefined ? {} : { idempotencyKey: options.key }),
         });
         show(context, options, job, () => `${pc.bold(job.id)} submitted`);
@@ -137,6 +140,9 @@ function jobText(job: Json, nowMs: number): string {
     `  step ${job.step} of ${job.steps ?? "?"} (${percent(job.step, job.steps)}), epoch ${job.epoch.toFixed(2)}, ${Math.round(job.samplesPerSecond)} samples/s, ETA ${seconds(job.etaSeconds)}`,
     `  training  ${metricsOf(job.metrics) || "-"}`,
     `  held out  ${job.evaluation === null ? "-" : `${metricsOf(job.evaluation.metrics)} (epoch ${job.evaluation.epoch})`}`,
+    ...(job.spec?.from === undefined
+      ? []
+      : [`  began at  step ${job.spec.from.step} of ${job.spec.from.job}`]),
     `  engine    ${job.engine?.identity ?? "-"}`,
     `  workers   ${job.workers.now} train, ${job.workers.wanted} wanted (${job.workers.min} to ${job.workers.max}), generation ${job.generation}`,
   ];

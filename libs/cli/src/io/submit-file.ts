@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import { AppError, errorCodes } from "@coxswain/domain";
 import { decideSubmission } from "@coxswain/domain/submission";
 import { parseDocument } from "yaml";
+import { findJob } from "../context.ts";
 import { type ApiClient, ApiError, type Json } from "./api-client.ts";
 import { bundleProgram } from "./bundle-program.ts";
 
@@ -49,10 +50,17 @@ export function applySettings(job: Record<string, Json>, settings: readonly stri
 export async function submitFile(
   api: ApiClient,
   path: string,
-  options: { readonly settings?: readonly string[]; readonly idempotencyKey?: string } = {},
+  options: {
+    readonly settings?: readonly string[];
+    readonly idempotencyKey?: string;
+    /** JOB@STEP: where it begins. */
+    readonly from?: string;
+  } = {},
 ): Promise<Json> {
   const job = await readJobFile(path);
   applySettings(job, options.settings ?? []);
+  if (options.from !== undefined)
+    job["spec"] = { ...job["spec"], from: await findSource(api, options.from) };
   const program = job["spec"]?.program;
   if (typeof program === "string" && !program.startsWith("sha256:")) {
     refuseInvalid({ ...job, spec: { ...job["spec"], program: noProgram } });
@@ -61,6 +69,17 @@ export async function submitFile(
     job["spec"].program = `sha256:${bundle.sha256}`;
   }
   return api.submit(job, options.idempotencyKey);
+}
+
+/** JOB@STEP as `spec.from` has it; JOB alone stands for its newest checkpoint. */
+async function findSource(api: ApiClient, given: string): Promise<Json> {
+  const [name = "", text] = given.split("@");
+  const { id, checkpoints } = await findJob(api, name);
+  const step = text === undefined ? checkpoints.at(-1)?.step : Number(text);
+  if (step === undefined) throw new AppError("checkpoint-not-found", `${id} has no checkpoint yet`);
+  if (!Number.isSafeInteger(step))
+    throw new AppError("invalid-request", `--from ${given}: write it as JOB@STEP`);
+  return { job: id, step };
 }
 
 /** Stands for a program that has no hash yet. */

@@ -3,13 +3,16 @@ import type { JobCheckpoint } from "@coxswain/domain";
 
 type Kept = Pick<JobCheckpoint, "step" | "generation" | "final">;
 
-/** Checkpoints that go: all but the newest `keep` and the final one. */
+const none: ReadonlySet<number> = new Set();
+
+/** Checkpoints that go: all but the newest `keep`, the final one, and those whose step is `named`. */
 export function decideRetention<Checkpoint extends Kept>(
   checkpoints: readonly Checkpoint[],
   keep: number,
+  named: ReadonlySet<number> = none,
 ): readonly Checkpoint[] {
   const newestFirst = checkpoints.toSorted((a, b) => b.step - a.step);
-  return newestFirst.slice(keep).filter(({ final }) => !final);
+  return newestFirst.slice(keep).filter(({ final, step }) => !final && !named.has(step));
 }
 
 const filePattern = /^(?<folder>.*\/(?<step>\d+))\/(?:g(?<generation>\d+)-.*|manifest\.json)$/;
@@ -22,8 +25,13 @@ const filePattern = /^(?<folder>.*\/(?<step>\d+))\/(?:g(?<generation>\d+)-.*|man
  *
  * @param files all under the job's checkpoints
  * @param kept committed and not pruned
+ * @param named steps that stay whatever was pruned: another job begins there
  */
-export function decideOrphans(files: readonly string[], kept: readonly Kept[]): readonly string[] {
+export function decideOrphans(
+  files: readonly string[],
+  kept: readonly Kept[],
+  named: ReadonlySet<number> = none,
+): readonly string[] {
   const newest = kept.reduce<Kept | undefined>(
     (best, one) => (best === undefined || isNewer(one, best) ? one : best),
     undefined,
@@ -32,7 +40,7 @@ export function decideOrphans(files: readonly string[], kept: readonly Kept[]): 
   const byFolder = new Map<string, { readonly file: string; readonly isOrphan: boolean }[]>();
   for (const file of files) {
     const { folder, step, generation } = filePattern.exec(file)?.groups ?? {};
-    if (folder === undefined) continue; // Not ours: left alone.
+    if (folder === undefined || named.has(Number(step))) continue; // Not ours: left alone.
     const isOrphan = isOrphanFile(Number(step), generation, kept, newest);
     byFolder.set(folder, [...(byFolder.get(folder) ?? []), { file, isOrphan }]);
   }

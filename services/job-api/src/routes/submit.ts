@@ -1,9 +1,16 @@
 /** Submitting: programs as bundles by content hash, jobs as JSON or YAML. */
 import { createHash, randomBytes } from "node:crypto";
-import { AppError, type JobId, jobLimits, TrainingJobSchema } from "@coxswain/domain";
-import { decideSubmission } from "@coxswain/domain/submission";
+import {
+  AppError,
+  type JobId,
+  jobLimits,
+  type TrainingJob,
+  TrainingJobSchema,
+} from "@coxswain/domain";
+import { decideSubmission, type Violation } from "@coxswain/domain/submission";
 import type { FastifyInstance } from "fastify";
 import { parse } from "yaml";
+import { decideSource } from "../decide/decide-source.ts";
 import { detailOf } from "../decide/job-view.ts";
 import type { Api } from "../service.ts";
 import { problems } from "./schemas.ts";
@@ -103,14 +110,7 @@ export async function submitJob(
   key: string | undefined,
 ): Promise<{ readonly id: string; readonly isNew: boolean }> {
   const submission = decideSubmission(document);
-  if (submission.kind === "invalid") {
-    const { violations } = submission;
-    throw new AppError(
-      "invalid-spec",
-      `the job has ${violations.length} ${violations.length === 1 ? "violation" : "violations"}`,
-      { details: { violations } },
-    );
-  }
+  if (submission.kind === "invalid") throw invalid(submission.violations);
   const { job } = submission;
   const hash = job.spec.program.replace("sha256:", "");
   if (!(await api.bus.hasBundle(hash)))
@@ -133,7 +133,7 @@ export async function submitJob(
         jobId: id,
         id: `${id}.submitted`,
         source: "job-api",
-        payload: { job, requestHash },
+        payload: { job: withSource(api, job), requestHash },
       },
       0,
     );
@@ -143,6 +143,20 @@ export async function submitJob(
     await api.view.reached(await api.bus.lastJobSequence(id), 2000);
     return { id, isNew: false };
   }
+}
+
+function invalid(violations: readonly Violation[]): AppError {
+  const count = `${violations.length} ${violations.length === 1 ? "violation" : "violations"}`;
+  return new AppError("invalid-spec", `the job has ${count}`, { details: { violations } });
+}
+
+/** Names the checkpoint that the job begins at by its hash. @throws AppError `invalid-spec` */
+function withSource(api: Api, job: TrainingJob): TrainingJob {
+  const { from } = job.spec;
+  if (from === undefined) return job;
+  const decision = decideSource(job.spec, from, api.view.jobs.get(from.job));
+  if (decision.kind === "refuse") throw invalid(decision.violations);
+  return { ...job, spec: { ...job.spec, from: decision.from } };
 }
 
 /** The same key with another request is a mistake of the client's. */

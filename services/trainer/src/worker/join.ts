@@ -10,6 +10,7 @@ import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { Ledger } from "./ledger.ts";
 import type { GroupMembership } from "./member.ts";
+import { readSource } from "./source.ts";
 import type { Transfer } from "./transfer.ts";
 
 export interface JoinPorts {
@@ -21,7 +22,8 @@ export interface JoinPorts {
     tell(workerId: string, message: ControlMessage): void;
   };
   readonly compute: Pick<Compute, "initialize" | "load">;
-  readonly compiled: Pick<Compiled, "hash" | "identity">;
+  readonly compiled: Pick<Compiled, "hash" | "identity" | "layout" | "samplesTrain">;
+  readonly steps: number;
   readonly ledger: Pick<Ledger, "inherit">;
   readonly membership: GroupMembership;
   readonly transfer: Transfer;
@@ -80,18 +82,19 @@ function candidatesOf(record: MembershipRecord | undefined): readonly Member[] {
   return [...new Map(all.map((member) => [member.workerId, member])).values()];
 }
 
-/** Nobody lives: starts at the beginning, or at the newest whole checkpoint. */
+/** Nobody lives: starts at the newest whole checkpoint, at the one that the job names, or at the beginning. */
 async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefined): Promise<void> {
   const { me, compute, membership, record } = ports;
   const job = ports.job();
-  const restored = await latestWholeCheckpoint(ports.store, job.checkpoints, ports.onPassedOver);
-  if (restored !== undefined) checkFacts(ports, restored.manifest);
+  const own = await latestWholeCheckpoint(ports.store, job.checkpoints, ports.onPassedOver);
+  if (own !== undefined) checkFacts(ports, own.manifest);
+  const restored = own ?? (await readSource(ports, job.spec.from));
   if (restored === undefined) await compute.initialize();
   else await compute.load(0, restored.vector);
   const fromStep = restored?.manifest.step ?? 0;
   const [range] = assignShards(job.spec.shards, 1);
   const generation = Math.max(entry?.value.generation ?? 0, job.generation) + 1;
-  const cause = generation === 1 ? "start" : "restore";
+  const cause = generation === 1 && restored === undefined ? "start" : "restore";
   const members: Member[] = [{ ...me, shardFrom: range!.from, shardTo: range!.to }];
   const value: MembershipRecord = { generation, fromStep, members, cause };
   const isOurs = await (entry === undefined

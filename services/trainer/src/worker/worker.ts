@@ -159,7 +159,7 @@ async function run(running: Running): Promise<void> {
   parts.telling = ledger.run();
   const record = bus.bucket("membership");
   const knownDead = () => context.knownDead;
-  const common = { me, job: context.job, record, store, peers, compute, compiled, ledger };
+  const common = { me, job: context.job, record, store, peers, compute, compiled, ledger, steps };
   const attributes = { jobId: config.COXSWAIN_JOB_ID, workerId: me.workerId };
   const stopped = abortOf(signal);
   await withSpan(
