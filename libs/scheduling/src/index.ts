@@ -9,6 +9,7 @@ export {
   explain,
   type VerifiedChange,
 } from "./explain.ts";
+export { KeptState } from "./kept-state.ts";
 export {
   type DecidedRecord,
   type DecisionRecord,

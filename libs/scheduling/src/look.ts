@@ -2,7 +2,14 @@
  * What the scheduler saw, as records: whole at first, then what changed. With the log of facts they
  * are all that a decision came from, so it can be made again, bit for bit.
  */
-import type { NodeView, Policy, QueueView, ServiceView } from "./snapshot.ts";
+import {
+  defaultPolicy,
+  isAlike,
+  type NodeView,
+  type Policy,
+  type QueueView,
+  type ServiceView,
+} from "./snapshot.ts";
 
 /** Everything that a cycle looks at besides the jobs. */
 export interface Look {
@@ -16,7 +23,7 @@ export const noLook: Look = {
   nodes: [],
   queues: [],
   services: [],
-  policy: { freezeMs: 10_000 },
+  policy: defaultPolicy,
 };
 
 export interface SawRecord {
@@ -50,10 +57,11 @@ const nodesPerRecord = 100;
 /** Records that lead from one look to the next; `before` undefined: whole. None: nothing changed. */
 export function recordsOf(before: Look | undefined, now: Look, epoch: number): SawRecord[] {
   const from = before ?? noLook;
-  const known = new Map(from.nodes.map((node) => [node.nodeId, JSON.stringify(node)]));
-  const nodes = now.nodes.filter((node) => known.get(node.nodeId) !== JSON.stringify(node));
-  const present = new Set(now.nodes.map(({ nodeId }) => nodeId));
-  const nodesGone = [...known.keys()].filter((nodeId) => !present.has(nodeId));
+  const { changed: nodes, gone: nodesGone } = differences(
+    from.nodes,
+    now.nodes,
+    ({ nodeId }) => nodeId,
+  );
   const isWhole = before === undefined;
   const rest = {
     ...changed("queues", from, now, isWhole),
@@ -82,13 +90,29 @@ export function recordsOf(before: Look | undefined, now: Look, epoch: number): S
   return [first, ...more];
 }
 
+/** Which are new or otherwise than before, in their order now; and the keys that are no more. */
+export function differences<One>(
+  before: readonly One[],
+  now: readonly One[],
+  keyOf: (one: One) => string,
+): { readonly changed: readonly One[]; readonly gone: readonly string[] } {
+  const known = new Map(before.map((one) => [keyOf(one), one]));
+  const news: One[] = [];
+  for (const one of now) {
+    const key = keyOf(one);
+    if (!isAlike(known.get(key), one)) news.push(one);
+    known.delete(key);
+  }
+  return { changed: news, gone: [...known.keys()] };
+}
+
 function changed<Name extends "queues" | "services" | "policy">(
   name: Name,
   before: Look,
   now: Look,
   isWhole: boolean,
 ): Partial<Pick<Look, Name>> {
-  if (!isWhole && JSON.stringify(before[name]) === JSON.stringify(now[name])) return {};
+  if (!isWhole && isAlike(before[name], now[name])) return {};
   return { [name]: now[name] } as unknown as Pick<Look, Name>;
 }
 

@@ -1,6 +1,6 @@
 /** Room on the nodes: what is free, and who fits where. */
 import { FreeIndex } from "./free-index.ts";
-import type { NodeView } from "./snapshot.ts";
+import { isAlike, type NodeView } from "./snapshot.ts";
 import { gpuIndex, gpuMemoryIndex, isWithin, noUnits, type Units, unitsOf } from "./vector.ts";
 
 /** What one worker or replica needs of the node that it shall run on. */
@@ -32,7 +32,7 @@ export class Room {
   setNode(view: NodeView): boolean {
     const known = this.#nodes.get(view.nodeId);
     if (!view.isAlive) return this.removeNode(view.nodeId);
-    if (known !== undefined && isSame(known.view, view)) return false;
+    if (known !== undefined && isAlike(known.view, view)) return false;
     this.removeNode(view.nodeId);
     const capacity = unitsOf(view.capacity);
     const used = this.#used.get(view.nodeId);
@@ -145,8 +145,4 @@ function isMeant(node: RoomNode, { units, engine, selector }: Ask): boolean {
   if (selector === undefined) return true;
   const labels = node.view.labels ?? {};
   return Object.entries(selector).every(([key, value]) => labels[key] === value);
-}
-
-function isSame(a: NodeView, b: NodeView): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

@@ -112,6 +112,10 @@ export interface ReserveDecision {
 
 export type Decision = JobDecision | ReserveDecision;
 
+/** Plain data that reads the same; what is kept by identity is not read at all. */
+export const isAlike = (a: unknown, b: unknown) =>
+  a === b || JSON.stringify(a) === JSON.stringify(b);
+
 export const compareText = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 export function isAboutJob(decision: Decision): decision is JobDecision {

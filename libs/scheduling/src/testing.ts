@@ -18,6 +18,8 @@ export interface JobInput {
   readonly gpuMemory?: number;
   readonly selector?: Readonly<Record<string, string>>;
   readonly wanted?: number;
+  /** Seconds. */
+  readonly timeLimit?: number;
 }
 
 /** Jobs are named j0, j1, … in order of age. */
@@ -45,6 +47,7 @@ export function jobOf(input: JobInput, index: number): Job {
     stepTimeout: 10,
     engine: "auto" as const,
     parameters: {},
+    ...(input.timeLimit === undefined ? {} : { timeLimit: input.timeLimit }),
   };
   const job = {
     apiVersion: "coxswain.dev/v1" as const,
@@ -113,11 +116,16 @@ export function brief(decision: Decision): string {
 }
 
 /** The job after these decisions were carried out, and its workers train. */
-export function applyAll(job: Job, decisions: readonly Decision[], round: number): Job {
+export function applyAll(
+  job: Job,
+  decisions: readonly Decision[],
+  round: number,
+  timeMs = 1000 + round,
+): Job {
   let folded = job;
   for (const decision of decisions) {
     if (decision.kind === "reserve" || decision.jobId !== job.id) continue;
-    const common = { jobId: job.id, sequence: 1000 + round, timeMs: 1000 + round };
+    const common = { jobId: job.id, sequence: 1000 + round, timeMs };
     if (decision.kind === "queue") {
       const { reason, message, position } = decision;
       folded = next(folded, {

@@ -4,9 +4,9 @@ import { type Bus, followJobs, type JobsView, type Lease } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
 import {
   type Decision,
-  decidePlacement,
   defaultPolicy,
   isAboutJob,
+  KeptState,
   type Policy,
 } from "@coxswain/scheduling";
 import { record, withSpan } from "@coxswain/service";
@@ -42,9 +42,11 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
   let wake = Promise.withResolvers<void>();
   const lookAgain = () => wake.resolve();
   let isLeading = false;
+  const state = new KeptState();
   const view: JobsView = followJobs(bus, {
     signal,
-    onEvent: (event, _job, before) => {
+    onEvent: (event, job, before) => {
+      if (job !== undefined && job !== before) state.setJob(job);
       // History was counted by whoever led when it was told.
       if (view.isCaughtUp && isLeading)
         for (const measurement of measurementsOf(event, before, ports.now())) record(measurement);
@@ -68,7 +70,7 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     log("lease acquired", { epoch: lease.epoch });
     const launcher = machines.launcher(lease.epoch);
     const recorder = buildRecorder(bus, lease.epoch);
-    const own = { ...ports, view, nodes: machines.nodes, tenants, policy };
+    const own = { ...ports, view, state, nodes: machines.nodes, tenants, policy };
     isLeading = true;
     while (!signal.aborted && !lease.lost.aborted) {
       wake = Promise.withResolvers();
@@ -118,6 +120,8 @@ function aborted(signal: AbortSignal): Promise<void> {
 
 export interface CyclePorts extends Ports {
   readonly view: JobsView;
+  /** Told of each job of the view as it is folded. */
+  readonly state: KeptState;
   readonly nodes: Nodes;
   readonly tenants: Tenants;
   readonly policy: Policy;
@@ -128,8 +132,8 @@ export interface CyclePorts extends Ports {
 
 /** One cycle: look once, decide, do. Returns what it decided, for logs and tests. */
 export async function cycle(ports: CyclePorts): Promise<Decision[]> {
-  const { bus, view, nodes, lease, launcher, now, log } = ports;
-  const nowMs = now();
+  const { bus, view, state, nodes, lease, launcher, now, log } = ports;
+  const nowMs = state.notBefore(now());
   const { sequence } = view;
   const look = {
     nodes: nodes.view(nowMs),
@@ -138,7 +142,7 @@ export async function cycle(ports: CyclePorts): Promise<Decision[]> {
     policy: ports.policy,
   };
   const startedMs = performance.now();
-  const decisions = decidePlacement({ nowMs, jobs: [...view.jobs.values()], ...look });
+  const decisions = state.decide(look, nowMs);
   record({ metric: "decisionDuration", value: (performance.now() - startedMs) / 1000 });
   // A decision is recorded before anybody can see what came of it.
   await ports.recorder.record(look, { nowMs, sequence, decisions });

@@ -17,10 +17,13 @@ export function followNodes(
   },
 ): Nodes {
   const records = new Map<string, NodeRecord>();
+  /** The last look; a node that is as it was stays the same object, so that nobody compares it. */
+  const views = new Map<string, NodeView>();
   const heardAtMs = new Map<string, number>();
   const { signal, now } = options;
   void (async () => {
     for await (const { key, value } of bus.bucket("nodes").watch({ signal })) {
+      views.delete(key);
       if (value === undefined) records.delete(key);
       else {
         records.set(key, value);
@@ -38,14 +41,17 @@ export function followNodes(
       if (wasSilent) options.onChange();
     }
   })();
-  return {
-    view: (nowMs) =>
-      [...records.values()].map(({ nodeId, capacity, engines, labels }) => ({
-        nodeId,
-        capacity,
-        engines,
-        labels,
-        isAlive: nowMs - (heardAtMs.get(nodeId) ?? 0) <= options.timeoutMs,
-      })),
+  const viewOf = (
+    key: string,
+    { nodeId, capacity, engines, labels }: NodeRecord,
+    nowMs: number,
+  ) => {
+    const isAlive = nowMs - (heardAtMs.get(nodeId) ?? 0) <= options.timeoutMs;
+    const known = views.get(key);
+    if (known?.isAlive === isAlive) return known;
+    const view = { nodeId, capacity, engines, labels, isAlive };
+    views.set(key, view);
+    return view;
   };
+  return { view: (nowMs) => [...records].map(([key, record]) => viewOf(key, record, nowMs)) };
 }
