@@ -28,7 +28,14 @@ const seriesCount = options.quick ? 1 : options.count("rounds");
 const secondsPerSize = options.quick ? 0.5 : options.count("seconds");
 const reductionsMax = 500;
 const cacheDir = cacheFolder(process.env);
-let transports: readonly Transport[] = ["shared-memory", "tcp"];
+let transports: readonly Transport[] = [
+  { name: "shared-memory", addon: true },
+  { name: "unix", addon: true },
+  { name: "unix", addon: false },
+  { name: "tcp", addon: true },
+  { name: "tcp", addon: false },
+  { name: "mixed", addon: true },
+];
 const answerTimeoutMs = 120_000;
 
 /** Processes that reduce together, for one number of workers. */
@@ -103,7 +110,14 @@ async function measurePeer(peer: Peer, workers: number): Promise<ReadonlyMap<num
 
 /** Medians of the series, by size. */
 type Series = Map<number, number[]>;
-type AllSeries = Readonly<Record<Transport | "peer", Series>>;
+interface AllSeries {
+  readonly ours: ReadonlyMap<Transport, Series>;
+  readonly peer: Series;
+}
+
+/** Two machines with one worker each are not mixed. */
+const transportsFor = (workers: number) =>
+  transports.filter(({ name }) => name !== "mixed" || (workers > 2 && workers % 2 === 0));
 
 async function measureAll(
   workers: number,
@@ -111,12 +125,13 @@ async function measureAll(
   cleanUp: CleanUp,
 ): Promise<AllSeries> {
   const empty = (): Series => new Map(sizes.map((size) => [size, []]));
-  const all: AllSeries = { "shared-memory": empty(), tcp: empty(), peer: empty() };
+  const ours = new Map(transportsFor(workers).map((transport) => [transport, empty()]));
+  const all: AllSeries = { ours, peer: empty() };
   for (let series = 0; series < seriesCount; series += 1) {
     const ranks = new Ranks(workers, cleanUp);
     for (const size of sizes)
-      for (const transport of transports)
-        all[transport].get(size)!.push(median(await ranks.measure(size, transport)));
+      for (const [transport, series] of ours)
+        series.get(size)!.push(median(await ranks.measure(size, transport)));
     await ranks.stop();
     if (peer === undefined) continue;
     for (const [size, ms] of await measurePeer(peer, workers)) all.peer.get(size)?.push(ms);
@@ -124,7 +139,7 @@ async function measureAll(
   return all;
 }
 
-const head = ["workers", "MB", "transport", "ours, ms", "gloo, ms", "ours / gloo"];
+const head = ["workers", "MB", "transport", "addon", "ours, ms", "gloo, ms", "ours / gloo"];
 
 function rowOf(
   place: { readonly workers: number; readonly megabytes: number; readonly transport: Transport },
@@ -135,8 +150,8 @@ function rowOf(
   const ms = median(ours);
   const peerMs = peer === undefined ? null : rounded(median(peers));
   return {
-    transport: place.transport,
-    addon: place.transport === "shared-memory",
+    transport: place.transport.name,
+    addon: place.transport.addon,
     megabytes: place.megabytes,
     workers: place.workers,
     ms: rounded(ms),
@@ -149,8 +164,8 @@ function rowOf(
 await runBenchmark(async (cleanUp) => {
   const peer = await findPeer(options, process.env, cacheDir);
   await installSharedMemory(cacheDir).catch((error: AppError) => {
-    console.log(`shared memory is left out: ${error.message}`);
-    transports = ["tcp"];
+    console.log(`what needs the addon is left out: ${error.message}`);
+    transports = transports.filter(({ addon }) => !addon);
   });
   const rows: ReturnType<typeof rowOf>[] = [];
   const lines: (string | number)[][] = [];
@@ -158,12 +173,14 @@ await runBenchmark(async (cleanUp) => {
     const all = await measureAll(workers, peer, cleanUp);
     for (const megabytes of sizes) {
       const peers = all.peer.get(megabytes)!;
-      for (const transport of transports) {
-        const ours = all[transport].get(megabytes)!;
+      for (const [transport, series] of all.ours) {
+        const ours = series.get(megabytes)!;
         const row = rowOf({ workers, megabytes, transport }, ours, peers, peer);
         rows.push(row);
         const ratio = row.ratio?.toFixed(2) ?? "-";
-        lines.push([workers, megabytes, transport, spread(ours, 2), spread(peers, 2), ratio]);
+        const { name, addon } = transport;
+        const place = [workers, megabytes, name, addon ? "yes" : "no"];
+        lines.push([...place, spread(ours, 2), spread(peers, 2), ratio]);
       }
     }
   }

@@ -6,7 +6,12 @@ import { assert } from "@coxswain/domain";
 import { openSharedMemory } from "@coxswain/shared-memory";
 import { type Exchange, openExchange } from "../../services/trainer/src/exchange/testing.ts";
 
-export type Transport = "shared-memory" | "tcp";
+/** `mixed`: two pretended machines; shared memory within each, TCP between them. */
+export interface Transport {
+  readonly name: "shared-memory" | "unix" | "tcp" | "mixed";
+  /** Whether our addon may be used. */
+  readonly addon: boolean;
+}
 
 /** What the parent says, in this order. */
 export type ToRank =
@@ -27,10 +32,16 @@ let exchange: Exchange | undefined;
 let expected = 0;
 
 async function open({ rank, ranks, bytes, transport, cacheDir }: ToRank & { kind: "open" }) {
-  const memory = transport === "tcp" ? undefined : await openSharedMemory(cacheDir);
-  assert(transport === "tcp" || memory !== undefined, "shared memory is installed");
+  const { name, addon } = transport;
+  const opened = addon ? await openSharedMemory(cacheDir) : undefined;
+  assert(!addon || opened !== undefined, "the addon is installed");
   const floats = Math.ceil(bytes / 4 / 16) * 16;
-  exchange = await openExchange({ rank, world: ranks, floats, secret: "bench", memory });
+  exchange = await openExchange({
+    ...{ rank, world: ranks, floats, secret: "bench" },
+    memory: name === "shared-memory" || name === "mixed" ? opened : undefined,
+    ranksPerMachine: name === "mixed" ? ranks / 2 : ranks,
+    connections: { checksum: opened?.checksum, isLocalAllowed: name === "unix" },
+  });
   exchange.change((input) => input.fill(rank + 1));
   expected = (ranks * (ranks + 1)) / 2;
   return { address: exchange.address };

@@ -9,7 +9,13 @@ import { AppError, type Job } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import type { Store } from "@coxswain/store";
 import type { Piece } from "../../services/trainer/src/decide/shards.ts";
-import { type Frame, FrameParser, frameTypes } from "../../services/trainer/src/exchange/frames.ts";
+import {
+  type Frame,
+  type FrameHead,
+  frameTypes,
+  parseFrame,
+  vectorFrames,
+} from "../../services/trainer/src/exchange/frames.ts";
 import { allocate, beginWrite, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
 import type { Clock } from "../../services/trainer/src/worker/clock.ts";
@@ -47,6 +53,8 @@ const kernels = {
     for (let i = 0; i < out.length; i += 1) out[i] = a[i]! + b[i]!;
   },
   copy: (out: Float32Array, from: Float32Array) => out.set(from),
+  put: (out: Float32Array, offset: number, from: Uint8Array) =>
+    new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(from, offset),
 };
 
 const hashOf = (parameters: Float32Array) =>
@@ -406,11 +414,18 @@ export class SimWorker {
   send(other: string, frame: Buffer): void {
     const copy = Buffer.from(frame); // As a socket would.
     this.#deliver(other, (peer) => {
-      for (const parsed of new FrameParser().feed(copy)) {
-        equal(parsed.kind, "frame");
-        if (parsed.kind === "frame") peer.#onFrame(this.id, parsed.frame);
-      }
+      const parsed = parseFrame(copy);
+      equal(parsed.kind, "frame");
+      if (parsed.kind === "frame") peer.#onFrame(this.id, parsed.frame);
     });
+  }
+
+  sendVector(other: string, head: FrameHead, vector: Float32Array): void {
+    for (const frame of vectorFrames(head, vector)) this.send(other, frame);
+  }
+
+  forgetVectors(): undefined {
+    return undefined;
   }
 
   #onFrame(from: string, frame: Frame): void {

@@ -4,6 +4,7 @@
 //   share(range) -> fd    puts an anonymous file under the range; its pages are zero afterwards
 //   map(range, pid, fd)   puts that file of another process under the range, to read only
 //   unmap(range)          puts private zero pages under the range again
+//   crc32(bytes, before)  as zlib's, faster; only where the processor can
 //
 // A range is a Uint8Array of whole pages over a SharedArrayBuffer that never moves. The file has no
 // name: it is gone with the last process that maps it, however that ends. It can neither shrink nor
@@ -19,6 +20,8 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+
+#include "crc32.h"
 
 namespace {
 
@@ -102,13 +105,29 @@ napi_value unmap(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value crc32Of(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  size_t count = 2, bytes = 0;
+  uint32_t before = 0;
+  void* data = nullptr;
+  napi_typedarray_type type;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok || count < 1) return refuse(env, "crc32: bytes are expected");
+  if (napi_get_typedarray_info(env, arguments[0], &type, &bytes, &data, nullptr, nullptr) != napi_ok || type != napi_uint8_array)
+    return refuse(env, "crc32: a Uint8Array is expected");
+  if (count > 1) napi_get_value_uint32(env, arguments[1], &before);
+  napi_value result;
+  return napi_create_uint32(env, crc32::of(static_cast<const uint8_t*>(data), bytes, before), &result) == napi_ok ? result : nullptr;
+}
+
 napi_value start(napi_env env, napi_value exports) {
   napi_property_descriptor functions[] = {
       {"share", nullptr, share, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"map", nullptr, map, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"unmap", nullptr, unmap, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"crc32", nullptr, crc32Of, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
-  return napi_define_properties(env, exports, 3, functions) == napi_ok ? exports : nullptr;
+  size_t count = crc32::isFast() ? 4 : 3;
+  return napi_define_properties(env, exports, count, functions) == napi_ok ? exports : nullptr;
 }
 
 }  // namespace

@@ -6,6 +6,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { crc32 } from "node:zlib";
+import fc from "fast-check";
 import { installSharedMemory } from "./install.ts";
 import { openSharedMemory, pageBytes, type SharedRange } from "./shared-memory.ts";
 
@@ -83,6 +85,21 @@ test("what is no peer's memory of this size is refused, and the range stays as i
   throws(() => memory.map(window, { pid: process.pid, fd: 9999 }), /No such file/);
   throws(() => memory.share(range(0).subarray(1)), /whole pages/);
   equal(window[5], 3);
+});
+
+test("the checksum is that of zlib, for any bytes, length and start", async (t) => {
+  const checksum = (await open(t))?.memory.checksum;
+  if (checksum === undefined) return t.skip("the processor has no VPCLMULQDQ, or no addon");
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 3000 }),
+      fc.integer({ min: 0, max: 63 }),
+      fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+      (bytes, from, before) =>
+        checksum(bytes.subarray(from), before) === crc32(bytes.subarray(from), before),
+    ),
+    { numRuns: 1000 },
+  );
 });
 
 test("without a place to build there is a sentence, and no half addon", async () => {

@@ -23,23 +23,25 @@ export interface SharedMemory {
   map(range: Uint8Array, from: SharedRange): void;
   /** Puts private zero pages under the range again. */
   unmap(range: Uint8Array): void;
+  /** CRC-32 as `zlib.crc32`, several times as fast. Absent where the processor lacks VPCLMULQDQ. */
+  readonly checksum?: ((bytes: Uint8Array, before?: number) => number) | undefined;
 }
 
 interface Addon {
   share(range: Uint8Array): number;
   map(range: Uint8Array, pid: number, fd: number): void;
   unmap(range: Uint8Array): void;
+  readonly crc32?: (bytes: Uint8Array, before?: number) => number;
 }
 
 export const addonSource = new URL("../native/shared-memory.cc", import.meta.url);
+const sources = [addonSource, new URL("../native/crc32.h", import.meta.url)];
 
-/** Where the addon lies, by the hash of its source. */
+/** Where the addon lies, by the hash of its sources. */
 export async function addonPath(cacheDir: string): Promise<string> {
-  const hash = createHash("sha256")
-    .update(await readFile(addonSource))
-    .digest("hex")
-    .slice(0, 12);
-  return join(cacheDir, `shared-memory-${hash}.node`);
+  const hash = createHash("sha256");
+  for (const source of sources) hash.update(await readFile(source));
+  return join(cacheDir, `shared-memory-${hash.digest("hex").slice(0, 12)}.node`);
 }
 
 /** Undefined where the addon is not installed or does not load: everything works without it, slower. */
@@ -52,6 +54,7 @@ export async function openSharedMemory(cacheDir: string): Promise<SharedMemory |
       share: (range) => ({ pid: process.pid, fd: addon.share(range) }),
       map: (range, { pid, fd }) => addon.map(range, pid, fd),
       unmap: (range) => addon.unmap(range),
+      checksum: addon.crc32,
     };
   } catch {
     return undefined; // Not installed, or built for another system.

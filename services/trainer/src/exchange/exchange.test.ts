@@ -1,5 +1,5 @@
 /** Frames, the connections' handshake, and the all-reduce over real sockets. */
-import { deepEqual, equal, notEqual } from "node:assert/strict";
+import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
@@ -9,12 +9,14 @@ import { after, type TestContext, test } from "node:test";
 import { installSharedMemory, openSharedMemory } from "@coxswain/shared-memory";
 import fc from "fast-check";
 import { assignShards } from "../decide/shards.ts";
+import { FrameReader, readerBytes } from "./frame-reader.ts";
 import {
   encodeFrame,
   type Frame,
   type FrameHead,
-  FrameParser,
   frameTypes,
+  type Parsed,
+  parseFrame,
   payloadBytesMax,
 } from "./frames.ts";
 import { allocate, beginWrite, type Vectors, vectorsOf } from "./memory.ts";
@@ -40,6 +42,20 @@ const head: FrameHead = {
   offset: 64,
 };
 
+function readerOf(): FrameReader {
+  const reader = new FrameReader();
+  reader.useBuffer(Buffer.alloc(readerBytes));
+  return reader;
+}
+
+function* feed(reader: FrameReader, chunk: Buffer): Generator<Parsed> {
+  for (let at = 0; at < chunk.length; ) {
+    const bytes = chunk.copy(reader.space(), 0, at);
+    at += bytes;
+    yield* reader.received(bytes);
+  }
+}
+
 test("frames survive any cutting of the stream", () => {
   const payloads = fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 5 });
   fc.assert(
@@ -48,11 +64,11 @@ test("frames survive any cutting of the stream", () => {
       fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1 }),
       (sent, cuts) => {
         const stream = Buffer.concat(sent.map((payload) => encodeFrame(head, payload)));
-        const parser = new FrameParser();
+        const reader = readerOf();
         const got: number[][] = [];
         for (let at = 0, i = 0; at < stream.length; i += 1) {
           const size = cuts[i % cuts.length]!;
-          for (const parsed of parser.feed(stream.subarray(at, at + size))) {
+          for (const parsed of feed(reader, stream.subarray(at, at + size))) {
             equal(parsed.kind, "frame");
             if (parsed.kind === "frame") got.push([...parsed.frame.payload]);
           }
@@ -72,7 +88,7 @@ test("a flipped bit anywhere in a frame never passes as the same frame", () => {
   for (let bit = 0; bit < frame.length * 8; bit += 1) {
     const broken = Buffer.from(frame);
     broken[bit >> 3]! ^= 1 << (bit & 7);
-    const [parsed] = [...new FrameParser().feed(broken)];
+    const [parsed] = [...feed(readerOf(), broken)];
     notEqual(parsed?.kind, "frame"); // A greater length waits for more bytes.
   }
 });
@@ -80,24 +96,28 @@ test("a flipped bit anywhere in a frame never passes as the same frame", () => {
 test("a length beyond the limit is nonsense before anything is stored", () => {
   const frame = encodeFrame(head, new Uint8Array(4));
   frame.writeUInt32LE(payloadBytesMax + 1, 24);
-  const [parsed] = [...new FrameParser().feed(frame.subarray(0, 32))];
+  const [parsed] = [...feed(readerOf(), frame.subarray(0, 32))];
   equal(parsed?.kind, "nonsense");
 });
 
 function openPeers(t: TestContext, workerId: string, secret: string) {
   const connected: string[] = [];
   const lost = Promise.withResolvers<string>();
+  const told = Promise.withResolvers<string>();
   const peers = new Peers(
     { jobId: "j", workerId, secret, host: "127.0.0.1", handshakeTimeoutMs: 200 },
     {
       onConnected: (id) => void connected.push(id),
       onFrame: () => undefined,
-      onControl: () => undefined,
-      onLost: (id) => lost.resolve(id),
+      onControl: (_, { kind }) => told.resolve(kind),
+      onLost: (id, reason) => {
+        lost.resolve(id);
+        told.resolve(`lost: ${reason}`);
+      },
     },
   );
   t.after(() => peers.close());
-  return { peers, connected, lost: lost.promise };
+  return { peers, connected, lost: lost.promise, told: told.promise };
 }
 
 test("who knows the secret is let in, who does not is not", async (t) => {
@@ -138,6 +158,21 @@ test("nonsense after the handshake ends the connection, and it counts as lost", 
   equal(await a.lost, "b");
 });
 
+test("vectors that became void are not sent, and their memory may be written after that", async (t) => {
+  const a = openPeers(t, "a", "right");
+  const b = openPeers(t, "b", "right");
+  equal(await b.peers.connect("a", await a.peers.listen()), true);
+  const vector = new Float32Array(8 * 1024 * 1024);
+  b.peers.sendVector("a", head, vector);
+  const sending = b.peers.forgetVectors();
+  ok(b.peers.queuedBytes("a") < vector.byteLength / 2, "most of it was taken back");
+  ok(sending !== undefined, "the socket still has a part");
+  await sending;
+  vector.fill(1);
+  b.peers.tell("a", { kind: "after" });
+  equal(await a.told, "after"); // A frame that changed on its way would end the connection.
+});
+
 /** T(lo, z) = T(lo, z/2) + T(lo + z/2, z/2), in the plainest way. */
 function treeSum(leaves: readonly Float32Array[]): Float32Array {
   if (leaves.length === 1) return leaves[0]!;
@@ -148,10 +183,28 @@ function treeSum(leaves: readonly Float32Array[]): Float32Array {
   return a.map((value, i) => value + b[i]!);
 }
 
-const floats = 16 * 4099; // Several frames a slice, and slices of unequal length.
+const floats = 16 * 20_011; // Several blocks a slice, and slices of unequal length.
 
-async function openRanks(t: TestContext, world: number, transport: string) {
-  const options = { floats, world, secret: "s", memory: transport === "tcp" ? undefined : memory };
+interface Transport {
+  readonly name: string;
+  readonly memory?: boolean;
+  readonly isLocalAllowed?: boolean;
+  readonly ranksPerMachine?: number;
+}
+
+const transports: readonly Transport[] = [
+  { name: "TCP", isLocalAllowed: false },
+  { name: "Unix sockets" },
+  { name: "shared memory", memory: true },
+  { name: "shared memory within a machine, TCP between", memory: true, ranksPerMachine: 2 },
+];
+
+async function openRanks(t: TestContext, world: number, transport: Transport) {
+  const { ranksPerMachine, isLocalAllowed = true } = transport;
+  const options = {
+    ...{ floats, world, secret: "s", ranksPerMachine, connections: { isLocalAllowed } },
+    memory: transport.memory === true ? memory : undefined,
+  };
   const ranks = await Promise.all(
     Array.from({ length: world }, (_, rank) => openExchange({ ...options, rank })),
   );
@@ -163,10 +216,10 @@ async function openRanks(t: TestContext, world: number, transport: string) {
 
 const bytesOf = (floats: Float32Array) => Buffer.from(floats.slice().buffer);
 
-for (const transport of ["tcp", "shared memory"])
+for (const transport of transports)
   for (const world of [1, 2, 3, 4, 5]) {
-    const skip = transport === "tcp" || memory !== undefined ? false : "shared memory is not here";
-    const name = `${world} ranks over ${transport}: the sum has the bits of the canonical tree`;
+    const skip = transport.memory && memory === undefined ? "shared memory is not here" : false;
+    const name = `${world} ranks over ${transport.name}: the sum has the bits of the canonical tree`;
     test(name, { skip }, async (t) => {
       const ranks = await openRanks(t, world, transport);
       for (let round = 0; round < 4; round += 1) {
@@ -196,6 +249,7 @@ test("what was overwritten before it was read is never taken for what was meant"
     add: (out: Float32Array, a: Float32Array, b: Float32Array) =>
       out.set(a.map((value, i) => value + b[i]!)),
     copy: (out: Float32Array, from: Float32Array) => out.set(from),
+    put: () => undefined,
   };
   const of = (rank: number, vectors: Vectors, window: Vectors, onWhole: () => void) =>
     new Reduce({
@@ -204,9 +258,10 @@ test("what was overwritten before it was read is never taken for what was meant"
       kernels: plain,
       sharing: { windowOf: () => window, isMappedBy: () => true },
       send: (_, frame) => {
-        for (const parsed of new FrameParser().feed(frame))
-          if (parsed.kind === "frame") sent.push(parsed.frame);
+        const parsed = parseFrame(frame);
+        if (parsed.kind === "frame") sent.push(parsed.frame);
       },
+      sendVector: () => undefined,
     });
   const reader = of(0, mine, theirs, () => undefined);
   const writer = of(1, theirs, mine, () => undefined);

@@ -44,9 +44,16 @@ export const payloadBytesMax = 256 * 1024;
 
 const noPlace = { lo: 0, size: 0, slice: 0, generation: 0, step: 0, offset: 0 };
 
-export function encodeFrame(head: FrameHead, payload: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(headBytes + payload.length);
-  frame.set(payload, headBytes);
+/** CRC-32 of the bytes, going on from that of what came before: `zlib.crc32`, or one as it. */
+export type Checksum = (bytes: Uint8Array, before?: number) => number;
+
+/** The head of a frame whose payload is sent from where it lies. */
+export function encodeHead(
+  head: FrameHead,
+  payload: Uint8Array,
+  checksum: Checksum = crc32,
+  frame = Buffer.allocUnsafe(headBytes),
+): Buffer {
   frame.writeUInt32LE(magic, 0);
   frame[4] = head.type;
   frame[5] = 0;
@@ -57,12 +64,19 @@ export function encodeFrame(head: FrameHead, payload: Uint8Array): Buffer {
   frame.writeUInt32LE(head.step, 16);
   frame.writeUInt32LE(head.offset, 20);
   frame.writeUInt32LE(payload.length, 24);
-  frame.writeUInt32LE(checksumOf(frame), 28);
+  frame.writeUInt32LE(checksumOf(payload, frame, checksum), 28);
   return frame;
 }
 
-function checksumOf(frame: Buffer): number {
-  return crc32(frame.subarray(headBytes), crc32(frame.subarray(0, headBytes - 4)));
+/** A whole frame; the payload is copied. */
+export function encodeFrame(head: FrameHead, payload: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(headBytes + payload.length);
+  frame.set(payload, headBytes);
+  return encodeHead(head, frame.subarray(headBytes), crc32, frame);
+}
+
+function checksumOf(payload: Uint8Array, head: Buffer, checksum: Checksum): number {
+  return checksum(payload, crc32(head.subarray(0, headBytes - 4)));
 }
 
 /** Where numbers lie in the sender's shared memory. */
@@ -115,52 +129,19 @@ export type Parsed =
   | { readonly kind: "frame"; readonly frame: Frame }
   | { readonly kind: "nonsense"; readonly reason: string };
 
-/** Cuts a byte stream into frames. After nonsense it must not be fed again. */
-export class FrameParser {
-  #chunks: Buffer[] = [];
-  #bytes = 0;
+/** How many bytes a frame has, by its head; or why it is none. */
+export function lengthOf(head: Buffer, payloadMax = payloadBytesMax): number | string {
+  if (head.readUInt32LE(0) !== magic) return "no frame of ours";
+  if (!knownTypes.includes(head[4]!)) return `unknown type ${head[4]}`;
+  const length = head.readUInt32LE(24);
+  return length > payloadMax ? `${length} bytes, at most ${payloadMax}` : headBytes + length;
+}
 
-  *feed(chunk: Buffer): Generator<Parsed> {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
-    for (;;) {
-      if (this.#bytes < headBytes) return;
-      const head = this.#peek(headBytes);
-      const reason = whyNonsense(head);
-      if (reason !== undefined) {
-        yield { kind: "nonsense", reason };
-        return;
-      }
-      const length = head.readUInt32LE(24);
-      if (this.#bytes < headBytes + length) return;
-      const whole = this.#take(headBytes + length);
-      const payload = whole.subarray(headBytes);
-      if (checksumOf(whole) !== whole.readUInt32LE(28)) {
-        yield { kind: "nonsense", reason: "the checksum differs" };
-        return;
-      }
-      yield { kind: "frame", frame: { ...headOf(whole), payload } };
-    }
-  }
-
-  #peek(bytes: number): Buffer {
-    const first = this.#chunks[0]!;
-    if (first.length >= bytes) return first;
-    this.#chunks = [Buffer.concat(this.#chunks)];
-    return this.#chunks[0]!;
-  }
-
-  #take(bytes: number): Buffer {
-    let first = this.#chunks[0]!;
-    if (first.length < bytes) {
-      first = Buffer.concat(this.#chunks);
-      this.#chunks = [first];
-    }
-    this.#bytes -= bytes;
-    if (first.length === bytes) this.#chunks.shift();
-    else this.#chunks[0] = first.subarray(bytes);
-    return first.subarray(0, bytes);
-  }
+/** The bytes of one frame, as `lengthOf` counts them. The payload is not copied. */
+export function parseFrame(whole: Buffer, checksum: Checksum = crc32): Parsed {
+  if (checksumOf(whole.subarray(headBytes), whole, checksum) !== whole.readUInt32LE(28))
+    return { kind: "nonsense", reason: "the checksum differs" };
+  return { kind: "frame", frame: { ...headOf(whole), payload: whole.subarray(headBytes) } };
 }
 
 function headOf(frame: Buffer): FrameHead {
@@ -176,11 +157,3 @@ function headOf(frame: Buffer): FrameHead {
 }
 
 const knownTypes: readonly number[] = Object.values(frameTypes);
-
-function whyNonsense(head: Buffer): string | undefined {
-  if (head.readUInt32LE(0) !== magic) return "no frame of ours";
-  if (!knownTypes.includes(head[4]!)) return `unknown type ${head[4]}`;
-  if (head.readUInt32LE(24) > payloadBytesMax)
-    return `${head.readUInt32LE(24)} bytes, at most ${payloadBytesMax}`;
-  return undefined;
-}

@@ -1,7 +1,7 @@
 /** The reduction among ranks of one process, for tests: what one sends the other has at once. */
 import type { Layout } from "@coxswain/engine";
 import { assignShards, type Piece, piecesOf } from "../decide/shards.ts";
-import { FrameParser } from "./frames.ts";
+import { parseFrame, vectorFrames } from "./frames.ts";
 import { buildKernels, type Kernels } from "./kernels.ts";
 import { allocate, type Vectors, vectorsOf } from "./memory.ts";
 import { Reduce } from "./reduce.ts";
@@ -18,6 +18,10 @@ export function reduceAmong(shards: readonly Float32Array[], world: number): Flo
   const ranges = assignShards(shards.length, world);
   const memories = ranges.map(() => allocate(layout, shards.length));
   const vectors = memories.map(vectorsOf);
+  const deliver = (other: number, frame: Buffer, from: number) => {
+    const parsed = parseFrame(frame);
+    if (parsed.kind === "frame") reduces[other]!.receive(parsed.frame, from);
+  };
   const reduces = memories.map(
     ({ memory }, rank): Reduce =>
       new Reduce({
@@ -25,9 +29,9 @@ export function reduceAmong(shards: readonly Float32Array[], world: number): Flo
         vectors: vectors[rank]!,
         vectorFloats: layout.vectorFloats,
         kernels: buildKernels(memory),
-        send: (other, frame) => {
-          for (const parsed of new FrameParser().feed(frame))
-            if (parsed.kind === "frame") reduces[other]!.receive(parsed.frame, rank);
+        send: (other, frame) => deliver(other, frame, rank),
+        sendVector: (other, head, vector) => {
+          for (const frame of vectorFrames(head, vector)) deliver(other, frame, rank);
         },
         onWhole: () => undefined,
       }),

@@ -7,6 +7,8 @@ export interface Kernels {
   readonly add: (out: Float32Array, a: Float32Array, b: Float32Array) => void;
   /** out[i] = from[i]; both lie in the memory and have equal lengths. */
   readonly copy: (out: Float32Array, from: Float32Array) => void;
+  /** Bytes from anywhere; from this memory it is much faster. They fit into `out` from `offset` on. */
+  readonly put: (out: Float32Array, offset: number, from: Uint8Array) => void;
 }
 
 const loopMultiple = 4;
@@ -51,6 +53,12 @@ export function buildKernels(memory: WebAssembly.Memory): Kernels {
     copy: (out, from) => {
       assert(out.length === from.length, "equal lengths");
       copy!(out.byteOffset, from.byteOffset, out.byteLength);
+    },
+    put: (out, offset, from) => {
+      assert(offset + from.length <= out.byteLength, "the bytes fit");
+      if (from.buffer === memory.buffer)
+        copy!(out.byteOffset + offset, from.byteOffset, from.length);
+      else new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(from, offset);
     },
   };
 }

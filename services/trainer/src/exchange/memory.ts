@@ -12,6 +12,7 @@
 import { assert } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import { pageBytes } from "@coxswain/shared-memory";
+import { readerBytes } from "./frame-reader.ts";
 
 export interface Areas {
   readonly memory: WebAssembly.Memory;
@@ -40,6 +41,8 @@ export interface Vectors extends Shared {
   readonly slots: readonly Float32Array[];
   /** Pieces received for the own slice, one after the other. */
   readonly received: Float32Array;
+  /** For what comes from connections. */
+  readonly receiveBuffers: readonly Buffer[];
 }
 
 const pagesMax = 65_536;
@@ -72,13 +75,37 @@ function sharedPages(layout: Layout, shards: number): number {
 
 function privatePages(layout: Layout, shards: number): number {
   const floats = layout.parameterFloats * (1 + layout.slotCount) + receivedFloatsOf(layout, shards);
-  return Math.ceil((floats * 4) / pageBytes) + 1;
+  const bytes = floats * 4 + receiveBuffersOf(shards) * receiveBytes;
+  return Math.ceil(bytes / pageBytes) + 1;
 }
 
-/** Two steps' pieces (a fast peer is one step ahead), each piece cut to the own slice. */
+/** Floats that are added up at a time: they stay in the processor's cache. */
+export const blockFloats = 64 * 1024;
+
+/**
+ * Two steps' pieces (a fast peer is one step ahead), each piece cut to the own slice; and a block for
+ * each place of a sum in the tree.
+ *
+ * Of N members, the first and the last hold log2(shards) pieces at most, the others fewer than twice
+ * that; a slice is an N-th of the vector.
+ */
 function receivedFloatsOf(layout: Layout, shards: number): number {
-  return layout.vectorFloats * Math.max(2, 4 * Math.log2(Math.max(2, shards))) + 64 * shards;
+  const levels = Math.log2(Math.max(2, shards));
+  const vectors = Array.from({ length: Math.max(1, shards - 1) }, (_, index) => {
+    const members = index + 2;
+    const pieces = Math.min(shards - 1, (members - 2) * 2 * (levels - 1) + levels);
+    return Math.max(1, pieces) / members;
+  });
+  const floats = layout.vectorFloats * Math.max(...vectors) + 64 * shards;
+  return 2 * Math.ceil(floats / line) * line + 4 * (levels + 1) * blockFloats;
 }
+
+/** What is read from connections lies here first; further ones read into memory of their own. */
+function receiveBuffersOf(shards: number): number {
+  return Math.min(shards - 1, receiveBuffersMax);
+}
+const receiveBuffersMax = 15;
+const receiveBytes = Math.ceil(readerBytes / 64) * 64;
 
 /** @param windowsWanted as many windows as fit are made */
 export function allocate(layout: Layout, shards: number, windowsWanted = 0): Areas {
@@ -118,6 +145,12 @@ class Cursor {
     return view;
   }
 
+  bytes(count: number): Buffer {
+    const view = Buffer.from(this.#memory.buffer, this.#byte, count);
+    this.#byte += Math.ceil(count / 64) * 64;
+    return view;
+  }
+
   ints(count: number): Int32Array {
     const view = new Int32Array(this.#memory.buffer, this.#byte, count);
     this.#byte += count * 4;
@@ -148,5 +181,8 @@ export function vectorsOf(areas: Areas): Vectors {
     parameters: cursor.floats(layout.parameterFloats),
     slots: Array.from({ length: layout.slotCount }, () => cursor.floats(layout.parameterFloats)),
     received: cursor.floats(receivedFloatsOf(layout, shards)),
+    receiveBuffers: Array.from({ length: receiveBuffersOf(shards) }, () =>
+      cursor.bytes(readerBytes),
+    ),
   };
 }

@@ -1,26 +1,35 @@
 /**
- * Connections between the workers of a job: one TCP connection a pair, made by whoever came later,
- * authenticated both ways with the job's secret before anything else.
- *
- *   accepting -> challenge {nonce}
- *   connecting -> answer {workerId, nonce, mac}     mac = HMAC-SHA256(secret, role | nonces | ids)
- *   accepting -> welcome {workerId, mac}
+ * Connections between the workers of a job: one a pair, made by whoever came later, authenticated both
+ * ways with the job's secret before anything else (`handshake.ts`). Workers of one machine go on over
+ * a Unix socket: the first words over TCP say its name.
  */
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { connect, createServer, type Server, type Socket } from "node:net";
-import { encodeControl, type Frame, FrameParser, frameTypes } from "./frames.ts";
+import type { Server, Socket } from "node:net";
+import { crc32 } from "node:zlib";
+import { FrameReader, readerBytes } from "./frame-reader.ts";
+import { type Checksum, encodeControl, type Frame, type FrameHead, frameTypes } from "./frames.ts";
+import {
+  type ControlMessage,
+  Handshake,
+  type HandshakeOptions,
+  parseControl,
+} from "./handshake.ts";
+import { Outbox } from "./outbox.ts";
+import { dial, isLocalName, listening, localName, type Sink, serve } from "./wire.ts";
 
-export interface PeersOptions {
-  readonly jobId: string;
-  readonly workerId: string;
-  readonly secret: string;
+export type { ControlMessage } from "./handshake.ts";
+
+export interface PeersOptions extends HandshakeOptions {
   readonly host: string;
   readonly handshakeTimeoutMs: number;
+  /** CRC-32; default that of Node. */
+  readonly checksum?: Checksum | undefined;
+  /** False: TCP also between workers of one machine. */
+  readonly isLocalAllowed?: boolean;
 }
 
 export interface PeersEvents {
   onConnected(workerId: string): void;
-  /** A vector frame of an authenticated peer. */
+  /** A vector frame of an authenticated peer. Its payload is valid during the call. */
   onFrame(workerId: string, frame: Frame): void;
   /** A control message of an authenticated peer. */
   onControl(workerId: string, message: ControlMessage): void;
@@ -28,10 +37,9 @@ export interface PeersEvents {
   onLost(workerId: string, reason: string): void;
 }
 
-export type ControlMessage = { readonly kind: string } & Readonly<Record<string, unknown>>;
-
 interface Peer {
   readonly socket: Socket;
+  readonly outbox: Outbox;
   readonly workerId: string;
   /** Monotonic ms of the last byte. */
   heardMs: number;
@@ -44,156 +52,154 @@ const queuedBytesMax = 1024 * 1024 * 1024;
 export class Peers {
   readonly #options: PeersOptions;
   readonly #events: PeersEvents;
+  readonly #checksum: Checksum;
   readonly #peers = new Map<string, Peer>();
   readonly #open = new Set<Socket>();
-  #server: Server | undefined;
+  readonly #servers: Server[] = [];
+  #buffers: Buffer[] = [];
+  #local: string | undefined;
   #heartbeatMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PeersOptions, events: PeersEvents) {
     this.#options = options;
     this.#events = events;
+    this.#checksum = options.checksum ?? crc32;
   }
 
   /** Accepts peers on a free port; returns host:port. */
   async listen(): Promise<string> {
-    const server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    server.maxConnections = connectionsMax;
-    this.#server = server;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ host: this.#options.host, port: 0 }, resolve);
-    });
+    const server = serve((open) => this.#accept(open));
+    this.#servers.push(server);
+    await listening(server, { host: this.#options.host, port: 0 });
+    const name = this.#options.isLocalAllowed === false ? undefined : localName();
+    if (name !== undefined) {
+      const local = serve((open) => this.#accept(open));
+      this.#servers.push(local);
+      await listening(local, { path: name });
+      this.#local = name;
+    }
     const address = server.address();
     return `${this.#options.host}:${typeof address === "object" ? address?.port : 0}`;
   }
 
+  /** Memory to read into, each buffer for one connection at a time; of `readerBytes`. */
+  useBuffers(buffers: readonly Buffer[]): void {
+    this.#buffers = [...buffers];
+  }
+
   /** Connects and authenticates; the promise says whether it worked. */
-  connect(workerId: string, address: string): Promise<boolean> {
-    if (this.#peers.has(workerId)) return Promise.resolve(true);
+  async connect(workerId: string, address: string): Promise<boolean> {
+    if (this.#peers.has(workerId)) return true;
     const split = address.lastIndexOf(":");
-    const socket = connect({
-      host: address.slice(0, split),
-      port: Number(address.slice(split + 1)),
-      noDelay: true,
-    });
-    return new Promise((resolve) => {
-      const handshake = {
-        role: "connecting",
-        expected: workerId,
-        nonce: randomBytes(16).toString("hex"),
-        resolve,
-      } as const;
-      this.#run(socket, handshake);
-    });
-  }
-
-  #accept(socket: Socket): void {
-    const nonce = randomBytes(16).toString("hex");
-    this.#run(socket, { role: "accepting", nonce, resolve: () => undefined });
-    socket.write(encodeControl({ kind: "challenge", nonce }));
-  }
-
-  #run(socket: Socket, handshake: Handshake): void {
-    this.#open.add(socket);
-    const parser = new FrameParser();
-    let peer: Peer | undefined;
-    let reason = "the connection closed";
-    const timer = setTimeout(
-      () => end("the handshake took too long"),
-      this.#options.handshakeTimeoutMs,
+    const host = address.slice(0, split);
+    const port = Number(address.slice(split + 1));
+    const answer = await this.#dial(workerId, { host, port, noDelay: true });
+    if (typeof answer !== "object") return answer;
+    return (
+      (await this.#dial(workerId, { path: answer.local, isLast: true })) === true ||
+      (await this.#dial(workerId, { host, port, noDelay: true, isLast: true })) === true
     );
+  }
+
+  /** True or false when it worked or did not; or where the other listens on this machine, perhaps. */
+  #dial(
+    workerId: string,
+    { isLast, ...target }: Parameters<typeof dial>[0] & { readonly isLast?: boolean },
+  ): Promise<boolean | { readonly local: string }> {
+    return new Promise((resolve) => {
+      const handshake = new Handshake(this.#options, workerId);
+      const isLocalWanted = isLast !== true && this.#local !== undefined;
+      this.#run((sink) => dial(target, sink), { handshake, isLocalWanted, resolve });
+    });
+  }
+
+  #accept(open: (sink: Sink) => Socket): void {
+    const handshake = new Handshake(this.#options);
+    const socket = this.#run(open, { handshake, isLocalWanted: false, resolve: () => undefined });
+    if (this.#open.size > connectionsMax) socket.destroy();
+    else socket.write(handshake.challenge(this.#local));
+  }
+
+  #run(open: (sink: Sink) => Socket, meeting: Meeting): Socket {
+    const reader = new FrameReader(this.#checksum);
+    let peer: Peer | undefined;
+    let buffer: Buffer | undefined;
+    let reason = "the connection closed";
     const end = (why: string) => {
       reason = why;
       socket.destroy();
     };
-    socket.on("data", (chunk: Buffer) => {
+    const take = (frame: Frame) => {
+      if (peer !== undefined) return this.#dispatch(peer, frame, end);
+      peer = this.#shake(socket, meeting, frame, end);
+      if (peer === undefined) return;
+      clearTimeout(timer);
+      buffer = this.#buffers.pop();
+      reader.useBuffer(buffer ?? Buffer.allocUnsafeSlow(readerBytes));
+      this.#welcome(peer, meeting);
+    };
+    const received = (bytes: number) => {
       if (peer !== undefined) peer.heardMs = performance.now();
-      for (const parsed of parser.feed(chunk)) {
+      for (const parsed of reader.received(bytes)) {
         if (parsed.kind === "nonsense") return end(parsed.reason);
-        if (peer === undefined) {
-          peer = this.#shake(socket, handshake, parsed.frame, end);
-          if (peer === undefined) continue;
-          clearTimeout(timer);
-          this.#welcome(peer, handshake);
-        } else {
-          this.#dispatch(peer, parsed.frame, end);
-        }
+        take(parsed.frame);
         if (socket.destroyed) return;
       }
-    });
+    };
+    const socket = open({ space: () => reader.space(), received });
+    this.#open.add(socket);
+    const { handshakeTimeoutMs } = this.#options;
+    const timer = setTimeout(() => end("the handshake took too long"), handshakeTimeoutMs);
     socket.on("error", (error) => {
       reason = error.message;
     });
     socket.on("close", () => {
       clearTimeout(timer);
       this.#open.delete(socket);
-      handshake.resolve(false);
+      if (buffer !== undefined) this.#buffers.push(buffer);
+      meeting.resolve(false);
       if (peer === undefined || this.#peers.get(peer.workerId) !== peer) return;
       this.#peers.delete(peer.workerId);
       this.#events.onLost(peer.workerId, reason);
     });
+    return socket;
   }
 
-  #welcome(peer: Peer, handshake: Handshake): void {
+  #welcome(peer: Peer, meeting: Meeting): void {
     this.#peers.set(peer.workerId, peer);
-    handshake.resolve(true);
+    meeting.resolve(true);
     this.#events.onConnected(peer.workerId);
   }
 
   /** One message of the handshake; returns the peer once it is proved. */
   #shake(
     socket: Socket,
-    handshake: Handshake,
+    { handshake, isLocalWanted, resolve }: Meeting,
     frame: Frame,
     end: (why: string) => void,
   ): Peer | undefined {
-    const message = frame.type === frameTypes.control ? parseControl(frame.payload) : undefined;
-    const own = this.#options.workerId;
-    const proved = (workerId: string): Peer => ({ socket, workerId, heardMs: performance.now() });
-    if (handshake.role === "connecting" && message?.kind === "challenge") {
-      const nonces = `${message["nonce"]}|${handshake.nonce}`;
-      handshake.nonces = nonces;
-      const mac = this.#mac("answer", nonces, own);
-      socket.write(encodeControl({ kind: "answer", workerId: own, nonce: handshake.nonce, mac }));
+    const message = parseControl(frame);
+    const local = message?.["local"];
+    if (isLocalWanted && isLocalName(local)) {
+      resolve({ local });
+      end("the peer may be on this machine");
       return undefined;
     }
-    if (
-      handshake.role === "connecting" &&
-      message?.kind === "welcome" &&
-      message["workerId"] === handshake.expected
-    ) {
-      if (this.#isMac(message["mac"], "welcome", handshake.nonces ?? "", handshake.expected))
-        return proved(handshake.expected);
+    const shaken = handshake.receive(message);
+    const isTwice = shaken.kind === "proved" && this.#peers.has(shaken.workerId);
+    if (shaken.kind === "refused" || isTwice) {
+      end("the peer could not prove that it knows the job's secret");
+      return undefined;
     }
-    if (handshake.role === "accepting" && message?.kind === "answer") {
-      const workerId = String(message["workerId"]);
-      const nonces = `${handshake.nonce}|${message["nonce"]}`;
-      if (this.#isMac(message["mac"], "answer", nonces, workerId) && !this.#peers.has(workerId)) {
-        socket.write(
-          encodeControl({ kind: "welcome", workerId: own, mac: this.#mac("welcome", nonces, own) }),
-        );
-        return proved(workerId);
-      }
-    }
-    end("the peer could not prove that it knows the job's secret");
-    return undefined;
-  }
-
-  #mac(role: string, nonces: string, workerId: string): string {
-    return createHmac("sha256", this.#options.secret)
-      .update(`${role}|${this.#options.jobId}|${workerId}|${nonces}`)
-      .digest("hex");
-  }
-
-  #isMac(given: unknown, role: string, nonces: string, workerId: string): boolean {
-    const expected = Buffer.from(this.#mac(role, nonces, workerId));
-    const actual = Buffer.from(String(given));
-    return actual.length === expected.length && timingSafeEqual(actual, expected);
+    if (shaken.frame !== undefined) socket.write(shaken.frame);
+    if (shaken.kind === "answered") return undefined;
+    const outbox = new Outbox(socket, this.#checksum);
+    return { socket, outbox, workerId: shaken.workerId, heardMs: performance.now() };
   }
 
   #dispatch(peer: Peer, frame: Frame, end: (why: string) => void): void {
     if (frame.type !== frameTypes.control) return this.#events.onFrame(peer.workerId, frame);
-    const message = parseControl(frame.payload);
+    const message = parseControl(frame);
     if (message === undefined) return end("a control message is no JSON object");
     if (message.kind !== "ping") this.#events.onControl(peer.workerId, message);
   }
@@ -204,34 +210,44 @@ export class Peers {
 
   /** Sends a whole frame; what is sent to somebody who is gone is dropped. */
   send(workerId: string, frame: Buffer): void {
-    const socket = this.#peers.get(workerId)?.socket;
-    socket?.write(frame);
-    if (socket !== undefined && socket.writableLength > queuedBytesMax)
-      socket.destroy(new Error(`it is too slow: ${socket.writableLength} bytes wait for it`));
+    this.#to(workerId, (outbox) => outbox.push(frame));
+  }
+
+  /** Sends the frames of a vector from where it lies: it stays as it is, or see `forgetVectors`. */
+  sendVector(workerId: string, head: FrameHead, vector: Float32Array): void {
+    this.#to(workerId, (outbox) => outbox.pushVector(head, vector));
+  }
+
+  #to(workerId: string, push: (outbox: Outbox) => void): void {
+    const peer = this.#peers.get(workerId);
+    if (peer === undefined) return;
+    const { socket, outbox } = peer;
+    push(outbox);
+    if (outbox.queuedBytes > queuedBytesMax)
+      socket.destroy(new Error(`it is too slow: ${outbox.queuedBytes} bytes wait for it`));
+  }
+
+  /**
+   * Vectors that wait are void. Resolves when no socket sends from their memory any more; undefined:
+   * none does.
+   */
+  forgetVectors(): Promise<unknown> | undefined {
+    const pending = [...this.#peers.values()].flatMap(({ outbox }) => outbox.forgetVectors() ?? []);
+    return pending.length > 0 ? Promise.all(pending) : undefined;
   }
 
   tell(workerId: string, message: ControlMessage): void {
     this.send(workerId, encodeControl(message));
   }
 
-  /** Bytes that wait in the socket for this peer. */
+  /** Bytes that wait for this peer. */
   queuedBytes(workerId: string): number {
-    return this.#peers.get(workerId)?.socket.writableLength ?? 0;
+    return this.#peers.get(workerId)?.outbox.queuedBytes ?? 0;
   }
 
-  /** Resolves when nothing waits in the socket for this peer, or it is gone. */
+  /** Resolves when nothing waits for this peer, or it is gone. */
   drained(workerId: string): Promise<void> {
-    const socket = this.#peers.get(workerId)?.socket;
-    if (socket === undefined || !socket.writableNeedDrain) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        socket.off("drain", done);
-        socket.off("close", done);
-        resolve();
-      };
-      socket.on("drain", done);
-      socket.on("close", done);
-    });
+    return this.#peers.get(workerId)?.outbox.drained() ?? Promise.resolve();
   }
 
   /**
@@ -256,35 +272,25 @@ export class Peers {
   drop(workerId: string): void {
     const peer = this.#peers.get(workerId);
     this.#peers.delete(workerId);
-    peer?.socket.end();
+    peer?.outbox.end();
   }
 
   /** Sends what is queued, then closes everything. */
   async close(): Promise<void> {
-    this.#server?.close();
+    for (const server of this.#servers) server.close();
     const peers = [...this.#peers.values()];
     this.#peers.clear();
     await Promise.race([
-      Promise.all(peers.map(({ socket }) => new Promise<void>((resolve) => socket.end(resolve)))),
+      Promise.all(peers.map(({ outbox }) => new Promise<void>((resolve) => outbox.end(resolve)))),
       new Promise((resolve) => setTimeout(resolve, 1000)),
     ]);
     for (const socket of this.#open) socket.destroy();
   }
 }
 
-type Handshake = {
-  readonly nonce: string;
-  readonly resolve: (worked: boolean) => void;
-  nonces?: string;
-} & ({ readonly role: "accepting" } | { readonly role: "connecting"; readonly expected: string });
-
-function parseControl(payload: Uint8Array): ControlMessage | undefined {
-  try {
-    const message = JSON.parse(Buffer.from(payload).toString("utf8")) as ControlMessage;
-    return typeof message === "object" && message !== null && typeof message.kind === "string"
-      ? message
-      : undefined;
-  } catch {
-    return undefined; // Not JSON.
-  }
+interface Meeting {
+  readonly handshake: Handshake;
+  /** Whether to go on over a Unix socket, where the other names one. */
+  readonly isLocalWanted: boolean;
+  readonly resolve: (answer: boolean | { readonly local: string }) => void;
 }

@@ -5,6 +5,12 @@
  * and sends the finished slice to all. The step is whole when every slice is here. All state of the
  * step is in this object; nothing is taken back but by making a new one.
  *
+ * A slice is added up and sent on block by block, as its pieces arrive: the second half of the exchange
+ * overlaps the first. Vectors are sent from where they lie. That is safe within a generation: a member
+ * commits a step when it has every slice, so all its pieces have arrived by then; and the half of
+ * `reduced` that its own slice was sent from is written again two steps later, with pieces from members
+ * that have had that slice.
+ *
  * Members that map each other's memory send a word instead of the numbers: where they lie, and the
  * stamp that they have while they are meant. A member commits a step when it has every slice, so
  * every owner has read its subtrees by then: they stay as they are for as long as a member of this
@@ -17,19 +23,19 @@ import {
   piecesOf,
   type ShardRange,
   sliceOf,
-  type TreeStep,
   treeOf,
 } from "../decide/shards.ts";
 import {
   encodePlace,
   type Frame,
+  type FrameHead,
   frameTypes,
   type Place,
   parsePlace,
-  vectorFrames,
 } from "./frames.ts";
 import type { Kernels } from "./kernels.ts";
-import { beginWrite, reducedStamp, type Shared, type Vectors } from "./memory.ts";
+import { beginWrite, blockFloats, reducedStamp, type Shared, type Vectors } from "./memory.ts";
+import { buildSum, type Sum } from "./tree-sum.ts";
 
 export interface ReduceOptions {
   readonly generation: number;
@@ -50,40 +56,47 @@ export interface ReduceOptions {
   };
   /** Sends to the member of this rank. */
   readonly send: (rank: number, frame: Buffer) => void;
+  /** Sends the frames of a vector from where it lies. */
+  readonly sendVector: (rank: number, head: FrameHead, vector: Float32Array) => void;
   /** The reduced vector of the step is whole. */
   readonly onWhole: () => void;
 }
 
-/** A vector that arrives in frames. */
+/** The own slice of a piece, or another's finished slice: its bytes arrive in order. */
 interface Arriving {
   readonly target: Float32Array;
-  missingBytes: number;
+  bytes: number;
 }
 
 export class Reduce {
   readonly #options: ReduceOptions;
   readonly #own: ShardRange;
   readonly #target: Float32Array;
-  /** All pieces of all members: together they cover the shards once. */
-  readonly #pieceKeys: ReadonlySet<string>;
-  /** The own slice of each piece that is here. */
-  readonly #here = new Map<string, Float32Array>();
-  readonly #arriving = new Map<string, Arriving>();
+  /** All pieces of all members, and of whom: together they cover the shards once. */
+  readonly #pieces: ReadonlyMap<string, number>;
+  /** The own slice of each piece, as far as it is here. */
+  readonly #here = new Map<string, Arriving>();
+  readonly #results = new Map<number, Arriving>();
   #receivedFloats = 0;
-  /** What was read from windows, and must be as it was told when the sum is done. */
+  /** What was read from windows, and must be as it was told when a sum is sent. */
   readonly #read: { readonly window: Shared; readonly place: Place }[] = [];
   #slicesMissing: number;
-  readonly #parity: number;
+  readonly #parity: 0 | 1;
   #isTargetOpen = false;
+  #sum: Sum | undefined;
+  /** Floats of the own slice that are added up; undefined: not even none. */
+  #doneFloats: number | undefined;
 
   constructor(options: ReduceOptions) {
     this.#options = options;
     const { vectorFloats, rank, ranges, step } = options;
     this.#own = sliceOf(vectorFloats, rank, ranges.length);
-    this.#target = options.vectors.reduced[(step % 2) as 0 | 1];
-    this.#pieceKeys = new Set(ranges.flatMap(piecesOf).map(pieceKey));
+    this.#parity = (step % 2) as 0 | 1;
+    this.#target = options.vectors.reduced[this.#parity];
+    this.#pieces = new Map(
+      ranges.flatMap((range, of) => piecesOf(range).map((piece) => [pieceKey(piece), of] as const)),
+    );
     this.#slicesMissing = ranges.length;
-    this.#parity = step % 2;
   }
 
   get step(): number {
@@ -92,20 +105,20 @@ export class Reduce {
 
   /** One of the own pieces is computed: its sum lies in this vector of the pool, and stays for this step. */
   give(piece: Piece, buffer: number): void {
-    const { ranges, rank, generation, step, vectors, vectorFloats, send } = this.#options;
+    const { ranges, rank, generation, step, vectors, vectorFloats } = this.#options;
+    const { send, sendVector, sharing } = this.#options;
     const sum = vectors.pool[buffer]!;
     const place = { vector: buffer, stamp: Atomics.load(vectors.stamps, buffer) };
     for (let other = 0; other < ranges.length; other += 1) {
       if (other === rank) continue;
-      const head = { lo: piece.lo, size: piece.size, slice: other, generation, step };
-      if (this.#options.sharing?.isMappedBy(other)) {
+      const head = { lo: piece.lo, size: piece.size, slice: other, generation, step, offset: 0 };
+      if (sharing?.isMappedBy(other)) {
         send(other, encodePlace({ ...head, type: frameTypes.pieceHere }, place));
         continue;
       }
       const slice = sliceOf(vectorFloats, other, ranges.length);
       const part = sum.subarray(slice.from, slice.to);
-      for (const frame of vectorFrames({ ...head, type: frameTypes.piece }, part))
-        send(other, frame);
+      sendVector(other, { ...head, type: frameTypes.piece }, part);
     }
     this.#arrived(pieceKey(piece), sum.subarray(this.#own.from, this.#own.to));
   }
@@ -114,39 +127,40 @@ export class Reduce {
   receive(frame: Frame, from: number): string | undefined {
     switch (frame.type) {
       case frameTypes.piece:
-        return this.#refusePiece(frame) ?? this.#receivePiece(frame);
+        return this.#refusePiece(frame, from) ?? this.#receivePiece(frame);
       case frameTypes.pieceHere:
-        return this.#refusePiece(frame) ?? this.#receivePieceHere(frame, from);
+        return this.#refusePiece(frame, from) ?? this.#receivePieceHere(frame, from);
       case frameTypes.result:
-        return this.#refuseResult(frame) ?? this.#receiveResult(frame);
+        return this.#refuseResult(frame, from) ?? this.#receiveResult(frame);
       case frameTypes.resultHere:
-        return this.#refuseResult(frame) ?? this.#receiveResultHere(frame, from);
+        return this.#refuseResult(frame, from) ?? this.#receiveResultHere(frame, from);
       default:
         return `a frame of type ${frame.type} is no part of a step`;
     }
   }
 
-  #refusePiece(frame: Frame): string | undefined {
-    const isExpected = this.#pieceKeys.has(pieceKey(frame)) && frame.slice === this.#options.rank;
+  #refusePiece(frame: Frame, from: number): string | undefined {
+    const isExpected =
+      this.#pieces.get(pieceKey(frame)) === from && frame.slice === this.#options.rank;
     return isExpected
       ? undefined
       : `piece ${pieceKey(frame)} of slice ${frame.slice} is not expected`;
   }
 
-  #refuseResult({ slice }: Frame): string | undefined {
-    const isExpected = slice < this.#options.ranges.length && slice !== this.#options.rank;
+  #refuseResult({ slice }: Frame, from: number): string | undefined {
+    const isExpected = slice === from && slice !== this.#options.rank;
     return isExpected ? undefined : `slice ${slice} is not expected`;
   }
 
   #receivePiece(frame: Frame): string | undefined {
     const key = pieceKey(frame);
-    if (this.#here.has(key)) return undefined; // The same bits once more.
-    return this.#fill(
-      key,
-      frame,
-      () => this.#room(this.#own.to - this.#own.from),
-      (target) => this.#arrived(key, target),
-    );
+    const present = this.#here.get(key);
+    if (present !== undefined && isWhole(present)) return undefined; // The same bits once more.
+    const piece = present ?? { target: this.#room(this.#own.to - this.#own.from), bytes: 0 };
+    this.#here.set(key, piece);
+    const why = this.#fill(piece, frame);
+    if (why === undefined) this.#advance();
+    return why;
   }
 
   /** The window and the vector that a frame points at, or why there is none. */
@@ -169,13 +183,13 @@ export class Reduce {
 
   #receiveResultHere(frame: Frame, from: number): string | undefined {
     const found = this.#lookUp(frame, from);
-    if (found === undefined || frame.slice !== from) return "it points at no memory of a peer";
+    if (found === undefined) return "it points at no memory of a peer";
     const { ranges, vectorFloats, kernels } = this.#options;
     const { window, place } = found;
     const slice = sliceOf(vectorFloats, frame.slice, ranges.length);
     this.#openTarget();
     const part = (vector: Float32Array) => vector.subarray(slice.from, slice.to);
-    kernels.copy(part(this.#target), part(window.reduced[this.#parity as 0 | 1]));
+    kernels.copy(part(this.#target), part(window.reduced[this.#parity]));
     if (isAsTold(window, place)) this.#sliceDone();
     return undefined;
   }
@@ -192,97 +206,95 @@ export class Reduce {
     const area = this.#options.vectors.received;
     const half = Math.floor(area.length / 2 / 16) * 16;
     const from = this.#parity * half + this.#receivedFloats;
-    this.#receivedFloats += floats;
+    this.#receivedFloats += Math.ceil(floats / 16) * 16;
     assert(this.#receivedFloats <= half, "the received pieces fit into their area");
     return area.subarray(from, from + floats);
   }
 
   #receiveResult(frame: Frame): string | undefined {
     const { ranges, vectorFloats } = this.#options;
-    const slice = sliceOf(vectorFloats, frame.slice, ranges.length);
     this.#openTarget();
-    return this.#fill(
-      `result ${frame.slice}`,
-      frame,
-      () => this.#target.subarray(slice.from, slice.to),
-      () => this.#sliceDone(),
-    );
+    let result = this.#results.get(frame.slice);
+    if (result === undefined) {
+      const slice = sliceOf(vectorFloats, frame.slice, ranges.length);
+      result = { target: this.#target.subarray(slice.from, slice.to), bytes: 0 };
+      this.#results.set(frame.slice, result);
+    }
+    const why = this.#fill(result, frame);
+    if (why === undefined && isWhole(result)) this.#sliceDone();
+    return why;
   }
 
-  #fill(
-    key: string,
-    frame: Frame,
-    open: () => Float32Array,
-    done: (target: Float32Array) => void,
-  ): string | undefined {
-    let arriving = this.#arriving.get(key);
-    if (arriving === undefined) {
-      const target = open();
-      arriving = { target, missingBytes: target.byteLength };
-      this.#arriving.set(key, arriving);
-    }
+  #fill(arriving: Arriving, { offset, payload }: Frame): string | undefined {
     const { target } = arriving;
-    if (frame.offset + frame.payload.length > target.byteLength)
-      return "the frame reaches over the end of its slice";
-    new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(
-      frame.payload,
-      frame.offset,
-    );
-    arriving.missingBytes -= frame.payload.length;
-    if (arriving.missingBytes === 0) done(target);
-    return arriving.missingBytes < 0 ? "more bytes than the slice has" : undefined;
+    const isRest = offset === arriving.bytes && offset + payload.length <= target.byteLength;
+    const isEmpty = payload.length === 0 && target.length > 0;
+    if (!isRest || isEmpty) return "the frame is not the next one of its vector";
+    this.#options.kernels.put(target, offset, payload);
+    arriving.bytes += payload.length;
+    return undefined;
   }
 
   #arrived(key: string, slice: Float32Array): void {
     if (this.#here.has(key)) return;
-    this.#here.set(key, slice);
-    if (this.#here.size === this.#pieceKeys.size) this.#finishOwnSlice();
+    this.#here.set(key, { target: slice, bytes: slice.byteLength });
+    this.#advance();
+  }
+
+  /** Adds up as much of the own slice as is here of every piece, and sends it on. */
+  #advance(): void {
+    if (this.#here.size < this.#pieces.size) return;
+    const floats = this.#own.to - this.#own.from;
+    let here = floats;
+    for (const { bytes } of this.#here.values())
+      here = Math.min(here, bytes === floats * 4 ? floats : Math.floor(bytes / 64) * 16);
+    let from = this.#doneFloats ?? 0;
+    const isWorthIt = here === floats ? this.#doneFloats !== floats : here - from >= blockFloats;
+    if (!isWorthIt) return;
+    this.#openTarget();
+    this.#sum ??= this.#buildSum(floats);
+    do {
+      const to = Math.min(here, from + blockFloats);
+      this.#sum(from, to);
+      // Somebody has gone on without this member: what was added up is nothing.
+      if (!this.#read.every(({ window, place }) => isAsTold(window, place))) return;
+      this.#sendResult(from, to);
+      from = to;
+    } while (from < here);
+    this.#doneFloats = here;
+    if (here === floats) this.#finishOwnSlice();
+  }
+
+  #buildSum(floats: number): Sum {
+    const { shards, kernels } = this.#options;
+    return buildSum({
+      tree: treeOf(shards, new Set(this.#pieces.keys())),
+      out: this.#target.subarray(this.#own.from, this.#own.to),
+      given: (piece) => this.#here.get(pieceKey(piece))!.target,
+      room: () => this.#room(Math.min(floats, blockFloats)),
+      kernels,
+    });
+  }
+
+  /** To members that have not mapped our memory; the others get a word when all of it is done. */
+  #sendResult(from: number, to: number): void {
+    const { ranges, rank, generation, step, sendVector, sharing } = this.#options;
+    const part = this.#target.subarray(this.#own.from + from, this.#own.from + to);
+    const head = { lo: 0, size: 0, slice: rank, generation, step, offset: from * 4 };
+    for (let other = 0; other < ranges.length; other += 1)
+      if (other !== rank && !sharing?.isMappedBy(other))
+        sendVector(other, { ...head, type: frameTypes.result }, part);
   }
 
   #finishOwnSlice(): void {
-    const { shards, kernels, ranges, rank, generation, step, send, sharing } = this.#options;
-    const { vectors } = this.#options;
-    this.#openTarget();
-    const out = this.#target.subarray(this.#own.from, this.#own.to);
-    const sum = (node: TreeStep, isRoot: boolean): Float32Array => {
-      if (node.kind === "given") return this.#here.get(pieceKey(node.piece))!;
-      const left = sum(node.left, false);
-      const right = sum(node.right, false);
-      // Own pieces and peers' memory must stay as they are; received ones may be overwritten.
-      const into = isRoot
-        ? out
-        : this.#isReceived(left)
-          ? left
-          : this.#isReceived(right)
-            ? right
-            : this.#room(out.length);
-      kernels.add(into, left, right);
-      return into;
-    };
-    const root = sum(treeOf(shards, this.#pieceKeys), true);
-    if (root !== out) kernels.copy(out, root);
-    // Somebody has gone on without this member: what was added up is nothing.
-    if (!this.#read.every(({ window, place }) => isAsTold(window, place))) return;
+    const { shards, ranges, rank, generation, step, send, sharing, vectors } = this.#options;
     const vector = reducedStamp(shards, step);
     const place = { vector, stamp: Atomics.load(vectors.stamps, vector) };
     const head = { lo: 0, size: 0, slice: rank, generation, step };
-    for (let other = 0; other < ranges.length; other += 1) {
-      if (other === rank) continue;
-      if (sharing?.isMappedBy(other))
+    for (let other = 0; other < ranges.length; other += 1)
+      if (other !== rank && sharing?.isMappedBy(other))
         send(other, encodePlace({ ...head, type: frameTypes.resultHere }, place));
-      else
-        for (const frame of vectorFrames({ ...head, type: frameTypes.result }, out))
-          send(other, frame);
-    }
     this.#sliceDone();
-  }
-
-  #isReceived(slice: Float32Array): boolean {
-    const { received } = this.#options.vectors;
-    return (
-      slice.byteOffset >= received.byteOffset &&
-      slice.byteOffset < received.byteOffset + received.byteLength
-    );
   }
 
   #sliceDone(): void {
@@ -290,6 +302,8 @@ export class Reduce {
     if (this.#slicesMissing === 0) this.#options.onWhole();
   }
 }
+
+const isWhole = ({ target, bytes }: Arriving) => bytes === target.byteLength;
 
 /** Whether what was read there is what was meant. */
 function isAsTold({ stamps }: Shared, { vector, stamp }: Place): boolean {

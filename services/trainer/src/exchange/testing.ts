@@ -8,7 +8,7 @@ import { assignShards, piecesOf } from "../decide/shards.ts";
 import type { Frame } from "./frames.ts";
 import { buildKernels } from "./kernels.ts";
 import { allocate, beginWrite, vectorsOf } from "./memory.ts";
-import { type ControlMessage, Peers } from "./peers.ts";
+import { type ControlMessage, Peers, type PeersOptions } from "./peers.ts";
 import { Reduce, type ReduceOptions } from "./reduce.ts";
 import { placeOfProcess, SharedPeers } from "./shared-peers.ts";
 
@@ -21,6 +21,9 @@ export interface ExchangeOptions {
   readonly secret: string;
   /** Absent: numbers go through the connections. */
   readonly memory?: SharedMemory | undefined;
+  /** Ranks of one machine share memory; here each machine has so many. Default: all on one. */
+  readonly ranksPerMachine?: number | undefined;
+  readonly connections?: Pick<PeersOptions, "checksum" | "isLocalAllowed"> | undefined;
 }
 
 export interface Exchange {
@@ -40,7 +43,8 @@ export interface Exchange {
 
 /** Opens one rank. The shards are the ranks, rounded up to a power of two; spare shards are zero. */
 export async function openExchange(options: ExchangeOptions): Promise<Exchange> {
-  const { rank, world, floats, secret } = options;
+  const { rank, world, floats, secret, ranksPerMachine = world } = options;
+  const machineOf = (other: number) => Math.floor(other / ranksPerMachine);
   let shards = 1;
   while (shards < world) shards *= 2;
   const layout: Layout = {
@@ -55,7 +59,8 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
   const sharing =
     options.memory && areas.windows > 0
       ? new SharedPeers({
-          ...{ memory: options.memory, areas, tell, place: await placeOfProcess() },
+          ...{ memory: options.memory, areas, tell },
+          place: `${await placeOfProcess()} ${machineOf(rank)}`,
           log: (sentence, fields) => process.emitWarning(`${sentence} ${JSON.stringify(fields)}`),
         })
       : undefined;
@@ -66,6 +71,8 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
   const input = vectors.pool[0]!;
   const zero = 1;
   const send = (other: number, frame: Buffer) => peers.send(nameOf(other), frame);
+  const sendVector: ReduceOptions["sendVector"] = (other, head, vector) =>
+    peers.sendVector(nameOf(other), head, vector);
   const among = sharing && {
     sharing: {
       windowOf: (other: number) => sharing.windowOf(nameOf(other)),
@@ -73,7 +80,8 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
     },
   };
   const rounds = new Rounds({
-    ...{ generation: 1, shards, rank, ranges, vectors, vectorFloats: floats, kernels, send },
+    ...{ generation: 1, shards, rank, ranges, vectors, vectorFloats: floats, kernels },
+    ...{ send, sendVector },
     ...among,
   });
   const onFrame = (from: string, frame: Frame) => {
@@ -81,7 +89,10 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
     if (refused !== undefined) throw new Error(`a frame was refused: ${refused}`);
   };
   const peers = new Peers(
-    { jobId: "bench", workerId: nameOf(rank), secret, host: "127.0.0.1", handshakeTimeoutMs: 5000 },
+    {
+      ...{ jobId: "bench", workerId: nameOf(rank), secret },
+      ...{ host: "127.0.0.1", handshakeTimeoutMs: 5000, ...options.connections },
+    },
     {
       onFrame,
       onConnected: (id) => sharing?.onConnected(id),
@@ -91,6 +102,7 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
       onLost: () => undefined,
     },
   );
+  peers.useBuffers(vectors.receiveBuffers);
   const barrier = new Barrier(rank, world, (other, kind) => tell(nameOf(other), { kind }));
   let step = 0;
   return {
@@ -98,8 +110,11 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
     input,
     connect: async (addresses) => {
       await connectAll(peers, rank, addresses);
-      const others = addresses.map((_, other) => nameOf(other)).filter((id) => id !== nameOf(rank));
-      while (sharing !== undefined && !others.every((id) => sharing.isMappedBy(id))) await soon();
+      const beside = addresses
+        .map((_, other) => other)
+        .filter((other) => other !== rank && machineOf(other) === machineOf(rank));
+      while (sharing !== undefined && !beside.every((other) => sharing.isMappedBy(nameOf(other))))
+        await soon();
     },
     change: (fill) => {
       beginWrite(vectors, 0);

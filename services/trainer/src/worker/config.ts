@@ -25,10 +25,14 @@ export const WorkerConfigSchema = Type.Object({
   STORE_URL: Type.String({
     description: "Where checkpoints go: file:///FOLDER or s3://BUCKET/PREFIX",
   }),
-  COXSWAIN_TRANSPORT: Type.Union([Type.Literal("auto"), Type.Literal("tcp")], {
-    default: "auto",
-    description: "auto: shared memory between workers of one machine; tcp: connections only",
-  }),
+  COXSWAIN_TRANSPORT: Type.Union(
+    [Type.Literal("auto"), Type.Literal("unix"), Type.Literal("tcp")],
+    {
+      default: "auto",
+      description:
+        "Between workers of one machine. auto: shared memory, or else Unix sockets; unix: those; tcp: TCP",
+    },
+  ),
   HEARTBEAT_TIMEOUT_MS: Type.Integer({
     default: 1000,
     minimum: 50,

@@ -16,7 +16,15 @@ import type { RecordAcceptor } from "./record-acceptor.ts";
 /** What a member needs of its connections. */
 export type PeersPort = Pick<
   Peers,
-  "connect" | "isConnected" | "send" | "tell" | "drop" | "queuedBytes" | "drained"
+  | "connect"
+  | "isConnected"
+  | "send"
+  | "sendVector"
+  | "forgetVectors"
+  | "tell"
+  | "drop"
+  | "queuedBytes"
+  | "drained"
 >;
 
 export interface MemberPorts {

@@ -50,6 +50,9 @@ export class GroupMembership {
   #stepStartedMs = 0;
   #behindSinceMs = 0;
   #formedMs = 0;
+  /** Vectors of what is over are still being sent: their memory must not be written yet. */
+  #sending: Promise<unknown> | undefined;
+  #isHeldUp = false;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
 
@@ -165,6 +168,7 @@ export class GroupMembership {
     // Whoever leaves may still send what this member lacks; it closes by itself.
     const isLevel = this.#state === "member";
     for (const { workerId } of before) if (isLevel && !ids.includes(workerId)) peers.drop(workerId);
+    this.#letVectorsGo();
     this.#level(fromStep);
     if (this.#state === "member") this.#begin();
     this.#replay();
@@ -292,7 +296,20 @@ export class GroupMembership {
     this.#ports.compute.forgetOrders();
   }
 
+  /** What was given away in a step that ended otherwise than by itself is void. */
+  #letVectorsGo(): void {
+    const sending = this.#ports.peers.forgetVectors();
+    this.#sending = sending;
+    void sending?.then(() => {
+      if (this.#sending !== sending) return;
+      this.#sending = undefined;
+      if (this.#state === "member" && this.#isHeldUp) this.#begin();
+    });
+  }
+
   #begin(): void {
+    this.#isHeldUp = this.#sending !== undefined;
+    if (this.#isHeldUp) return;
     if (this.#step >= this.#ports.steps) return this.#ports.onTrained();
     this.#stepStartedMs = this.#ports.clock.nowMs();
     this.#reduceOf(this.#step);
@@ -316,6 +333,8 @@ export class GroupMembership {
         kernels: this.#ports.kernels,
         ...this.#sharingAmong(members),
         send: (rank, frame) => this.#ports.peers.send(members[rank]!.workerId, frame),
+        sendVector: (rank, head, vector) =>
+          this.#ports.peers.sendVector(members[rank]!.workerId, head, vector),
         onWhole: () => this.#commit(step, reduce!),
       });
       this.#reduces.set(step, reduce);
@@ -392,6 +411,7 @@ export class GroupMembership {
   async #received(step: number): Promise<void> {
     if (!this.#takesReduced(step)) return;
     if (this.#state === "member") {
+      this.#letVectorsGo();
       if (this.#advance(step)) this.#begin();
       return;
     }

@@ -1,7 +1,7 @@
 /** A worker's memory, shared with the workers beside it where that can be. */
 import { openSharedMemory } from "@coxswain/shared-memory";
 import type { Areas } from "../exchange/memory.ts";
-import type { Peers } from "../exchange/peers.ts";
+import type { Peers, PeersOptions } from "../exchange/peers.ts";
 import { placeOfProcess, SharedPeers, type SharedPeersPorts } from "../exchange/shared-peers.ts";
 import type { WorkerConfig } from "./config.ts";
 
@@ -10,11 +10,26 @@ const windowsMax = 15;
 
 export type Shareable = Pick<SharedPeersPorts, "memory" | "place">;
 
-/** Undefined where memory cannot be shared: numbers go through connections then. */
-export async function openShareable(config: WorkerConfig): Promise<Shareable | undefined> {
-  if (config.COXSWAIN_TRANSPORT === "tcp") return undefined;
+/** How this worker reaches others. */
+export interface Links {
+  /** Undefined where memory cannot be shared: numbers go through connections then. */
+  readonly shareable: Shareable | undefined;
+  readonly connections: Pick<PeersOptions, "checksum" | "isLocalAllowed">;
+}
+
+export async function openLinks(
+  config: WorkerConfig,
+  log: SharedPeersPorts["log"],
+): Promise<Links> {
   const memory = await openSharedMemory(config.COXSWAIN_CACHE_DIR);
-  return memory && { memory, place: await placeOfProcess() };
+  if (memory === undefined)
+    log("the exchange's addon is not installed: it works, slower", { see: "npm run setup" });
+  const transport = config.COXSWAIN_TRANSPORT;
+  return {
+    shareable:
+      transport === "auto" && memory ? { memory, place: await placeOfProcess() } : undefined,
+    connections: { checksum: memory?.checksum, isLocalAllowed: transport !== "tcp" },
+  };
 }
 
 export function windowsFor(shareable: Shareable | undefined, shards: number): number {

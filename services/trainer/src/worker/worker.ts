@@ -26,7 +26,7 @@ import { GroupMembership } from "./member.ts";
 import { openCompute } from "./open-compute.ts";
 import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
-import { openShareable, type Shareable, shareMemory, windowsFor } from "./shareable.ts";
+import { type Links, openLinks, shareMemory, windowsFor } from "./shareable.ts";
 import { supervisionEvents } from "./supervision-events.ts";
 import { Transfer } from "./transfer.ts";
 import { keepWatch, limitRecording, watchAgent, watchPlacement, watchRecord } from "./watch.ts";
@@ -105,12 +105,12 @@ async function start(
     onFailed: fail,
     onRecording: (ready: Promise<unknown>) => limitRecording(spec.stepTimeout, ready, fail),
   };
-  const [{ compute, compiled }, shareable] = await Promise.all([
+  const [{ compute, compiled }, links] = await Promise.all([
     openCompute({ bus, config, context, log: ports.log }, programPath, events),
-    openShareable(config),
+    openLinks(config, ports.log),
   ]);
   const secretText = secret.value.secret;
-  const known = { context, compute, compiled, shareable, secret: secretText };
+  const known = { context, compute, compiled, links, secret: secretText };
   await run({ ...ports, parts, signal, end, fail, ...known });
 }
 
@@ -122,7 +122,7 @@ interface Running extends WorkerPorts {
   readonly context: JobContext;
   readonly compute: Compute;
   readonly compiled: Compiled;
-  readonly shareable: Shareable | undefined;
+  readonly links: Links;
   readonly secret: string;
 }
 
@@ -206,13 +206,14 @@ function abortOf(signal: AbortSignal): Promise<void> {
 /** A transfer belongs to the parts of its worker; frames look it up. */
 const transfers = new WeakMap<Parts, Transfer>();
 
-function openPeers({ config, parts, secret, log }: Running): Peers {
+function openPeers({ config, parts, secret, links, log }: Running): Peers {
   const options = {
     jobId: config.COXSWAIN_JOB_ID,
     workerId: config.COXSWAIN_WORKER_ID,
     secret,
     host: config.COXSWAIN_HOST,
     handshakeTimeoutMs,
+    ...links.connections,
   };
   const onFrame = (from: string, frame: Frame) =>
     frame.type === frameTypes.snapshot
@@ -283,11 +284,14 @@ function buildGroup(
 ): GroupMembership {
   const { bus, config, compute, compiled, parts, context, end, fail, log } = running;
   const { shards, seed, audit } = context.job().spec;
-  const windows = windowsFor(running.shareable, shards);
+  const { shareable } = running.links;
+  const windows = windowsFor(shareable, shards);
   const areas = allocate(compiled.layout, shards, windows);
-  const sharing = running.shareable && shareMemory(running.shareable, areas, { ...own, log });
+  const sharing = shareable && shareMemory(shareable, areas, { ...own, log });
   if (sharing !== undefined) parts.sharing = sharing;
   compute.attach(areas);
+  const vectors = vectorsOf(areas);
+  own.peers.useBuffers(vectors.receiveBuffers);
   return new GroupMembership({
     ...own,
     ...(sharing && { sharing }),
@@ -296,7 +300,7 @@ function buildGroup(
     compute,
     log,
     clock: realClock,
-    vectors: vectorsOf(areas),
+    vectors,
     kernels: buildKernels(areas.memory),
     record: new RecordAcceptor(bus.bucket("membership"), config.COXSWAIN_JOB_ID),
     knownDead: () => context.knownDead,
