@@ -2,7 +2,7 @@
 
 import { AppError } from "@coxswain/domain";
 import { cacheFolder, ensureNatsServer } from "@coxswain/embedded";
-import { availableEngines, installNative } from "@coxswain/engine";
+import { availableEngines, type InstallOptions, installNative } from "@coxswain/engine";
 import { installSharedMemory } from "@coxswain/shared-memory";
 
 export interface SetUp {
@@ -26,7 +26,7 @@ export async function setUp({ environment, native, onLine }: SetUpOptions): Prom
   onLine(`set-up: nats-server ${nats.version} (${nats.origin})`);
   const cacheDir = cacheFolder(environment);
   await bringSharedMemory(cacheDir, onLine);
-  if (native) await bringNative(cacheDir, onLine);
+  if (native) await bringNative({ cacheDir, environment, onProgress: onLine });
   const [best] = await availableEngines({ cacheDir });
   onLine(`set-up: engine ${best!.text}`);
   return { natsBinary: nats.path, cacheDir, engine: best!.name, ms: performance.now() - startedMs };
@@ -45,11 +45,11 @@ async function bringSharedMemory(cacheDir: string, onLine: (line: string) => voi
 const sentenceOf = (error: AppError) => error.message.replace(/^\[[a-z-]+\] /, "");
 
 /** The platform trains without it, slower: a failure is one line. */
-async function bringNative(cacheDir: string, onLine: (line: string) => void): Promise<void> {
+async function bringNative(options: InstallOptions): Promise<void> {
   try {
-    await installNative({ cacheDir, onProgress: onLine });
+    await installNative(options);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    onLine(`set-up: the wasm engine will train: ${sentenceOf(error)}`);
+    options.onProgress(`set-up: the wasm engine will train: ${sentenceOf(error)}`);
   }
 }

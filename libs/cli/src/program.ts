@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { addCheckpointCommands } from "./commands/checkpoints.ts";
 import { addDatasetCommands } from "./commands/dataset.ts";
+import { addEngineCommands } from "./commands/engine.ts";
 import { addEventCommands } from "./commands/events.ts";
 import { addJobCommands } from "./commands/jobs.ts";
 import { addKubernetesCommands } from "./commands/kubernetes.ts";
@@ -38,6 +39,7 @@ export function buildProgram(context: Context): Command {
       .exitOverride()
       .addHelpText("after", `\nExamples:\n${examples.map((example) => `  ${example}`).join("\n")}`);
   addPlatformCommands(add, context);
+  addEngineCommands(add, context);
   addJobCommands(add, context);
   addCheckpointCommands(add, context);
   addQueueCommands(add, context);

@@ -47,9 +47,12 @@ export interface EnsureOptions {
   readonly onProgress?: (line: string) => void;
 }
 
-/** $XDG_CACHE_HOME/coxswain, or ~/.cache/coxswain. */
+/** $COXSWAIN_CACHE_DIR, $XDG_CACHE_HOME/coxswain, or ~/.cache/coxswain. */
 export function cacheFolder(environment: Readonly<Record<string, string | undefined>>): string {
-  return join(environment["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "coxswain");
+  return (
+    environment["COXSWAIN_CACHE_DIR"] ||
+    join(environment["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "coxswain")
+  );
 }
 
 /** @throws AppError `bus-too-old` for a NATS_SERVER_BIN that is too old, `setup-failed` when no way worked */

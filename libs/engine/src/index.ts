@@ -1,5 +1,11 @@
-export { type Installed, type InstallOptions, installNative } from "./install-native.ts";
+export {
+  type Installed,
+  type InstallOptions,
+  installNative,
+  removeNative,
+} from "./install-native.ts";
 export { tensorRanges } from "./layout.ts";
+export { type EngineSpeed, measureEngine } from "./measure/measure-engine.ts";
 export { engineEnvironment } from "./native-place.ts";
 export {
   availableEngines,

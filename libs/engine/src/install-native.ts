@@ -5,7 +5,17 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { access, mkdir, mkdtemp, readdir, rename, rm, statfs, symlink } from "node:fs/promises";
+import {
+  access,
+  mkdir,
+  mkdtemp,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { AppError } from "@coxswain/domain";
@@ -42,6 +52,8 @@ const libraries = ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"];
 export interface InstallOptions {
   readonly cacheDir: string;
   readonly onProgress: (line: string) => void;
+  /** For pip: its index, mirror and proxies. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 export interface Installed {
@@ -72,6 +84,14 @@ export async function installNative(options: InstallOptions): Promise<Installed>
   }
 }
 
+/** Frees the disk: TensorFlow's library and our addon. @returns whether there was anything */
+export async function removeNative(cacheDir: string): Promise<boolean> {
+  const { tensorflow } = await nativePlace(cacheDir);
+  const wasThere = await isThere(tensorflow);
+  await rm(tensorflow, { recursive: true, force: true });
+  return wasThere;
+}
+
 const isThere = (path: string) =>
   access(path).then(
     () => true,
@@ -86,10 +106,8 @@ function requirePlatform(): void {
   );
 }
 
-async function bringTensorflow(
-  place: NativePlace,
-  { cacheDir, onProgress }: InstallOptions,
-): Promise<void> {
+async function bringTensorflow(place: NativePlace, options: InstallOptions): Promise<void> {
+  const { cacheDir, onProgress } = options;
   const { bavail, bsize } = await statfs(cacheDir);
   if (bavail * bsize < diskBytesMin)
     throw new AppError(
@@ -98,7 +116,7 @@ async function bringTensorflow(
     );
   const folder = await mkdtemp(join(cacheDir, "fetch-"));
   try {
-    const wheel = await download(folder, onProgress);
+    const wheel = await download(folder, options);
     onProgress("set-up: unpacking TensorFlow's C library …");
     const target = join(folder, "tensorflow");
     await extract(wheel, target);
@@ -117,18 +135,20 @@ async function bringTensorflow(
 }
 
 /** pip knows its index, its mirror and its proxies; the hash makes sure of what it brought. */
-async function download(folder: string, onProgress: (line: string) => void): Promise<string> {
+async function download(
+  folder: string,
+  { onProgress, environment }: InstallOptions,
+): Promise<string> {
   onProgress(
     `set-up: fetching TensorFlow ${tensorflowVersion} for the native engine (${wheelMegabytes} MB) …`,
   );
   const startedMs = performance.now();
-  const timer = setInterval(
-    () =>
-      onProgress(
-        `set-up: still fetching, ${Math.round((performance.now() - startedMs) / 1000)} s …`,
-      ),
-    progressMs,
-  );
+  const tell = async () => {
+    const seconds = Math.round((performance.now() - startedMs) / 1000);
+    const megabytes = Math.round((await bytesIn(folder)) / 1e6);
+    onProgress(`set-up: ${megabytes} of ${wheelMegabytes} MB in ${seconds} s …`);
+  };
+  const timer = setInterval(() => void tell(), progressMs);
   try {
     const [command, ...args] = await pip(folder);
     const wanted = [
@@ -146,7 +166,9 @@ async function download(folder: string, onProgress: (line: string) => void): Pro
       folder,
       `tensorflow-cpu==${tensorflowVersion}`,
     ];
-    await run(command!, [...args, ...wanted], { timeout: downloadTimeoutMs });
+    // There pip keeps what it has so far: how much is seen, and nothing stays behind.
+    const env = { ...environment, TMPDIR: folder };
+    await run(command!, [...args, ...wanted], { timeout: downloadTimeoutMs, env });
   } finally {
     clearInterval(timer);
   }
@@ -161,6 +183,19 @@ async function download(folder: string, onProgress: (line: string) => void): Pro
       `the wheel's SHA-256 is ${actual}, expected ${wheelSha256}`,
     );
   return join(folder, file);
+}
+
+async function bytesIn(folder: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  // What pip moves or removes at this moment counts as nothing.
+  const sizes = files.map(({ parentPath, name }) =>
+    stat(join(parentPath, name)).then(
+      ({ size }) => size,
+      () => 0,
+    ),
+  );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 async function pip(folder: string): Promise<string[]> {

@@ -1,4 +1,4 @@
-/** up, down, doctor, engine: the platform on this machine. */
+/** up, down, doctor: the platform on this machine. */
 import { spawn } from "node:child_process";
 import { mkdirSync, openSync } from "node:fs";
 import { readFile, statfs } from "node:fs/promises";
@@ -13,7 +13,7 @@ import {
   readPlatformFile,
   startPlatform,
 } from "@coxswain/embedded";
-import { availableEngines, installNative } from "@coxswain/engine";
+import { availableEngines } from "@coxswain/engine";
 import { installSharedMemory, openSharedMemory } from "@coxswain/shared-memory";
 import {
   type CommonOptions,
@@ -21,7 +21,6 @@ import {
   defaultDataDir,
   findPlatform,
   show,
-  table,
 } from "../context.ts";
 import { pc } from "../render/colours.ts";
 import type { Add } from "./jobs.ts";
@@ -75,33 +74,6 @@ export function addPlatformCommands(add: Add, context: Context): void {
   ])
     .option("--port <port>", "a port that should be free", "0")
     .action((options: CommonOptions & { port: string }) => doctor(context, options));
-  add("engine [verb] [name]", "list the engines that can train here, or install one", [
-    "cox engine",
-    "cox engine install native",
-  ]).action(async (verb: string | undefined, name: string | undefined, options: CommonOptions) => {
-    const cacheDir = cacheFolder(context.environment);
-    if (verb === "install") await installEngine(context, cacheDir, name);
-    else if (verb !== undefined && verb !== "list")
-      throw new AppError("invalid-request", `cox engine ${verb}: use list or install`);
-    const engines = await availableEngines({ cacheDir });
-    show(context, options, { items: engines }, () =>
-      table(
-        ["ENGINE", "IDENTITY"],
-        engines.map(({ name: engine, text }) => [engine, text]),
-      ),
-    );
-  });
-}
-
-async function installEngine(
-  context: Context,
-  cacheDir: string,
-  name: string | undefined,
-): Promise<void> {
-  if (name !== "native") throw new AppError("invalid-request", "native is the engine to install");
-  await installSharedMemory(cacheDir);
-  const { isNew } = await installNative({ cacheDir, onProgress: context.err });
-  context.err(isNew ? "native is installed" : "native was there already");
 }
 
 async function upForeground(context: Context, options: UpOptions): Promise<void> {

@@ -1,0 +1,121 @@
+/** engine: what computes on this machine; list and measure, install, remove. */
+import { AppError } from "@coxswain/domain";
+import { cacheFolder } from "@coxswain/embedded";
+import {
+  availableEngines,
+  type EngineSpeed,
+  installNative,
+  measureEngine,
+  removeNative,
+} from "@coxswain/engine";
+import { installSharedMemory } from "@coxswain/shared-memory";
+import { type CommonOptions, type Context, show, table } from "../context.ts";
+import type { Add } from "./jobs.ts";
+
+/** One shard of eight has as many samples as in the examples. */
+const batchSize = 128;
+const secondsMax = 600;
+
+interface EngineCommandOptions extends CommonOptions {
+  readonly measure?: boolean;
+  readonly seconds: string;
+}
+
+export function addEngineCommands(add: Add, context: Context): void {
+  add("engine [verb] [name]", "list the engines that can train here, install or remove one", [
+    "cox engine",
+    "cox engine list --measure",
+    "cox engine install native",
+    "cox engine remove native",
+  ])
+    .option("--measure", "run each engine for some seconds: samples/s of a small perceptron")
+    .option("--seconds <n>", "how long each engine is measured", "10")
+    .action(
+      async (verb: string | undefined, name: string | undefined, options: EngineCommandOptions) => {
+        const cacheDir = cacheFolder(context.environment);
+        switch (verb ?? "list") {
+          case "list":
+            return await list(context, cacheDir, options);
+          case "install":
+            await install(context, cacheDir, name);
+            return await list(context, cacheDir, options);
+          case "remove":
+            return await remove(context, { cacheDir, name, options });
+          default: {
+            const sentence = `cox engine ${verb}: use list, install or remove`;
+            throw new AppError("invalid-request", sentence);
+          }
+        }
+      },
+    );
+}
+
+async function list(
+  context: Context,
+  cacheDir: string,
+  options: EngineCommandOptions,
+): Promise<void> {
+  const engines = await availableEngines({ cacheDir });
+  const speeds = new Map<string, EngineSpeed>();
+  if (options.measure) {
+    const seconds = secondsOf(options.seconds);
+    for (const { name } of engines) {
+      context.err(`measuring ${name} for ${seconds} s …`);
+      const orders = { engine: name, cacheDir, seconds, batchSize };
+      speeds.set(name, await measureEngine(orders, context.environment));
+    }
+  }
+  const items = engines.map((engine) => ({ ...engine, ...speeds.get(engine.name) }));
+  const speedOf = (name: string) => {
+    const speed = speeds.get(name);
+    return speed === undefined
+      ? []
+      : [`${speed.samplesPerSecond.toLocaleString("en")} (${speed.mode})`];
+  };
+  show(context, options, { items }, () =>
+    table(
+      ["ENGINE", ...(options.measure ? ["SAMPLES/S"] : []), "IDENTITY"],
+      engines.map(({ name, text }) => [name, ...speedOf(name), text]),
+    ),
+  );
+}
+
+function secondsOf(text: string): number {
+  const seconds = Number(text);
+  if (seconds > 0 && seconds <= secondsMax) return seconds;
+  throw new AppError("invalid-request", `--seconds ${text}: more than 0, at most ${secondsMax}`);
+}
+
+function requireNative(name: string | undefined, verb: string): void {
+  if (name === "native") return;
+  const why = name === "wasm" ? "wasm is part of Coxswain" : `name the engine`;
+  throw new AppError("invalid-request", `${why}: cox engine ${verb} native`);
+}
+
+async function install(
+  context: Context,
+  cacheDir: string,
+  name: string | undefined,
+): Promise<void> {
+  requireNative(name, "install");
+  await installSharedMemory(cacheDir);
+  const { environment } = context;
+  const { isNew } = await installNative({ cacheDir, environment, onProgress: context.err });
+  context.err(isNew ? "native is installed" : "native was there already");
+}
+
+interface Removal {
+  readonly cacheDir: string;
+  readonly name: string | undefined;
+  readonly options: CommonOptions;
+}
+
+async function remove(context: Context, { cacheDir, name, options }: Removal): Promise<void> {
+  requireNative(name, "remove");
+  const removed = await removeNative(cacheDir);
+  show(context, options, { engine: "native", removed }, () =>
+    removed
+      ? "native is removed; jobs that ask for it wait until it is installed again"
+      : "native was not installed",
+  );
+}
