@@ -22,6 +22,17 @@ for (const among of ["some", "all"]) {
   });
 }
 
+test("the noise of the gradient is measured on the way; the weights stay", async (t) => {
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
+  const workers = ["wa", "wb"].map((id) => cluster.start(id));
+  const { gradientNoise } = await cluster.event(
+    "training.progressed",
+    (progress) => progress.gradientNoise !== undefined,
+  );
+  ok(gradientNoise!.variance > 0);
+  await endsRight(t, cluster, workers);
+});
+
 test("asked to leave: exits in good order, nothing is lost", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const a = cluster.start("wa");

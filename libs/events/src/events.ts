@@ -99,7 +99,13 @@ export const events = {
     workersWanted: positive,
     reason: text,
     curve: Type.Array(
-      object({ workers: positive, samplesPerSecond: Type.Number(), measured: Type.Boolean() }),
+      object({
+        workers: positive,
+        samplesPerSecond: Type.Number(),
+        measured: Type.Boolean(),
+        /** Samples per second times efficiency; absent until the gradient's noise was measured. */
+        goodput: Type.Optional(Type.Number()),
+      }),
     ),
     marginalGain: Type.Number(),
     threshold: Type.Number(),
@@ -113,6 +119,10 @@ export const events = {
         observedSamplesPerSecond: Type.Number(),
       }),
     ),
+    /** What the batch makes of its samples, against batches of one shard: 1 / shards to 1. */
+    efficiency: Type.Optional(Type.Number()),
+    /** Samples beyond which a larger batch brings little; absent where all seems to be noise. */
+    noiseScale: Type.Optional(Type.Number()),
     /** What a change of the job's workers was measured to cost. */
     moveSeconds: Type.Optional(Type.Number()),
   }),
@@ -191,6 +201,15 @@ export const events = {
     metrics,
     /** Share of time in which the first member waited for data, 0 to 1. */
     inputStallShare: Type.Optional(Type.Number()),
+    /** Of the whole batch's gradient, over the last measured steps (McCandlish et al., 2018). */
+    gradientNoise: Type.Optional(
+      object({
+        /** Square of the norm of the true gradient. */
+        squaredNorm: Type.Number({ minimum: 0 }),
+        /** Trace of the covariance; the noise scale is batch size x variance / squaredNorm. */
+        variance: Type.Number({ minimum: 0 }),
+      }),
+    ),
   }),
   /** trainer: one pass over the data ended; `metrics` are of the held-out set. */
   "training.epoch-finished": object({

@@ -2,7 +2,8 @@ import { equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import { fillNormal } from "@coxswain/domain";
 import { divide } from "./batch.ts";
-import { gainOf, noiseOfParts, noiseScaleOf } from "./efficiency.ts";
+import { efficiencyOf, gainOf, noiseOfParts, noiseScaleOf } from "./efficiency.ts";
+import { SmoothedNoise } from "./smoothed-noise.ts";
 
 test("without noise a larger batch brings nothing, with nothing but noise it brings all", () => {
   equal(gainOf({ squaredNorm: 1, variance: 0 }, 8), 1);
@@ -61,3 +62,24 @@ for (const [name, [total, workers, samples, accumulated]] of Object.entries(divi
     equal(batch.accumulated, accumulated);
   });
 }
+
+test("the efficiency of a batch against its parts: 1 in noise, a part without any, half in between", () => {
+  equal(efficiencyOf({ squaredNorm: 0, variance: 3 }, 8), 1);
+  equal(efficiencyOf({ squaredNorm: 2, variance: 0 }, 8), 1 / 8);
+  // A noise scale as large as the batch: (1 + 1/2) / (1 + 1) for two parts.
+  equal(efficiencyOf({ squaredNorm: 1, variance: 1 }, 2), 0.75);
+});
+
+test("noise is told once enough steps were measured, and follows what changes", () => {
+  const smoothed = new SmoothedNoise(4);
+  const add = (times: number, partSquares: number, meanSquare: number) => {
+    for (let time = 0; time < times; time += 1) smoothed.add({ partSquares, meanSquare });
+  };
+  add(7, 5, 2);
+  equal(smoothed.noise, undefined);
+  add(1, 5, 2);
+  const { squaredNorm, variance } = smoothed.noise!;
+  ok(Math.abs(squaredNorm - 1) < 1e-12 && Math.abs(variance - 1) < 1e-12);
+  add(200, 4, 1);
+  equal(Math.round(smoothed.noise!.squaredNorm * 1000), 0);
+});

@@ -46,6 +46,14 @@ export function noiseOfParts(
   };
 }
 
+/**
+ * What a batch makes of its samples, against batches of one of its parts: 1 when all of the gradient
+ * is noise, 1 / parts when none is.
+ */
+export function efficiencyOf({ squaredNorm, variance }: GradientNoise, parts: number): number {
+  return gainOf({ squaredNorm, variance: variance * parts }, parts) / parts;
+}
+
 /** Samples beyond which a larger batch brings little; Infinity when the gradient is all noise. */
 export function noiseScaleOf({ squaredNorm, variance }: GradientNoise, batch: number): number {
   return squaredNorm > 0 ? (batch * variance) / squaredNorm : Number.POSITIVE_INFINITY;

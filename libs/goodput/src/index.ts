@@ -8,6 +8,13 @@ export {
   workersReach,
 } from "./decide-allocation.ts";
 export { type Choice, divideWorkers } from "./divide-workers.ts";
-export { type GradientNoise, gainOf, noiseOfParts, noiseScaleOf } from "./efficiency.ts";
+export {
+  efficiencyOf,
+  type GradientNoise,
+  gainOf,
+  noiseOfParts,
+  noiseScaleOf,
+} from "./efficiency.ts";
 export { fitThroughput, type StepObservation } from "./fit-throughput.ts";
+export { type NoiseSample, SmoothedNoise } from "./smoothed-noise.ts";
 export { type LocalBatch, type Spread, type StepModel, stepSeconds } from "./throughput.ts";

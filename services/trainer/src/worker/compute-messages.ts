@@ -1,5 +1,6 @@
 /** What the control thread and the compute thread of a worker say to each other. */
 import type { CompileOptions, Layout, ProgramMode } from "@coxswain/engine";
+import type { NoiseSample } from "@coxswain/goodput";
 import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
 import type { FeedEnds } from "../feed/feed.ts";
@@ -96,6 +97,8 @@ export type ComputeReply =
       readonly sha256: string;
     }
   | { readonly kind: "applied"; readonly step: number }
+  /** What a measured step shows of the gradient's noise. */
+  | { readonly kind: "noise"; readonly sample: NoiseSample }
   | { readonly kind: "done"; readonly id: number }
   | {
       readonly kind: "copied";

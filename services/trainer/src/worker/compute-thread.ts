@@ -28,6 +28,7 @@ import type {
   ProgramMessage,
 } from "./compute-messages.ts";
 
+import { NoiseProbe } from "./noise-probe.ts";
 import { isWithin, Subtrees } from "./subtrees.ts";
 
 const port = parentPort!;
@@ -44,6 +45,7 @@ class Compute {
   #kernels: Kernels | undefined;
   #updateKernel: UpdateKernel | undefined;
   #subtrees = new Subtrees(0);
+  readonly #noise = new NoiseProbe(options.compile.shards, () => performance.now());
   #order: Order | undefined;
   #isRunning = false;
   /** Since the last piece was told. */
@@ -112,6 +114,8 @@ class Compute {
     const { parameters, slots, reduced } = vectors;
     const whole = reduced[(step % 2) as 0 | 1];
     const gradient = whole.subarray(0, parameters.length);
+    const sample = this.#noise.whole(step, gradient);
+    if (sample !== undefined) reply({ kind: "noise", sample });
     const { rule, layout } = this.#program;
     const tensors = tensorRanges(layout);
     if (this.#updateKernel === undefined || rule === undefined)
@@ -148,7 +152,10 @@ class Compute {
     try {
       while (this.#order !== undefined) {
         const order = this.#order;
-        if (order.step !== this.#subtrees.step) this.#subtrees.startStep(order.step);
+        if (order.step !== this.#subtrees.step) {
+          this.#subtrees.startStep(order.step);
+          this.#noise.begin(order.step);
+        }
         this.#subtrees.letAllGo();
         await this.#carryOut(order);
         if (this.#order === order) this.#order = undefined;
@@ -196,6 +203,10 @@ class Compute {
     this.#feed.at(place, () => this.#program.gradient({ ...place, parameters }, pool[buffer]!));
   }
 
+  #gradientIn(buffer: number): Float32Array {
+    return this.#vectors!.pool[buffer]!.subarray(0, this.#program.layout.parameterFloats);
+  }
+
   /** Sums up one subtree; false when a newer order came in between. */
   async #finish(order: Order, piece: Piece): Promise<boolean> {
     if (this.#subtrees.get(piece) !== undefined) return true;
@@ -203,6 +214,7 @@ class Compute {
       const buffer = this.#subtrees.take(order.pieces);
       const startedMs = performance.now();
       this.#derive(order.step, piece.lo, buffer);
+      this.#noise.shard(this.#gradientIn(buffer));
       this.#work.shards += 1;
       this.#work.ms += performance.now() - startedMs;
       if (piece.lo === order.audit) this.#witness(order.step, piece.lo, buffer);

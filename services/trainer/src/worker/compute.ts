@@ -1,6 +1,7 @@
 /** The compute thread and its loader, as the control thread sees them. */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { AppError, type ErrorCode, errorCodes } from "@coxswain/domain";
+import { type GradientNoise, SmoothedNoise } from "@coxswain/goodput";
 import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
 import type { FeedEnds } from "../feed/feed.ts";
@@ -35,11 +36,13 @@ export class Compute {
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   readonly #applied = new Map<number, () => void>();
   readonly #events: ComputeEvents;
+  readonly #noise: SmoothedNoise;
   #nextId = 1;
   #newestOrder = 0;
 
   constructor(options: Omit<ComputeOptions, "feed">, events: ComputeEvents) {
     this.#events = events;
+    this.#noise = new SmoothedNoise(options.compile.shards);
     const { port1, port2 } = new MessageChannel();
     const bell = new SharedArrayBuffer(4);
     const { programPath, data, batchSize, shards, seed } = options.compile;
@@ -74,6 +77,11 @@ export class Compute {
     return this.#stalledMs[0]!;
   }
 
+  /** Of the whole batch's gradient, over the last steps; undefined until enough was measured. */
+  get gradientNoise(): GradientNoise | undefined {
+    return this.#noise.noise;
+  }
+
   #receive(message: Exclude<ComputeReply, Compiled>): void {
     switch (message.kind) {
       case "piece":
@@ -87,6 +95,8 @@ export class Compute {
         this.#applied.get(message.step)?.();
         this.#applied.delete(message.step);
         return;
+      case "noise":
+        return this.#noise.add(message.sample);
       case "recording":
         return this.#events.onRecording();
       case "failed":

@@ -58,6 +58,7 @@ export class Course {
       stepMs,
       metrics: this.#metrics,
       inputStallShare: this.#inputStallShare(),
+      gradientNoise: this.#ports.compute.gradientNoise,
     };
   }
 

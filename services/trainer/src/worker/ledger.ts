@@ -11,6 +11,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Bus } from "@coxswain/bus";
 import { AppError, type JobId } from "@coxswain/domain";
 import type { NewEvent, PayloadOf, StoredEvent } from "@coxswain/events";
+import type { GradientNoise } from "@coxswain/goodput";
 import type { Proposal } from "../decide/agreement.ts";
 
 export interface Generation {
@@ -35,6 +36,7 @@ export interface Pace {
   readonly stepMs: number;
   readonly metrics: Readonly<Record<string, number>>;
   readonly inputStallShare: number;
+  readonly gradientNoise?: GradientNoise | undefined;
 }
 
 export interface LedgerPorts {
@@ -243,7 +245,7 @@ export class Ledger {
 
   #progress(stepTo: number): NewEvent {
     const generation = this.#toldGeneration;
-    const { epoch, samplesPerSecond, stepMs, metrics, inputStallShare } = this.#ports.pace();
+    const { gradientNoise, ...pace } = this.#ports.pace();
     const workers =
       this.#generations.find((formed) => formed.generation === generation)?.members.length ?? 1;
     return this.#event(
@@ -254,12 +256,9 @@ export class Ledger {
         stepFrom: this.#toldStep,
         stepTo,
         steps: this.#ports.steps,
-        epoch,
         workers,
-        samplesPerSecond,
-        stepMs,
-        metrics,
-        inputStallShare,
+        ...pace,
+        ...(gradientNoise === undefined ? {} : { gradientNoise }),
       },
     );
   }
