@@ -3,7 +3,7 @@
  * with its retries, its order and its leases, is the real one.
  */
 import type { BusPorts } from "@coxswain/bus/ports";
-import type { Link } from "./network.ts";
+import { type Link, Order } from "./network.ts";
 import type { BusServer, Consumer, StoredMessage, Stream } from "./server.ts";
 
 const requestTimeoutMs = 5000;
@@ -101,7 +101,7 @@ function orderedConsumer(link: Link, stream: Stream, filters: readonly string[],
       link.request(() => ({ num_pending: stream.pending(from, filters) }), requestTimeoutMs),
     consume: async () => {
       const channel = new Channel<Delivered>();
-      const order = { lastMs: 0 };
+      const order = new Order();
       let next = from;
       const push = () => {
         if (channel.isStopped || !link.isConnected) return;
@@ -149,7 +149,7 @@ function durableConsumer(link: Link, stream: Stream, consumer: Consumer) {
       ),
     consume: async () => {
       const channel = new Channel<Delivered>();
-      const order = { lastMs: 0 };
+      const order = new Order();
       let onTheWay = 0;
       const push = () => {
         if (channel.isStopped || link.isClosed || !link.isConnected) return;
@@ -325,7 +325,7 @@ function kvOn(link: Link, name: string) {
       const stream = open(link.network.server);
       const filters = [prefix + (key ?? ">")];
       const channel = new Channel<KvEntry>();
-      const order = { lastMs: 0 };
+      const order = new Order();
       let next = 1;
       attach(link, stream, channel, () => {
         if (channel.isStopped || !link.isConnected) return;
@@ -363,7 +363,7 @@ function coreOn(link: Link) {
     },
     subscribe: (pattern: string) => {
       const channel = new Channel<{ readonly subject: string; json(): unknown }>();
-      const order = { lastMs: 0 };
+      const order = new Order();
       const stop = network.server.subscribe(pattern, (subject, data) => {
         if (link.isClosed) return stop();
         if (link.isConnected)

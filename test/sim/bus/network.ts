@@ -19,6 +19,12 @@ export interface NetworkFaults {
 
 const reconnectMs = 250;
 
+/** What one reader is sent comes in order, as through one connection. */
+export class Order {
+  lastMs = 0;
+  readonly underway: (() => void)[] = [];
+}
+
 /** The server and everything between it and its clients. */
 export class Network {
   readonly server: BusServer;
@@ -176,13 +182,16 @@ export class Link {
   }
 
   /** A message of the server to this client, behind those before it. */
-  push(state: { lastMs: number }, receive: () => void): void {
+  push(order: Order, receive: () => void): void {
     const { network } = this;
     const nowMs = network.clock.nowMs();
-    const atMs = Math.max(state.lastMs, nowMs + network.latencyMs());
-    state.lastMs = atMs;
+    const atMs = Math.max(order.lastMs, nowMs + network.latencyMs());
+    order.lastMs = atMs;
+    order.underway.push(receive);
     network.clock.later(atMs - nowMs, () => {
-      if (this.isConnected) receive();
+      // The first one underway, not this one: a real clock rounds, and may ring for the next one first.
+      const first = order.underway.shift();
+      if (this.isConnected) first?.();
     });
   }
 }
