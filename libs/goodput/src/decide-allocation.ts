@@ -4,14 +4,15 @@
  * Each minute or so the workers are divided anew, such that
  *
  *   sum over jobs of weight * worth      is largest, with
- *   worth  = (goodput(k) / goodput(1) * kept)^fairness
+ *   worth  = (goodput(k) / goodput(1) * efficiency * kept)^fairness
  *   weight = min(hoursLeft, hoursCap)^-urgency
  *
  * hoursLeft is how long the job would still take with one worker: what ends soon goes first, which
  * is what shortens the mean completion time; beyond hoursCap all are equally urgent, so that long
  * jobs go on together and none is left over to end alone. A fairness below 1 lets the first workers
  * of a job count for more than the last ones. `kept` is the part of the time that is left after a
- * move, 1 where nothing changes: a change must pay within the horizon.
+ * move, 1 where nothing changes: a change must pay within the horizon. `efficiency` is what a batch
+ * that nobody may change makes of its samples; it is 1 where the batch is chosen along with k.
  *
  * What it knows of a job: its length, as its owner declared it (steps, or epochs of the data); how
  * far it is; the model fitted to its own measured steps; its own gradient noise. Nothing of the
@@ -36,6 +37,8 @@ export interface Demand {
   readonly stepsLeft: number;
   /** What a change of its workers costs it. */
   readonly moveSeconds: number;
+  /** Of a batch that stays as it is, against smaller ones; default 1. */
+  readonly efficiency?: number;
 }
 
 export interface AllocationPolicy {
@@ -84,7 +87,7 @@ export interface Size {
 
 /** What each number of workers is worth for a job, as `divideWorkers` takes it. */
 export function choicesOf(demand: Demand, size: Size, policy: AllocationPolicy): Choice[] {
-  const { goodput, present, workersMin } = demand;
+  const { goodput, present, workersMin, efficiency = 1 } = demand;
   const none: readonly Choice[] = workersMin === 0 ? [{ workers: 0, worth: 0 }] : [];
   if (goodput === undefined)
     return [...none, { workers: Math.max(1, workersMin), worth: unmeasuredWeight }];
@@ -96,7 +99,7 @@ export function choicesOf(demand: Demand, size: Size, policy: AllocationPolicy):
     const nodes = isSame ? new Set(present).size : Math.ceil(workers / size.perNode);
     const speedup = goodput({ nodes, workers }) / single;
     const kept = isSame ? 1 : keptOf(demand, secondsLeft / speedup, policy);
-    return { workers, worth: weight * (speedup * kept) ** policy.fairness };
+    return { workers, worth: weight * (speedup * efficiency * kept) ** policy.fairness };
   });
   return [...none, ...counts.filter(({ worth }) => worth > 0 || workersMin > 0)];
 }

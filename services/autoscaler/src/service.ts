@@ -97,6 +97,7 @@ function speedOf(job: Job, book: SpeedBook, nowMs: number): JobSpeed {
     measured: measuredOf(book),
     stepsLeft: job.progress === undefined ? 1 : job.progress.steps - job.progress.step,
     moveSeconds: moveSecondsOf(book),
+    noise: book.noise,
   };
 }
 
@@ -119,7 +120,7 @@ async function say(
   },
 ): Promise<boolean> {
   const { job, book, decision } = said;
-  const { workersWanted, reason, curve, marginalGain, expectedSamplesPerSecond } = decision;
+  const { kind: _, curve, ...expected } = decision;
   const outcome = outcomeOf(book);
   try {
     await ports.bus.append(
@@ -129,19 +130,20 @@ async function say(
         id: `${job.id}.workers-wanted.${job.lastJobSequence}`,
         source: "autoscaler",
         payload: {
-          workersWanted,
-          reason,
+          ...expected,
           curve: [...curve],
-          marginalGain,
           threshold: options.gainMin,
-          expectedSamplesPerSecond,
           moveSeconds: moveSecondsOf(book),
           ...(outcome === undefined ? {} : { lastOutcome: outcome }),
         },
       },
       { expectLastSequence: job.lastJobSequence },
     );
-    ports.log("workers wanted", { jobId: job.id, workersWanted, reason });
+    ports.log("workers wanted", {
+      jobId: job.id,
+      workersWanted: decision.workersWanted,
+      reason: decision.reason,
+    });
     return true;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;

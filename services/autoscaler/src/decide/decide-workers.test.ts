@@ -24,6 +24,7 @@ function jobOf(measured: Readonly<Record<number, number>>, more: Partial<JobSpee
     shards: 8,
     stepsLeft: 10_000,
     moveSeconds: 0.1,
+    noise: undefined,
     measured: Object.entries(measured).map(([workers, samplesPerSecond]) => ({
       workers: Number(workers),
       nodes: 1,
@@ -94,6 +95,27 @@ test("where the room does not last for all, it goes where it brings most", () =>
   );
   ok(Number(wanted[0]) > Number(wanted[1]), `${wanted}`);
   ok(Number(wanted[0]) + Number(wanted[1]) <= 8, `${wanted}`);
+});
+
+test("of two jobs that are equally fast, the one whose batch is worth its samples gets more", () => {
+  const scales = { 1: 100, 2: 180, 4: 300 };
+  const job = (noise: JobSpeed["noise"]) => jobOf(scales, { workersNow: 3, noise });
+  // No noise: eight shards tell what one would. Nothing but noise: each tells as much as another.
+  const [wasteful, useful] = decideWorkers(
+    [job({ squaredNorm: 1, variance: 0 }), job({ squaredNorm: 0, variance: 1 })],
+    6,
+    policy,
+  );
+  ok(wasteful?.kind === "want" && useful?.kind === "want");
+  ok(wasteful.workersWanted < useful.workersWanted);
+  deepEqual([wasteful.efficiency, wasteful.noiseScale], [0.125, 0]);
+  deepEqual([useful.efficiency, useful.noiseScale], [1, undefined]);
+  deepEqual(wasteful.curve[0], {
+    workers: 1,
+    samplesPerSecond: 100,
+    measured: true,
+    goodput: 12.5,
+  });
 });
 
 test("a job that is not judged keeps its room", () => {

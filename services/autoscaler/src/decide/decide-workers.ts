@@ -4,7 +4,9 @@
  * A job grows as long as further workers bring at least `gainMin` of the first one's speed each, to
  * at most twice as many as it was measured with, so that the curve is explored carefully. Where the
  * room does not last for all, it is divided so that the sum of what the jobs make of it is largest:
- * `divideWorkers` and `choicesOf` of libs/goodput, the policy that the published traces judge.
+ * `divideWorkers` and `choicesOf` of libs/goodput, the policy that the published traces judge. What
+ * a job makes of workers is goodput, speed times the statistical efficiency of its batch: a batch far
+ * beyond the noise scale of its gradient trains samples that bring little.
  * Nothing is asked within the freeze window after a change, nor for a job whose number a user has
  * fixed; such a job keeps the room that it has. The batch is never changed: it decides the bits.
  */
@@ -14,6 +16,9 @@ import {
   choicesOf,
   defaultPolicy,
   divideWorkers,
+  efficiencyOf,
+  type GradientNoise,
+  noiseScaleOf,
   workersReach,
 } from "@coxswain/goodput";
 import { type Batch, fitSpeed, type Measured, type SpeedModel, speedAt } from "./speed-model.ts";
@@ -32,6 +37,8 @@ export interface JobSpeed extends Batch {
   readonly stepsLeft: number;
   /** What a change of its workers was measured to cost. */
   readonly moveSeconds: number;
+  /** Of the whole batch's gradient; undefined until it was measured. */
+  readonly noise: GradientNoise | undefined;
 }
 
 export interface Policy {
@@ -43,6 +50,8 @@ export interface CurvePoint {
   readonly workers: number;
   readonly samplesPerSecond: number;
   readonly measured: boolean;
+  /** Samples per second times efficiency; absent until the noise was measured. */
+  readonly goodput?: number;
 }
 
 export type WorkersDecision =
@@ -55,6 +64,8 @@ export type WorkersDecision =
       readonly marginalGain: number;
       /** What the number that is asked for shall bring. */
       readonly expectedSamplesPerSecond: number;
+      readonly efficiency?: number;
+      readonly noiseScale?: number;
     };
 
 /**
@@ -124,8 +135,27 @@ function choicesFor(one: Weighed, allocation: AllocationPolicy): readonly Choice
     goodput: ({ workers }: { readonly workers: number }) => speedAt(speed, workers) / job.batchSize,
     stepsLeft: Math.max(1, job.stepsLeft),
     moveSeconds: job.moveSeconds,
+    efficiency: efficiencyFor(job) ?? 1,
   };
   return choicesOf(demand, { total: most, perNode: most }, allocation);
+}
+
+/** Of the job's batch against batches of one shard, which is as small as its work is cut. */
+function efficiencyFor({ noise, shards }: JobSpeed): number | undefined {
+  return noise && efficiencyOf(noise, shards);
+}
+
+function statisticsOf(job: JobSpeed): {
+  readonly efficiency?: number;
+  readonly noiseScale?: number;
+} {
+  const efficiency = efficiencyFor(job);
+  if (efficiency === undefined) return {};
+  const noiseScale = noiseScaleOf(job.noise!, job.batchSize);
+  return {
+    efficiency: round(efficiency),
+    ...(Number.isFinite(noiseScale) ? { noiseScale: round(noiseScale) } : {}),
+  };
 }
 
 function decisionOf(
@@ -140,20 +170,29 @@ function decisionOf(
     .map(({ workers, samplesPerSecond }) => `${workers}: ${Math.round(samplesPerSecond)}/s`)
     .join(", ");
   const expectedSamplesPerSecond = round(speedAt(speed, workersWanted));
-  const reason = `measured at ${measured}; ${workersWanted} shall bring ${Math.round(expectedSamplesPerSecond)}/s; a further worker must add ${percent(policy.gainMin)} of the first one's speed, and a move costs ${round(job.moveSeconds)} s`;
+  const statistics = statisticsOf(job);
+  const worth =
+    statistics.efficiency === undefined
+      ? ""
+      : `; a sample brings ${percent(statistics.efficiency)} of what it would in a batch of one shard`;
+  const reason = `measured at ${measured}; ${workersWanted} shall bring ${Math.round(expectedSamplesPerSecond)}/s${worth}; a further worker must add ${percent(policy.gainMin)} of the first one's speed, and a move costs ${round(job.moveSeconds)} s`;
   if (workersWanted === (job.workersWanted ?? job.max)) return { kind: "keep", reason };
   const curve = curveOf(job, speed);
-  return { kind: "want", workersWanted, reason, curve, marginalGain, expectedSamplesPerSecond };
+  const expected = { marginalGain, expectedSamplesPerSecond, ...statistics };
+  return { kind: "want", workersWanted, reason, curve, ...expected };
 }
 
 function curveOf(job: JobSpeed, speed: SpeedModel): CurvePoint[] {
+  const efficiency = efficiencyFor(job);
   return Array.from({ length: job.max - job.min + 1 }, (_, index) => {
     const workers = job.min + index;
     const measured = job.measured.find((point) => point.workers === workers);
+    const samplesPerSecond = measured?.samplesPerSecond ?? speedAt(speed, workers);
     return {
       workers,
-      samplesPerSecond: round(measured?.samplesPerSecond ?? speedAt(speed, workers)),
+      samplesPerSecond: round(samplesPerSecond),
       measured: measured !== undefined,
+      ...(efficiency === undefined ? {} : { goodput: round(samplesPerSecond * efficiency) }),
     };
   });
 }

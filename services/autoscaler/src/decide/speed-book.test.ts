@@ -32,6 +32,12 @@ test("a count is known after three reports, by its median; the first one after a
   deepEqual(measuredOf(enough), [{ workers: 2, nodes: 2, samplesPerSecond: 100 }]);
 });
 
+test("the gradient's noise is what was told last", () => {
+  const noise = { squaredNorm: 1, variance: 2 };
+  const told = { name: "training.progressed", payload: { workers: 1, gradientNoise: noise } };
+  deepEqual(bookOf(formed(["a"]), told, ...speed(1, 100)).noise, noise);
+});
+
 test("a move costs what joins and leaves were measured to cost, losses left out", () => {
   equal(moveSecondsOf(bookOf(formed(["a"]))), 0.092);
   const moved = bookOf(

@@ -3,6 +3,7 @@
  * workers, what a change of workers costs, and whether the last prediction came true.
  */
 import type { StoredEvent } from "@coxswain/events";
+import type { GradientNoise } from "@coxswain/goodput";
 import type { Measured } from "./speed-model.ts";
 
 /** The newest reports count; older ones may be of another machine load. */
@@ -36,6 +37,8 @@ export interface SpeedBook {
   /** Of changes that nobody's death caused. */
   readonly moveSeconds: readonly number[];
   readonly prediction: Prediction | undefined;
+  /** Of the whole batch's gradient, as the trainers told it last. */
+  readonly noise: GradientNoise | undefined;
 }
 
 export const emptyBook: SpeedBook = {
@@ -46,6 +49,7 @@ export const emptyBook: SpeedBook = {
   nodes: 1,
   moveSeconds: [],
   prediction: undefined,
+  noise: undefined,
 };
 
 export function note(book: SpeedBook, event: StoredEvent): SpeedBook {
@@ -73,8 +77,10 @@ export function note(book: SpeedBook, event: StoredEvent): SpeedBook {
     }
     case "job.resize-requested":
       return { ...book, isFixedByUser: event.payload.workersWanted !== undefined };
-    case "training.progressed":
-      return noteSpeed(book, event.payload);
+    case "training.progressed": {
+      const { gradientNoise = book.noise } = event.payload;
+      return noteSpeed({ ...book, noise: gradientNoise }, event.payload);
+    }
     default:
       return book;
   }
