@@ -22,6 +22,19 @@ test("killed: the survivors go on, a newcomer joins, the first member dies too",
   await endsRight(t, cluster, [c, d]);
 });
 
+test("hot standby: who stands by takes the place of the killed", async (t) => {
+  const workers = { min: 1, max: 2, standby: 1 };
+  const cluster = await startCluster(t, { spec: { steps, workers }, isUnhurried: true });
+  const a = cluster.start("wa");
+  const b = cluster.start("wb");
+  await members(cluster, ["wa", "wb"]);
+  const c = cluster.start("wc");
+  equal((await cluster.event("worker.standing-by")).workerId, "wc");
+  b.process.kill("SIGKILL");
+  await members(cluster, ["wa", "wc"]);
+  await endsRight(t, cluster, [a, c]);
+});
+
 test("killed out of a pair: the survivor decides with the record", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const a = cluster.start("wa");

@@ -88,6 +88,8 @@ export class World {
   readonly random: Random;
   readonly steps: number;
   readonly sharesMemory: boolean;
+  /** So many train, the others stand by; undefined: all train. */
+  trainingMax: number | undefined;
   readonly oracle: readonly string[];
   nowMs = 0;
   readonly #timers = new Timers();
@@ -215,6 +217,7 @@ export class SimWorker {
       record: new RecordAcceptor(record, "job"),
       knownDead: () => (this.isBusAway ? new Set<string>() : world.knownDead),
       log: (sentence, fields) => this.#log(sentence, fields),
+      trainingMax: () => world.trainingMax,
       onJoined: () => undefined,
       onCommitted: () => undefined,
       onTrained: () => {

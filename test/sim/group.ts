@@ -70,7 +70,10 @@ export async function run(options: RunOptions): Promise<Outcome> {
   const world = new World(seed, steps, oracle);
   const plan = planOf(options, { untilMs: chaosMs, everyMs: 350 });
   const faults: Record<string, number> = {};
-  supply(world, 1 + (seed % 4));
+  const wanted = 1 + (seed % 4);
+  const standby = seed % 5 === 3 ? 1 + (seed % 2) : 0;
+  if (standby > 0) world.trainingMax = wanted;
+  supply(world, wanted + standby);
   for (const planned of plan)
     world.at(planned.atMs, () => {
       const done = inject(world, planned);

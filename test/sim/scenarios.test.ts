@@ -279,6 +279,65 @@ const stories: Record<string, (story: Story) => Promise<void>> = {
     equal(isIn, false);
     await story.trainsToTheEnd("a", "b", "c", "e");
   },
+  "hot standby: who stands by takes a lost member's place in the next generation": async (
+    story,
+  ) => {
+    story.world.trainingMax = 3;
+    await story.group("a", "b", "c");
+    story.start("d");
+    await story.until("d stands by", () => story.worker("d").group.standsBy);
+    await story.commits("a", 10); // Longer than its word is fresh: it says so again.
+    equal(story.areMembers("a", "b", "c"), true);
+    const { generation } = story.worker("a").group;
+    story.kill("b");
+    await story.members("a", "c", "d");
+    equal(story.worker("a").group.generation, generation + 1);
+    await story.trainsToTheEnd("a", "c", "d");
+  },
+  "hot standby: it takes the place of its own donor": async (story) => {
+    story.world.trainingMax = 3;
+    await story.group("a", "b", "c");
+    story.start("d");
+    await story.until("d stands by", () => story.worker("d").group.standsBy);
+    story.kill("a"); // A newcomer asks the first member for the state.
+    await story.members("b", "c", "d");
+    await story.trainsToTheEnd("b", "c", "d");
+  },
+  "hot standby: out of a pair, the survivor decides with the record and takes it in then": async (
+    story,
+  ) => {
+    story.world.trainingMax = 2;
+    await story.group("a", "b");
+    story.start("c");
+    await story.until("c stands by", () => story.worker("c").group.standsBy);
+    story.kill("b");
+    await story.members("a", "c");
+    await story.trainsToTheEnd("a", "c");
+  },
+  "hot standby while the bus is away: the loss is decided without it": async (story) => {
+    story.world.trainingMax = 3;
+    await story.group("a", "b", "c");
+    story.start("d");
+    await story.until("d stands by", () => story.worker("d").group.standsBy);
+    for (const worker of story.world.alive()) worker.isBusAway = true;
+    story.kill("b");
+    await story.members("a", "c");
+    for (const worker of story.world.alive()) worker.isBusAway = false;
+    await story.members("a", "c", "d");
+    await story.trainsToTheEnd("a", "c", "d");
+  },
+  "hot standby: a member that leaves is replaced in the same generation": async (story) => {
+    story.world.trainingMax = 2;
+    await story.group("a", "b");
+    story.start("c");
+    await story.until("c stands by", () => story.worker("c").group.standsBy);
+    await story.commits("a", 20); // Every member has heard of it.
+    const { generation } = story.worker("a").group;
+    story.worker("b").leave();
+    await story.members("a", "c");
+    equal(story.worker("a").group.generation, generation + 1);
+    await story.trainsToTheEnd("a", "c");
+  },
 };
 
 /** Runs to the moment at which one member has committed a step that another has not. */

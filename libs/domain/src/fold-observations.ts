@@ -9,8 +9,16 @@ export function foldWorkerEnded(job: Job, ended: Job["ended"][number]): Job {
     ...job,
     placement: job.placement.filter(stays),
     members: job.members.filter(stays),
+    standby: job.standby.filter((workerId) => workerId !== ended.workerId),
     ended: [...job.ended.filter(stays), ended].slice(-100),
   };
+}
+
+export function foldStandingBy(job: Job, { payload }: FactOf<"worker.standing-by">): Job {
+  const { workerId } = payload;
+  const isOne = (worker: { readonly workerId: string }) => worker.workerId === workerId;
+  if (!job.placement.some(isOne) || job.members.some(isOne)) return job;
+  return { ...job, standby: [...job.standby.filter((other) => other !== workerId), workerId] };
 }
 
 export function foldLoss(job: Job, { payload, timeMs }: FactOf<"worker.lost">): Job {
@@ -34,6 +42,9 @@ function foldGeneration(job: Job, fact: FactOf<"training.generation-formed">): J
     state,
     generation: fact.payload.generation,
     members: fact.payload.members,
+    standby: job.standby.filter(
+      (standing) => !fact.payload.members.some(({ workerId }) => workerId === standing),
+    ),
     startedAtMs: job.startedAtMs ?? fact.timeMs,
   };
 }

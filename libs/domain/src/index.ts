@@ -19,6 +19,7 @@ export {
   type JobProgress,
   type JobState,
   type JobStateKind,
+  wantedWorkers,
 } from "./job.ts";
 export type { FactOf, JobFact } from "./job-facts.ts";
 export { next, whyIllegal } from "./job-fold.ts";

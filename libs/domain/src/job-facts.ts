@@ -34,6 +34,7 @@ interface Payloads {
   "job.failed": { readonly error: JobFailure };
   "job.cancelled": object;
   "worker.joined": object;
+  "worker.standing-by": { readonly workerId: string };
   "worker.compiled": JobCompiled;
   "worker.slowed": object;
   "worker.disagreed": object;

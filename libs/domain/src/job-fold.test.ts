@@ -33,6 +33,7 @@ const payloads: Record<string, object> = {
   "job.failed": { error: { code: "worker-failed", message: "x" } },
   "job.cancelled": {},
   "worker.joined": {},
+  "worker.standing-by": { workerId: "w9" },
   "worker.compiled": { programHash: "a", mode: "eager", reason: "it counts" },
   "worker.left": { workerId: "w1" },
   "worker.lost": { workerId: "w1", error: { code: "worker-failed", message: "x" } },

@@ -19,7 +19,13 @@
 import { assertNever } from "./assert.ts";
 import { AppError } from "./errors.ts";
 import { foldDecision } from "./fold-decisions.ts";
-import { foldLoss, foldStored, foldTraining, foldWorkerEnded } from "./fold-observations.ts";
+import {
+  foldLoss,
+  foldStandingBy,
+  foldStored,
+  foldTraining,
+  foldWorkerEnded,
+} from "./fold-observations.ts";
 import type { Job, JobCompiled, JobStateKind } from "./job.ts";
 import type { FactOf, JobFact } from "./job-facts.ts";
 
@@ -95,6 +101,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     compiled: undefined,
     generation: 0,
     members: [],
+    standby: [],
     ended: [],
     lossesInARow: 0,
     placedSinceLoss: [],
@@ -131,6 +138,8 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
     case "worker.slowed":
     case "worker.disagreed":
       return job;
+    case "worker.standing-by":
+      return foldStandingBy(job, fact);
     case "worker.compiled":
       return { ...job, compiled: job.compiled ?? compiledOf(fact) };
     case "worker.left":
@@ -197,6 +206,7 @@ function request(
     case "job.resize-requested": {
       const { workersMin, workersMax, workersWanted } = fact.payload;
       const workers = {
+        ...job.spec.workers,
         min: workersMin ?? job.spec.workers.min,
         max: workersMax ?? job.spec.workers.max,
       };
@@ -212,7 +222,7 @@ function request(
 }
 
 function end(job: Job, fact: FactOf<"job.succeeded" | "job.failed" | "job.cancelled">): Job {
-  const ended = { ...job, placement: [], members: [], endedAtMs: fact.timeMs };
+  const ended = { ...job, placement: [], members: [], standby: [], endedAtMs: fact.timeMs };
   switch (fact.name) {
     case "job.succeeded":
       return {

@@ -98,6 +98,8 @@ export interface Job {
   readonly compiled: JobCompiled | undefined;
   readonly generation: number;
   readonly members: readonly JobMember[];
+  /** Workers that follow the parameters and are no members. */
+  readonly standby: readonly string[];
   /** Workers whose process is known to have ended, newest last, at most 100. */
   readonly ended: readonly {
     readonly workerId: string;
@@ -149,6 +151,15 @@ export interface Job {
   readonly trainingFailed: boolean;
   /** The first error that a worker or the trainer reported since the job started or was resumed. */
   readonly firstError: JobFailure | undefined;
+}
+
+/** Workers that a job shall train with: what was asked for, within its limits. */
+export function wantedWorkers({
+  spec,
+  workersWanted,
+}: Pick<Job, "spec" | "workersWanted">): number {
+  const { min, max } = spec.workers;
+  return Math.min(max, Math.max(min, workersWanted ?? max));
 }
 
 /** True when nothing will change the job any more. */

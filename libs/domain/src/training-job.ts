@@ -33,6 +33,14 @@ export const WorkerRangeSchema = Type.Object(
       maximum: jobLimits.workersMax,
       description: "The job grows up to so many workers.",
     }),
+    standby: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: jobLimits.workersMax,
+        description:
+          "So many workers more follow the parameters and take a lost one's place at once, where there is room that nobody else wants.",
+      }),
+    ),
   },
   closed,
 );

@@ -129,6 +129,8 @@ export const events = {
 
   /** trainer: a worker became a member in this generation. */
   "worker.joined": object({ generation: positive, step: count, workerId: id, nodeId: id }),
+  /** trainer: the worker holds the state and follows it; it takes the place of one that is lost. */
+  "worker.standing-by": object({ generation: positive, step: count, workerId: id, nodeId: id }),
   /**
    * trainer: a worker compiled the job's program; the first one said counts. Recorded, its data is kept
    * by hash and run by every other worker; whoever has another hash may not train with the job.

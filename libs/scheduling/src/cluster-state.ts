@@ -15,9 +15,9 @@ import {
   type JobDecision,
   type NodeView,
   type Policy,
+  placedWanted,
   type QueueView,
   type ServiceView,
-  wantedWorkers,
 } from "./snapshot.ts";
 import { times, type Units, unitsOf, vectorOf } from "./vector.ts";
 
@@ -165,8 +165,8 @@ export class ClusterState {
       placement.some(({ nodeId }) => !this.room.has(nodeId));
     put(this.troubled, id, isTroubled);
     put(this.surplus, id, isActive && count > spec.workers.min);
-    put(this.over, id, isActive && count > wantedWorkers(job));
-    put(this.hungry, id, kind === "running" && count < wantedWorkers(job));
+    put(this.over, id, isActive && count > placedWanted(job));
+    put(this.hungry, id, kind === "running" && count < placedWanted(job));
   }
 
   #forget(jobId: string): boolean {

@@ -23,8 +23,8 @@ import {
   compareText,
   type Decision,
   type JobDecision,
+  placedWanted,
   type Wait,
-  wantedWorkers,
 } from "./snapshot.ts";
 
 export function decideCycle(state: ClusterState, nowMs: number): Decision[] {
@@ -56,7 +56,7 @@ function mend(cycle: Cycle): void {
   const { troubled, over } = cycle.state;
   for (const jobId of new Set([...troubled, ...over])) {
     const draft = draftOf(cycle, jobId);
-    const wanted = wantedWorkers(draft.job);
+    const wanted = placedWanted(draft.job);
     if (over.has(jobId)) shrinkTo(cycle, draft, wanted, `${wanted} workers are wanted`);
   }
 }

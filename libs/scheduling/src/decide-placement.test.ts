@@ -90,6 +90,40 @@ const cases: Record<
     ],
     want: ["j1: n0 n0"],
   },
+  "workers that stand by come after the gang, and where nobody else wants the room": {
+    cores: [4],
+    jobs: [
+      { min: 2, max: 2, standby: 2, has: ["n0", "n0"] },
+      { min: 1, max: 1 },
+    ],
+    want: ["j0: n0 n0 n0", "j1: n0"],
+  },
+  "a job starts without those that shall stand by": {
+    cores: [2],
+    jobs: [{ min: 2, max: 2, standby: 1 }],
+    want: ["j0: n0 n0"],
+  },
+  "nobody is evicted, and nobody shrinks, for workers that would stand by": {
+    cores: [3],
+    jobs: [
+      { min: 1, max: 2, has: ["n0", "n0"] },
+      { min: 1, max: 1, standby: 1, priority: 9, has: ["n0"] },
+    ],
+    want: [],
+  },
+  "who stands by makes room for a worker that trains": {
+    cores: [4],
+    jobs: [
+      { min: 1, max: 2, standby: 1, has: ["n0", "n0", "n0"], training: 2 },
+      { min: 1, max: 2, has: ["n0"] },
+    ],
+    want: ["j0: n0 n0", "j1: n0 n0"],
+  },
+  "one that was used is replaced": {
+    cores: [3],
+    jobs: [{ min: 2, max: 2, standby: 1, has: ["n0", "n0"] }],
+    want: ["j0: n0 n0 n0"],
+  },
   "a job that has what it wants is left alone": {
     cores: [4],
     jobs: [{ min: 1, max: 2, has: ["n0", "n0"] }],
@@ -216,4 +250,23 @@ test("room is never overbooked, gangs are whole, and repeating comes to rest", (
     ),
     { numRuns: 300 },
   );
+});
+
+test("a job that is scaled down gives up one that trains, a job that yields one that stands by", () => {
+  const [trains, standsBy] = ["j0-1", "j0-2"];
+  const given = { min: 1, max: 2, standby: 1, has: ["n0", "n0", "n0"], training: 2 };
+  const scaled = { ...jobOf(given, 0), workersWanted: 1 };
+  const [place] = decidePlacement(snapshotOf([3], [scaled]));
+  deepEqual(place?.kind === "place" && place.workers.map(({ workerId }) => workerId), [
+    "j0-0",
+    standsBy,
+  ]);
+  const yields = jobOf(given, 0);
+  const gang = jobOf({ min: 1, max: 1, priority: 1 }, 1);
+  const decisions = decidePlacement(snapshotOf([3], [yields, gang]));
+  const kept = decisions.find((one) => one.kind === "place" && one.jobId === "j0");
+  deepEqual(kept?.kind === "place" && kept.workers.map(({ workerId }) => workerId), [
+    "j0-0",
+    trains,
+  ]);
 });

@@ -1,8 +1,8 @@
 /** What a cycle makes of a job that holds room, or shall: changed freely, and forgotten afterwards. */
-import type { Job } from "@coxswain/domain";
+import { type Job, wantedWorkers } from "@coxswain/domain";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Ask } from "./room.ts";
-import { type PlacedWorker, wantedWorkers } from "./snapshot.ts";
+import { type PlacedWorker, placedWanted } from "./snapshot.ts";
 import { type Units, unitsOf, vectorOf } from "./vector.ts";
 
 export interface Draft {
@@ -86,16 +86,37 @@ export function addWorker({ state }: Cycle, draft: Draft): boolean {
 /** The youngest workers go first: the oldest hold the group's history. */
 export function shrinkTo({ state }: Cycle, draft: Draft, count: number, reason: string): void {
   while (draft.workers.length > count) {
-    const gone = draft.workers.pop()!;
+    const [gone] = draft.workers.splice(placeOfNext(draft), 1) as [PlacedWorker];
     state.ledger.give(gone.nodeId, draft.job.spec.queue, draft.units);
     draft.reason = reason;
   }
 }
 
-export function isHungry({ job, workers, evictedBy }: Draft): boolean {
-  return (
-    job.state.kind === "running" && evictedBy === undefined && workers.length < wantedWorkers(job)
-  );
+/** Who stands by goes before who trains, unless more train than are wanted. */
+function placeOfNext({ job, workers }: Draft): number {
+  const trains = ({ workerId }: PlacedWorker) =>
+    job.members.some((member) => member.workerId === workerId);
+  const goesFirst =
+    (job.spec.workers.standby ?? 0) === 0
+      ? () => true
+      : workers.filter(trains).length > wantedWorkers(job)
+        ? trains
+        : (worker: PlacedWorker) => !trains(worker);
+  const place = workers.findLastIndex(goesFirst);
+  return place < 0 ? workers.length - 1 : place;
+}
+
+export function isHungry(draft: Draft): boolean {
+  return lacks(draft, wantedWorkers(draft.job));
+}
+
+/** Nobody gives anything up for workers that would stand by. */
+export function lacksStandby(draft: Draft): boolean {
+  return lacks(draft, placedWanted(draft.job));
+}
+
+function lacks({ job, workers, evictedBy }: Draft, wanted: number): boolean {
+  return job.state.kind === "running" && evictedBy === undefined && workers.length < wanted;
 }
 
 export function isChanged({ job, workers, declaredDead }: Draft): boolean {

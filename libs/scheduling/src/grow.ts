@@ -1,6 +1,8 @@
 /**
  * What is left goes to running jobs that want more, and what is unfairly shared is shared anew.
  *
+ * Workers that would stand by get what nobody else wants.
+ *
  * Growth: one worker at a time, to the queue with the smallest weighted share, there to the job with
  * the fewest workers, then the more important. So equal jobs come to differ by one worker at most.
  *
@@ -8,7 +10,7 @@
  * higher priority, if that stays at least as large after it. Each move makes the sum of the squares
  * of the sizes smaller, so moves come to an end; the freeze window bounds how often they happen.
  */
-import type { Job } from "@coxswain/domain";
+import { type Job, wantedWorkers } from "@coxswain/domain";
 import {
   addWorker,
   askOf,
@@ -17,21 +19,24 @@ import {
   type Draft,
   draftOf,
   isHungry,
+  lacksStandby,
   shrinkTo,
 } from "./draft.ts";
 import { isReplacementDue } from "./replacement.ts";
 import { byImportance } from "./snapshot.ts";
 
 export function growAndShare(cycle: Cycle): void {
-  const left = grow(cycle, hungryDrafts(cycle));
+  const drafts = draftsThatLack(cycle);
+  const left = grow(cycle, drafts.filter(isHungry), isHungry);
   for (const taker of left.sort(byNeed)) shareAnew(cycle, taker);
+  grow(cycle, drafts.filter(lacksStandby), lacksStandby);
 }
 
 function isFrozen({ nowMs, state }: Cycle, sinceMs: number | undefined): boolean {
   return sinceMs !== undefined && nowMs - sinceMs < state.policy.freezeMs;
 }
 
-function hungryDrafts(cycle: Cycle): Draft[] {
+function draftsThatLack(cycle: Cycle): Draft[] {
   const { hungry } = cycle.state;
   const ids = new Set([...hungry, ...cycle.drafts.keys()]);
   const drafts: Draft[] = [];
@@ -43,7 +48,7 @@ function hungryDrafts(cycle: Cycle): Draft[] {
     if (known !== undefined && known.workers.length < known.job.placement.length - lost(known))
       continue;
     const draft = draftOf(cycle, jobId);
-    if (isHungry(draft)) drafts.push(draft);
+    if (lacksStandby(draft)) drafts.push(draft);
   }
   return drafts;
 }
@@ -55,7 +60,11 @@ function byNeed(a: Draft, b: Draft): number {
 }
 
 /** Returns those who still want more. */
-function grow(cycle: Cycle, drafts: readonly Draft[]): Draft[] {
+function grow(
+  cycle: Cycle,
+  drafts: readonly Draft[],
+  wantsMore: (draft: Draft) => boolean,
+): Draft[] {
   const { quotas, room } = cycle.state;
   const queues = new Map<string, Draft[]>();
   for (const draft of [...drafts].sort(byNeed)) {
@@ -77,7 +86,7 @@ function grow(cycle: Cycle, drafts: readonly Draft[]): Draft[] {
     const shape = JSON.stringify([queue, askOf(draft)]);
     if (!full.has(shape) && addWorker(cycle, draft)) {
       draft.reason = draft.reason || "grows towards the wanted number of workers";
-      if (isHungry(draft)) insert(line, draft);
+      if (wantsMore(draft)) insert(line, draft);
     } else {
       full.add(shape);
       left.push(draft);
@@ -142,6 +151,7 @@ function isDonor(cycle: Cycle, job: Job, taker: Draft): boolean {
   if (isFrozen(cycle, job.placedAtMs)) return false;
   // What it got in this cycle is not taken from it in the same one.
   if (known !== undefined && known.added > 0) return false;
+  if (count > wantedWorkers(job)) return true; // Who stands by trains nothing.
   const takerSize = sizeOf(cycle, taker.job, taker.workers.length + 1);
   return sizeOf(cycle, job, count - 1) >= takerSize;
 }

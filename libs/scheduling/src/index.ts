@@ -35,6 +35,5 @@ export {
   type Snapshot,
   type Wait,
   type WaitReason,
-  wantedWorkers,
 } from "./snapshot.ts";
 export { type Amounts, type ResourceName, type Vector, vectorOf } from "./vector.ts";

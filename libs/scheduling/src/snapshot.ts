@@ -1,5 +1,5 @@
 /** What the scheduler looks at: plain data, complete for one cycle; and what it may decide. */
-import type { Job, QueueSpec, ServiceSpec } from "@coxswain/domain";
+import { type Job, type QueueSpec, type ServiceSpec, wantedWorkers } from "@coxswain/domain";
 import type { Vector } from "./vector.ts";
 
 export interface NodeView {
@@ -122,10 +122,9 @@ export function isAboutJob(decision: Decision): decision is JobDecision {
   return decision.kind !== "reserve";
 }
 
-/** Workers that a job shall have: what was asked for, within its limits. */
-export function wantedWorkers(job: Job): number {
-  const { min, max } = job.spec.workers;
-  return Math.min(max, Math.max(min, job.workersWanted ?? max));
+/** Workers that a job shall be given: those that train, and those that stand by. */
+export function placedWanted(job: Job): number {
+  return wantedWorkers(job) + (job.spec.workers.standby ?? 0);
 }
 
 /** Higher priority first, then the older, then the lower id. */

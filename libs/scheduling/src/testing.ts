@@ -8,6 +8,9 @@ export interface JobInput {
   readonly min: number;
   readonly max: number;
   readonly priority?: number;
+  readonly standby?: number;
+  /** So many of those that it has train; default all. */
+  readonly training?: number;
   /** Workers that it has, by node. */
   readonly has?: readonly string[];
   readonly isRunning?: boolean;
@@ -30,7 +33,10 @@ export function jobOf(input: JobInput, index: number): Job {
     data: "d",
     steps: 10,
     batchSize: 64,
-    workers: { min: input.min, max: input.max },
+    workers: {
+      ...{ min: input.min, max: input.max },
+      ...(input.standby === undefined ? {} : { standby: input.standby }),
+    },
     shards: 64,
     seed: 1,
     resources: {
@@ -72,7 +78,7 @@ export function jobOf(input: JobInput, index: number): Job {
     payload: { workers, engine },
   });
   if (input.isRunning === false) return folded;
-  const members = workers.map(({ workerId, nodeId }) => ({
+  const members = workers.slice(0, input.training).map(({ workerId, nodeId }) => ({
     workerId,
     nodeId,
     shardFrom: 0,

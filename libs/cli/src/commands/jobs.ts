@@ -133,6 +133,9 @@ function jobTable(jobs: readonly Json[], nowMs: number): string {
   );
 }
 
+const standbyText = ({ standby = 0, standbyWanted = 0 }: Json) =>
+  standby + standbyWanted > 0 ? `, ${standby} of ${standbyWanted} stand by` : "";
+
 function jobText(job: Json, nowMs: number): string {
   const lines = [
     `${pc.bold(job.id)}  ${coloured(job.state)}${job.reason === undefined ? "" : `  ${job.reason}: ${job.message}`}`,
@@ -144,7 +147,7 @@ function jobText(job: Json, nowMs: number): string {
       ? []
       : [`  began at  step ${job.spec.from.step} of ${job.spec.from.job}`]),
     `  engine    ${job.engine?.identity ?? "-"}`,
-    `  workers   ${job.workers.now} train, ${job.workers.wanted} wanted (${job.workers.min} to ${job.workers.max}), generation ${job.generation}`,
+    `  workers   ${job.workers.now} train, ${job.workers.wanted} wanted (${job.workers.min} to ${job.workers.max})${standbyText(job.workers)}, generation ${job.generation}`,
   ];
   if (job.compiled?.reason)
     lines.push(pc.yellow(`  runs operator by operator, since ${job.compiled.reason}`));
@@ -156,14 +159,11 @@ function jobText(job: Json, nowMs: number): string {
       ),
     );
   if (job.weightsSha256) lines.push(`  weights   ${job.weightsSha256}`);
-  if (job.members.length > 0)
-    lines.push(
-      "",
-      table(
-        ["WORKER", "NODE", "SHARDS"],
-        job.members.map((m: Json) => [m.workerId, m.nodeId, `${m.shardFrom} to ${m.shardTo - 1}`]),
-      ),
-    );
+  const workers = [
+    ...job.members.map((m: Json) => [m.workerId, m.nodeId, `${m.shardFrom} to ${m.shardTo - 1}`]),
+    ...(job.standby ?? []).map((w: Json) => [w.workerId, w.nodeId, "stands by"]),
+  ];
+  if (workers.length > 0) lines.push("", table(["WORKER", "NODE", "SHARDS"], workers));
   lines.push(
     "",
     table(

@@ -19,6 +19,7 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
     `${steps} steps, weights ${weightsSha256.slice(0, 12)}`,
   "job.failed": ({ error }) => `${error.code}: ${error.message}`,
   "worker.left": ({ workerId }) => workerId,
+  "worker.standing-by": ({ workerId, step }) => `${workerId} follows since step ${step}`,
   "worker.joined": ({ workerId, generation }) => `${workerId} in generation ${generation}`,
   "worker.compiled": ({ mode, programHash, reason }) =>
     `${mode === "recorded" ? "recorded" : "operator by operator"}, program ${programHash.slice(0, 12)}${reason === undefined ? "" : `: ${reason}`}`,

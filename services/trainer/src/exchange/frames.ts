@@ -113,13 +113,13 @@ export function encodeControl(message: object): Buffer {
 
 /** The frames of a float vector, in pieces of at most `payloadBytesMax`. The bytes are copied. */
 export function* vectorFrames(
-  head: Omit<FrameHead, "offset">,
+  head: Omit<FrameHead, "offset"> & { readonly offset?: number },
   vector: Float32Array,
 ): Generator<Buffer> {
   const bytes = new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength);
   for (let offset = 0; offset < bytes.length || offset === 0; offset += payloadBytesMax) {
     yield encodeFrame(
-      { ...head, offset },
+      { ...head, offset: (head.offset ?? 0) + offset },
       bytes.subarray(offset, Math.min(bytes.length, offset + payloadBytesMax)),
     );
   }

@@ -8,46 +8,67 @@ export interface Ready {
   readonly connected: readonly string[];
   /** The next step that it could commit. */
   readonly step: number;
+  /** Whose steps it follows. */
+  readonly donor: string;
 }
 
 export interface CandidatesPorts {
   readonly clock: Clock;
   readonly shards: number;
+  /** So many members at most: the others stand by. */
+  trainingMax(): number | undefined;
   members(): readonly Member[];
+  /** Those who will be members no more. */
+  isGoing(workerId: string): boolean;
   step(): number;
   isConnected(workerId: string): boolean;
 }
 
 /** A candidate repeats its word more often than this. */
 const freshMs = 2000;
-/** Steps that a candidate may lie behind: it applies them faster than others compute one. */
+/** Steps that a candidate may lie behind when it says its word: it applies them faster than others compute one. */
 const behindMax = 16;
 
 export class Candidates {
   readonly #ports: CandidatesPorts;
-  readonly #ready = new Map<string, Ready & { readonly atMs: number }>();
+  readonly #ready = new Map<string, Ready & { readonly atMs: number; readonly lag: number }>();
 
   constructor(ports: CandidatesPorts) {
     this.#ports = ports;
   }
 
   add(ready: Ready): void {
-    this.#ready.set(ready.candidate.workerId, { ...ready, atMs: this.#ports.clock.nowMs() });
+    const { clock, step } = this.#ports;
+    const heard = { atMs: clock.nowMs(), lag: step() - ready.step };
+    this.#ready.set(ready.candidate.workerId, { ...ready, ...heard });
   }
 
   remove(workerId: string): void {
     this.#ready.delete(workerId);
   }
 
-  /** Those that could be members at once, in order of asking. The others are forgotten: they ask again. */
+  /**
+   * Those that could be members at once, in order of asking, while there is a place. The others are
+   * forgotten: they ask again. Who stands by while a member is lost knows no more of it than that it
+   * was connected to it.
+   */
   list(): readonly Ready[] {
-    const { clock, shards, members, step, isConnected } = this.#ports;
-    for (const [workerId, { connected, step: theirs, atMs }] of this.#ready) {
-      const isMember = members().some((member) => member.workerId === workerId);
-      const knowsAll = members().every((member) => connected.includes(member.workerId));
-      const isFresh = clock.nowMs() - atMs < freshMs && theirs >= step() - behindMax;
-      if (isMember || !knowsAll || !isFresh || !isConnected(workerId)) this.#ready.delete(workerId);
+    const { clock, members, isConnected } = this.#ports;
+    const present = members();
+    for (const [workerId, { connected, donor, lag, atMs }] of this.#ready) {
+      const isMember = present.some((member) => member.workerId === workerId);
+      const knowsAll = present.every((member) => connected.includes(member.workerId));
+      const isFed = present.some((member) => member.workerId === donor);
+      const isFresh = clock.nowMs() - atMs < freshMs && lag <= behindMax;
+      if (isMember || !knowsAll || !isFed || !isFresh || !isConnected(workerId))
+        this.#ready.delete(workerId);
     }
-    return members().length < shards ? [...this.#ready.values()] : [];
+    return this.isFull ? [] : [...this.#ready.values()];
+  }
+
+  get isFull(): boolean {
+    const { members, isGoing, trainingMax, shards } = this.#ports;
+    const staying = members().filter(({ workerId }) => !isGoing(workerId));
+    return staying.length >= Math.min(shards, trainingMax() ?? shards);
   }
 }

@@ -28,6 +28,8 @@ import { type RecordAcceptor, type RecordAnswer, recordOf } from "./record-accep
 export interface ChangePorts {
   readonly workerId: string;
   readonly shards: number;
+  /** So many members at most: the others stand by. */
+  trainingMax(): number | undefined;
   readonly clock: Clock;
   readonly record: RecordAcceptor;
   generation(): number;
@@ -51,6 +53,8 @@ export interface ChangePorts {
 
 const answerTimeoutMs = 1000;
 const recordTimeoutMs = 1000;
+/** While a lost member holds up the others. */
+const recordHurryMs = 150;
 /** While everybody is frozen. */
 const recordAcceptTimeoutMs = 300;
 const retryMs = 50;
@@ -90,7 +94,10 @@ export class Change {
 
   constructor(ports: ChangePorts) {
     this.#ports = ports;
-    this.candidates = new Candidates(ports);
+    this.candidates = new Candidates({
+      ...ports,
+      isGoing: (workerId) => this.suspects.has(workerId) || this.leaving.has(workerId),
+    });
   }
 
   stop(): void {
@@ -262,21 +269,31 @@ export class Change {
     return false;
   }
 
-  /** Who joins in this round: one at a time, into a healthy group, when the record can be asked. */
+  /**
+   * Who joins in this round: one at a time, when the record can be asked. While a member is lost that
+   * is somebody who stood by, in its place, if the record answers at once.
+   */
   async #admit(round: Round) {
     const candidate = this.candidates.list()[0]?.candidate;
-    if (candidate === undefined || this.suspects.size > 0 || this.#vote.promised > 0)
-      return undefined;
-    if (await this.#askRecord(round)) return candidate;
+    const isHurried = this.suspects.size > 0;
+    if (candidate === undefined || this.#vote.promised > 0) return undefined;
+    if (isHurried && !this.#canTakePlace(round)) return undefined;
+    if (await this.#askRecord(round, isHurried ? recordHurryMs : recordTimeoutMs)) return candidate;
     this.candidates.remove(candidate.workerId); // It asks again.
     return undefined;
   }
 
-  async #askRecord(round: Round): Promise<boolean> {
+  /** Without a majority of those who are left nobody joins: the record has another part then. */
+  #canTakePlace({ members }: Round): boolean {
+    const left = members.filter(({ workerId }) => !this.suspects.has(workerId)).length;
+    return this.#ports.trainingMax() !== undefined && left * 2 > members.length;
+  }
+
+  async #askRecord(round: Round, timeoutMs = recordTimeoutMs): Promise<boolean> {
     if (round.record !== undefined) return true;
     const { record, clock, decided, seeRecord } = this.#ports;
     const asking = record.prepare(recordOf(decided()!), round.ballot);
-    if (!(await within(clock, asking, recordTimeoutMs))) return this.#waits("the bus is away");
+    if (!(await within(clock, asking, timeoutMs))) return this.#waits("the bus is away");
     const answer = await asking;
     if (answer.kind === "refused")
       this.#highestBallot = Math.max(this.#highestBallot, answer.promised);

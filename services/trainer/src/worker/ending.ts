@@ -48,15 +48,19 @@ function failureOf(ending: Ending): Pick<WorkerEnd, "error"> {
   return { error: { code, message: message.slice(0, messageCharsMax), ...step } };
 }
 
-export function sayJoined(bus: Bus, config: WorkerConfig, generation: number, step: number): void {
+export function sayOfWorker(
+  bus: Bus,
+  config: WorkerConfig,
+  what: "joined" | "standing-by",
+  generation: number,
+  step: number,
+): void {
   const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId, COXSWAIN_NODE_ID: nodeId } = config;
-  const id = `${jobId}.worker.joined.${workerId}`;
+  const name = `worker.${what}` as const;
+  const id = `${jobId}.${name}.${workerId}`;
   const payload = { generation, step, workerId, nodeId };
   void bus
-    .append(
-      { name: "worker.joined", jobId: jobId as JobId, id, source: "trainer", payload },
-      { timeoutMs: 60_000 },
-    )
+    .append({ name, jobId: jobId as JobId, id, source: "trainer", payload }, { timeoutMs: 60_000 })
     .catch(() => undefined); // The generation that is formed names this worker too.
 }
 

@@ -1,6 +1,6 @@
 /** What the log says of this worker's job, kept current. */
 import type { Bus } from "@coxswain/bus";
-import { AppError, assert, type Job, type JobId, next } from "@coxswain/domain";
+import { AppError, assert, type Job, type JobId, next, wantedWorkers } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 
 const findTimeoutMs = 15_000;
@@ -77,4 +77,9 @@ function foldOne(job: Job | undefined, event: StoredEvent): Job | undefined {
 function deadOf(event: StoredEvent): readonly string[] {
   if (event.name === "worker.lost" || event.name === "worker.left") return [event.payload.workerId];
   return event.name === "job.placed" ? (event.payload.declaredDead ?? []) : [];
+}
+
+/** So many workers train where further ones are asked to stand by. */
+export function trainingMaxOf(job: Job): number | undefined {
+  return (job.spec.workers.standby ?? 0) > 0 ? wantedWorkers(job) : undefined;
 }

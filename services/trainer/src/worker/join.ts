@@ -39,6 +39,10 @@ const retryMs = 50;
 /** Without a sign of the transfer for so long, another donor is asked. */
 const transferIdleMs = 30_000;
 const takenInMs = 10_000;
+/** Who stands by says so again, before its word is too old. */
+const standByMs = 500;
+/** It waits so long to be taken in when it is its donor that was lost. */
+const donorGraceMs = 1000;
 
 /** Returns when this worker is a member, or `signal` aborts. */
 export async function enterGroup(ports: JoinPorts): Promise<void> {
@@ -130,22 +134,29 @@ async function join(ports: JoinPorts, members: readonly Member[]): Promise<void>
   const connected = await connectAll(ports, members);
   const donor = members.find(({ workerId }) => connected.includes(workerId))?.workerId;
   if (donor === undefined) return;
-  const isOn = () =>
-    !ports.signal.aborted && membership.state === "joining" && peers.isConnected(donor);
+  let donorLostMs: number | undefined;
+  const isFed = () => {
+    if (peers.isConnected(donor)) return true;
+    donorLostMs ??= clock.nowMs();
+    return membership.standsBy && clock.nowMs() - donorLostMs < donorGraceMs;
+  };
+  const isOn = () => !ports.signal.aborted && membership.state === "joining" && isFed();
   transfer.begin(donor);
   peers.tell(donor, { kind: "join" });
   while (isOn() && !transfer.isLoaded && clock.nowMs() - transfer.heardMs < transferIdleMs)
     await clock.delay(5);
   const deadlineMs = clock.nowMs() + takenInMs;
-  while (isOn() && transfer.isLoaded && clock.nowMs() < deadlineMs) await askIn(ports);
+  while (isOn() && transfer.isLoaded && (membership.standsBy || clock.nowMs() < deadlineMs))
+    await askIn(ports, donor);
   if (membership.state !== "joining") return;
   // From the start, and so that everybody notices: what was asked before does not count any more.
   membership.isReady = false;
+  membership.standsBy = false;
   transfer.end();
   for (const { workerId } of [...members, ...transfer.members]) peers.drop(workerId);
 }
 
-async function askIn(ports: JoinPorts): Promise<void> {
+async function askIn(ports: JoinPorts, donor: string): Promise<void> {
   const { me, peers, transfer, membership, clock } = ports;
   const present = transfer.members;
   // Taken in while it started over: the others wait for a part that it cannot do.
@@ -154,11 +165,11 @@ async function askIn(ports: JoinPorts): Promise<void> {
   if (membership.state !== "joining" || !transfer.isLoaded) return;
   if (connected.length === present.length) {
     membership.isReady = true;
-    const ready = { candidate: me, connected, step: membership.step };
+    const ready = { candidate: me, connected, step: membership.step, donor };
     for (const { workerId } of present.slice(0, 2))
       peers.tell(workerId, { kind: "ready", ...ready });
   }
-  await clock.delay(retryMs);
+  await clock.delay(membership.standsBy ? standByMs : retryMs);
 }
 
 async function connectAll(

@@ -52,6 +52,10 @@ export interface MemberPorts {
   /** This worker is no member any more. */
   readonly onGone: (how: "left" | "fenced") => void;
   readonly onFailed: (error: AppError, step: number) => void;
+  /** So many workers train; who is level beyond that stands by. Undefined: nobody stands by. */
+  readonly trainingMax?: (() => number | undefined) | undefined;
+  /** This worker holds the state and is told to stand by. */
+  readonly onStandingBy?: (generation: number, step: number) => void;
   /** Absent: no audits. */
   readonly audit?: AuditRule | undefined;
   /** A member is slow for so long before its shards are moved. */

@@ -12,12 +12,13 @@ import { type Piece, pieceKey, piecesOf } from "../decide/shards.ts";
 import { patienceMsDefault } from "../decide/shares.ts";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
-import { Reduce, type ReduceOptions } from "../exchange/reduce.ts";
+import { Reduce } from "../exchange/reduce.ts";
 import type { Ready } from "./candidates.ts";
 import { Change } from "./change.ts";
 import { Donor, ReducedInbox, reducedFrames } from "./follow.ts";
 import type { MemberPorts } from "./member-ports.ts";
 import { isAhead, recordOf } from "./record-acceptor.ts";
+import { sharingAmong } from "./shareable.ts";
 import { Supervision, type Work } from "./supervision.ts";
 
 export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gone";
@@ -55,6 +56,8 @@ export class GroupMembership {
   #isHeldUp = false;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
+  /** A joiner that holds the state, and for which there is no place yet. */
+  standsBy = false;
 
   constructor(ports: MemberPorts) {
     this.#ports = ports;
@@ -64,6 +67,7 @@ export class GroupMembership {
       record,
       workerId: me.workerId,
       shards,
+      trainingMax: () => ports.trainingMax?.(),
       generation: () => this.#generation,
       members: () => this.#members,
       step: () => this.#step,
@@ -331,7 +335,7 @@ export class GroupMembership {
         vectors: this.#ports.vectors,
         vectorFloats: this.#ports.compiled.layout.vectorFloats,
         kernels: this.#ports.kernels,
-        ...this.#sharingAmong(members),
+        ...sharingAmong(this.#ports.sharing, members),
         send: (rank, frame) => this.#ports.peers.send(members[rank]!.workerId, frame),
         sendVector: (rank, head, vector) =>
           this.#ports.peers.sendVector(members[rank]!.workerId, head, vector),
@@ -340,18 +344,6 @@ export class GroupMembership {
       this.#reduces.set(step, reduce);
     }
     return reduce;
-  }
-
-  #sharingAmong(members: readonly GroupMember[]): Pick<ReduceOptions, "sharing"> {
-    const { sharing } = this.#ports;
-    if (sharing === undefined) return {};
-    const at = (rank: number) => members[rank]?.workerId ?? "";
-    return {
-      sharing: {
-        windowOf: (rank) => sharing.windowOf(at(rank)),
-        isMappedBy: (rank) => sharing.isMappedBy(at(rank)),
-      },
-    };
   }
 
   /** The compute thread has finished a piece. */
@@ -477,6 +469,9 @@ export class GroupMembership {
       case "ready":
         this.#onReady(from, message as unknown as Ready);
         return;
+      case "stand-by":
+        this.#onStandBy(Number(message["generation"]));
+        return;
       case "stuck":
         this.change.request();
         return;
@@ -507,7 +502,15 @@ export class GroupMembership {
     if (isMember)
       return this.#ports.peers.tell(from, { kind: "decided", proposal: this.#decided! });
     this.change.candidates.add(ready);
-    void this.change.run();
+    if (this.change.candidates.isFull)
+      this.#ports.peers.tell(from, { kind: "stand-by", generation: this.#generation });
+    else void this.change.run();
+  }
+
+  #onStandBy(generation: number): void {
+    if (this.#state !== "joining") return;
+    if (!this.standsBy) this.#ports.onStandingBy?.(generation, this.#step);
+    this.standsBy = true;
   }
 
   onLost(workerId: string): void {

@@ -2,6 +2,7 @@
 import { openSharedMemory } from "@coxswain/shared-memory";
 import type { Areas } from "../exchange/memory.ts";
 import type { Peers, PeersOptions } from "../exchange/peers.ts";
+import type { ReduceOptions } from "../exchange/reduce.ts";
 import { placeOfProcess, SharedPeers, type SharedPeersPorts } from "../exchange/shared-peers.ts";
 import type { WorkerConfig } from "./config.ts";
 
@@ -29,6 +30,21 @@ export async function openLinks(
     shareable:
       transport === "auto" && memory ? { memory, place: await placeOfProcess() } : undefined,
     connections: { checksum: memory?.checksum, isLocalAllowed: transport !== "tcp" },
+  };
+}
+
+/** What a reduction among these members needs of the memory that is shared. */
+export function sharingAmong(
+  sharing: Pick<SharedPeers, "windowOf" | "isMappedBy"> | undefined,
+  members: readonly { readonly workerId: string }[],
+): Pick<ReduceOptions, "sharing"> {
+  if (sharing === undefined) return {};
+  const at = (rank: number) => members[rank]?.workerId ?? "";
+  return {
+    sharing: {
+      windowOf: (rank) => sharing.windowOf(at(rank)),
+      isMappedBy: (rank) => sharing.isMappedBy(at(rank)),
+    },
   };
 }
 

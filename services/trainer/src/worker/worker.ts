@@ -18,8 +18,8 @@ import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
 import { Course } from "./course.ts";
-import { type Ending, reportEnd, sayJoined, type WorkerEnd } from "./ending.ts";
-import { followJob, type JobContext } from "./job-context.ts";
+import { type Ending, reportEnd, sayOfWorker, type WorkerEnd } from "./ending.ts";
+import { followJob, type JobContext, trainingMaxOf } from "./job-context.ts";
 import { enterGroup } from "./join.ts";
 import { Ledger } from "./ledger.ts";
 import { GroupMembership } from "./member.ts";
@@ -304,12 +304,14 @@ function buildGroup(
     kernels: buildKernels(areas.memory),
     record: new RecordAcceptor(bus.bucket("membership"), config.COXSWAIN_JOB_ID),
     knownDead: () => context.knownDead,
-    onJoined: (generation, step) => sayJoined(bus, config, generation, step),
+    onJoined: (generation, step) => sayOfWorker(bus, config, "joined", generation, step),
     onCommitted: (step, metrics) => {
       commitLog(config, step);
       parts.firstCommit.resolve();
       own.course.committed(step, metrics);
     },
+    trainingMax: () => trainingMaxOf(context.job()),
+    onStandingBy: (generation, step) => sayOfWorker(bus, config, "standing-by", generation, step),
     onTrained: () => own.course.trained(),
     onGone: (how) => end(how === "left" ? { exitCode: 0, reason: "left" } : { exitCode: 12 }),
     onFailed: fail,
