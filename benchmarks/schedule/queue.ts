@@ -4,7 +4,7 @@ import { readOptions } from "../lib/options.ts";
 import { printLastLine, printTable } from "../lib/report.ts";
 import { dataOptions, writeResult } from "./lib/data.ts";
 import { linePlot } from "./lib/line-plot.ts";
-import { type Growth, type Mix, measureGrowth } from "./queue/growth.ts";
+import { type Growth, type Mix, measureGrowth, type Size } from "./queue/growth.ts";
 import { serve } from "./queue/serve.ts";
 import { idealMs, workloadsOf } from "./queue/workloads.ts";
 
@@ -15,14 +15,15 @@ const options = readOptions(
     "fact-ms": { value: "0.84", text: "what one fact costs in the log, synced (bench platform)" },
     rigid: { value: "500,1000,2500,5000", text: "nodes, with ten rigid jobs of one priority each" },
     elastic: {
-      value: "100,200,400",
+      value: "100,1000,5000",
       text: "nodes, with ten jobs each, half elastic, 3 priorities",
     },
-    events: { value: "40", text: "events measured for each size" },
+    events: { value: "60", text: "events measured for each size" },
     out: dataOptions.out,
   },
 );
 const peerSeconds = 351;
+const mixes = ["rigid", "elastic"] as const satisfies readonly Mix[];
 const workloads = workloadsOf(options.quick ? 0.1 : 1);
 const served = serve(workloads, options.count("fact-ms"));
 const decidingMs = served.decisionMs.reduce((sum, ms) => sum + ms, 0);
@@ -49,21 +50,27 @@ printTable(
 );
 
 const growth: Growth[] = [];
-for (const mix of ["rigid", "elastic"] as const satisfies readonly Mix[])
-  for (const nodes of options.quick ? [50] : options.list(mix)) {
-    const one = measureGrowth(nodes, mix, options.count("events"));
-    growth.push(one);
-    console.log(`${mix}, ${nodes} nodes: p50 ${percentile(one.eventMs, 0.5).toFixed(1)} ms`);
-  }
+const measure = (size: Size) => {
+  const one = measureGrowth(size, options.count("events"));
+  growth.push(one);
+  console.log(`${one.mix}, ${one.nodes} nodes: p50 ${percentile(one.eventMs, 0.5).toFixed(1)} ms`);
+};
+// The cluster and the number of jobs that Pollux was published with.
+for (const mix of mixes) measure({ nodes: 16, gpusPerNode: 4, jobs: 160, mix });
+for (const mix of mixes)
+  for (const nodes of options.quick ? [50] : options.list(mix))
+    measure({ nodes, gpusPerNode: 0, jobs: 10 * nodes, mix });
 printTable(
-  ["jobs", "nodes", "jobs", "running", "first fill, ms", "event, ms (p50)", "p99"],
-  growth.map(({ mix, nodes, jobs, running, fillMs, eventMs }) => [
+  ["jobs", "nodes", "GPUs", "jobs", "running", "first fill, ms", "event, ms (p50)", "p95", "p99"],
+  growth.map(({ mix, nodes, gpusPerNode, jobs, running, fillMs, eventMs }) => [
     mix,
     nodes,
+    nodes * gpusPerNode,
     jobs,
     running,
     fillMs.toFixed(0),
     percentile(eventMs, 0.5).toFixed(2),
+    percentile(eventMs, 0.95).toFixed(2),
     percentile(eventMs, 0.99).toFixed(2),
   ]),
 );
@@ -71,10 +78,10 @@ const plot = linePlot({
   title: "one event in a full cluster, 10 jobs for each node",
   xLabel: "nodes",
   yLabel: "ms",
-  lines: (["rigid", "elastic"] as const).map((mix) => ({
+  lines: mixes.map((mix) => ({
     name: mix,
     points: growth
-      .filter((one) => one.mix === mix)
+      .filter((one) => one.mix === mix && one.gpusPerNode === 0)
       .map(({ nodes, eventMs }) => [nodes, percentile(eventMs, 0.5)] as const),
   })),
 });
@@ -95,12 +102,15 @@ printLastLine({
   admitMsMean: Object.fromEntries(admit.map(([name, average]) => [name, rounded(average)])),
   preemptions: served.preemptions,
   unfinished: served.unfinished,
+  decisionMsP50: rounded(percentile(largest.eventMs, 0.5)),
+  decisionMsP95: rounded(percentile(largest.eventMs, 0.95)),
   decisionMsP99: rounded(percentile(largest.eventMs, 0.99)),
   nodes: largest.nodes,
   jobs: largest.jobs,
   growth: growth.map(({ eventMs, ...one }) => ({
     ...one,
     p50: rounded(percentile(eventMs, 0.5)),
+    p95: rounded(percentile(eventMs, 0.95)),
     p99: rounded(percentile(eventMs, 0.99)),
   })),
 });

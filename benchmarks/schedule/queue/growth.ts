@@ -5,10 +5,17 @@ import { ClusterState, type Decision, decideCycle, isAboutJob } from "@coxswain/
 import { queuedJob } from "@coxswain/sim";
 import { seeded } from "../../lib/numbers.ts";
 
-export interface Growth {
-  readonly mix: Mix;
+/** `rigid`: one size of gang for each job, one priority. `elastic`: half may grow, three priorities. */
+export type Mix = "rigid" | "elastic";
+
+export interface Size {
   readonly nodes: number;
+  readonly gpusPerNode: number;
   readonly jobs: number;
+  readonly mix: Mix;
+}
+
+export interface Growth extends Size {
   readonly running: number;
   /** The first cycle, which fills the empty cluster. */
   readonly fillMs: number;
@@ -16,16 +23,13 @@ export interface Growth {
   readonly eventMs: readonly number[];
 }
 
-const cores = 16;
+const coresPerNode = 16;
 
-/** `rigid`: one size of gang for each job, one priority. `elastic`: half may grow, three priorities. */
-export type Mix = "rigid" | "elastic";
-
-function jobAt(sequence: number, mix: Mix, random: () => number): Job {
+function jobAt(sequence: number, { mix, gpusPerNode }: Size, random: () => number): Job {
   const min = 1 + Math.floor(random() * 4);
   const workers = { min, max: min + (mix === "rigid" || random() < 0.5 ? 0 : 2) };
   const cpu = 1 + Math.floor(random() * 4);
-  const resources = { cpu, memory: 1024, gpu: 0 };
+  const resources = { cpu, memory: 1024, gpu: gpusPerNode > 0 ? 1 : 0 };
   const priority = mix === "rigid" ? 0 : Math.floor(random() * 3) * 100;
   const id = `j${String(sequence).padStart(6, "0")}`;
   return queuedJob({ id, atMs: sequence, sequence, spec: { workers, resources, priority } });
@@ -36,12 +40,12 @@ class Cluster {
   readonly jobs = new Map<string, Job>();
   #nowMs: number;
 
-  constructor(nodes: number, nowMs: number) {
+  constructor({ nodes, gpusPerNode }: Size, nowMs: number) {
     this.#nowMs = nowMs;
     for (let index = 0; index < nodes; index += 1)
       this.state.setNode({
         nodeId: `n${String(index).padStart(5, "0")}`,
-        capacity: { cpu: cores, memoryMib: 65_536, gpu: 0 },
+        capacity: { cpu: coresPerNode, memoryMib: 65_536, gpu: gpusPerNode },
         engines: [{ name: "native", identity: "native" }],
         isAlive: true,
       });
@@ -95,11 +99,12 @@ class Cluster {
 }
 
 /** In turn a job ends and a new one comes, `events` times. */
-export function measureGrowth(nodes: number, mix: Mix, events: number): Growth {
-  const jobs = 10 * nodes;
+export function measureGrowth(size: Size, events: number): Growth {
+  const { nodes, jobs } = size;
   const random = seeded(nodes + jobs);
-  const cluster = new Cluster(nodes, jobs + events);
-  for (let sequence = 1; sequence <= jobs; sequence += 1) cluster.set(jobAt(sequence, mix, random));
+  const cluster = new Cluster(size, jobs + events);
+  for (let sequence = 1; sequence <= jobs; sequence += 1)
+    cluster.set(jobAt(sequence, size, random));
   const fillMs = cluster.cycle().tookMs;
   for (let round = 0; round < 20 && cluster.cycle().decisions > 0; round += 1);
   const eventMs: number[] = [];
@@ -109,10 +114,10 @@ export function measureGrowth(nodes: number, mix: Mix, events: number): Growth {
     if (event % 2 === 0) {
       const gone = running[Math.floor(random() * running.length)]!;
       cluster.end(gone.id);
-    } else cluster.set(jobAt(jobs + event, mix, random));
+    } else cluster.set(jobAt(jobs + event, size, random));
     const toldMs = performance.now() - beginMs;
     eventMs.push(toldMs + cluster.cycle().tookMs);
     while (cluster.cycle().decisions > 0);
   }
-  return { mix, nodes, jobs, running: running.length, fillMs, eventMs };
+  return { ...size, running: running.length, fillMs, eventMs };
 }

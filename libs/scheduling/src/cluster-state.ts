@@ -35,6 +35,7 @@ export class ClusterState {
   /** Jobs that hold room, by id; and those of them that may be shrunk, evicted, grown or mended. */
   readonly held = new Map<string, Held>();
   readonly heldByQueue = new Map<string, Set<string>>();
+  readonly heldByPriority = new Map<number, Set<string>>();
   readonly surplus = new Set<string>();
   readonly hungry = new Set<string>();
   readonly over = new Set<string>();
@@ -147,6 +148,7 @@ export class ClusterState {
     const held = { job, units: unitsOf(vectorOf(job.spec.resources)) };
     this.held.set(job.id, held);
     addTo(this.heldByQueue, job.spec.queue, job.id);
+    addTo(this.heldByPriority, job.spec.priority, job.id);
     for (const { nodeId } of job.placement) {
       this.room.use(nodeId, held.units, 1);
       this.quotas.use(job.spec.queue, held.units, 1);
@@ -178,6 +180,7 @@ export class ClusterState {
     if (held === undefined) return wasWaiting || wasEnding;
     this.held.delete(jobId);
     removeFrom(this.heldByQueue, held.job.spec.queue, jobId);
+    removeFrom(this.heldByPriority, held.job.spec.priority, jobId);
     for (const { nodeId } of held.job.placement) {
       this.room.use(nodeId, held.units, -1);
       this.quotas.use(held.job.spec.queue, held.units, -1);
@@ -252,13 +255,13 @@ function put(ids: Set<string>, id: string, isIn: boolean): void {
   else ids.delete(id);
 }
 
-function addTo(sets: Map<string, Set<string>>, key: string, id: string): void {
+function addTo<Key>(sets: Map<Key, Set<string>>, key: Key, id: string): void {
   const set = sets.get(key);
   if (set === undefined) sets.set(key, new Set([id]));
   else set.add(id);
 }
 
-function removeFrom(sets: Map<string, Set<string>>, key: string, id: string): void {
+function removeFrom<Key>(sets: Map<Key, Set<string>>, key: Key, id: string): void {
   const set = sets.get(key);
   set?.delete(id);
   if (set?.size === 0) sets.delete(key);

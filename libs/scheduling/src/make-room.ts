@@ -17,6 +17,8 @@ export interface Claim {
   readonly reason: string;
   readonly mayShrink: (victim: Job) => boolean;
   readonly mayEvict: (victim: Job) => boolean;
+  /** Of this priority and above only jobs of queues with a quota can be evicted. */
+  readonly evictsBelow: number;
   /** Who is evicted first, before priority; lower first. */
   readonly rankOf: (victim: Job) => number;
   /** Whether the claim could be satisfied as things are; leaves no trace. */
@@ -99,10 +101,21 @@ function shrinkSteps(cycle: Cycle, claim: Claim): Step[] {
   return steps.map(({ job }) => ({ jobId: job.id, kind: "shrink" }));
 }
 
+/** Few of many, most often: nobody is asked whose answer is known. */
+function* evictable({ state }: Cycle, { evictsBelow }: Claim): Iterable<string> {
+  const { heldByPriority, heldByQueue, held, quotas } = state;
+  for (const [priority, ids] of heldByPriority) if (priority < evictsBelow) yield* ids;
+  for (const [queue, ids] of heldByQueue)
+    if (quotas.isLimited(queue))
+      for (const id of ids) if (held.get(id)!.job.spec.priority >= evictsBelow) yield id;
+}
+
 function evictSteps(cycle: Cycle, claim: Claim): Step[] {
   const victims: Job[] = [];
-  for (const { job } of cycle.state.held.values())
-    if (isThere(cycle, job) && countOf(cycle, job.id) > 0 && claim.mayEvict(job)) victims.push(job);
+  for (const jobId of evictable(cycle, claim)) {
+    const { job } = cycle.state.held.get(jobId)!;
+    if (isThere(cycle, job) && countOf(cycle, jobId) > 0 && claim.mayEvict(job)) victims.push(job);
+  }
   victims.sort(
     (a, b) =>
       claim.rankOf(a) - claim.rankOf(b) ||

@@ -59,6 +59,7 @@ function roomMadeFor(cycle: Cycle, name: string, ask: Ask) {
     reason: `online service "${name}" needs the room`,
     mayShrink: () => true,
     mayEvict: () => true,
+    evictsBelow: Number.POSITIVE_INFINITY,
     rankOf: () => 0,
     fits: () => room.bestFit(ask) !== undefined,
   });

@@ -127,6 +127,7 @@ function claimOf(cycle: Cycle, draft: Draft): Claim {
         (ownIsCovered || victim.spec.queue === queue || !isCovered(victim))) ||
         (ownIsCovered && borrowsWithSurplus(victim))),
     mayEvict: (victim) => mayHelp(victim) && mayEvict(job, ownIsCovered, victim, isCovered(victim)),
+    evictsBelow: priority,
     rankOf: (victim) => (isCovered(victim) ? 1 : 0),
     fits,
   };
