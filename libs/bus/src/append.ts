@@ -6,13 +6,13 @@
  * looks at ids, though: so after a conflict the message right behind the expected one says who won,
  * and when it is our own, nothing was lost, whatever others have appended since.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "@coxswain/domain";
 import { encodeEvent, type NewEvent, subjectOf } from "@coxswain/events";
 import type { JetStreamClient, JetStreamManager } from "@nats-io/jetstream";
 import { headers as natsHeaders } from "@nats-io/nats-core";
 import { context, isSpanContextValid, trace } from "@opentelemetry/api";
 import type { Appended, AppendOptions } from "./bus.ts";
+import type { Clock } from "./clock.ts";
 import { busError, isConflict, isFull } from "./errors.ts";
 import { eventStream } from "./streams.ts";
 
@@ -27,37 +27,42 @@ export function activeTraceparent(): string | undefined {
   return `00-${span.traceId}-${span.spanId}-${String(span.traceFlags).padStart(2, "0")}`;
 }
 
-export function buildAppend(client: JetStreamClient, manager: JetStreamManager) {
+export interface AppendPorts {
+  readonly client: JetStreamClient;
+  readonly manager: JetStreamManager;
+  readonly clock: Clock;
+}
+
+export function buildAppend(ports: AppendPorts) {
   let inFlight = 0;
   return async (event: NewEvent, options: AppendOptions = {}): Promise<Appended> => {
     if (inFlight >= inFlightMax)
       throw new AppError("overloaded", `${inFlightMax} events wait to be stored`);
     inFlight += 1;
     try {
-      return await appendWithRetries(client, manager, event, options);
+      return await appendWithRetries(ports, event, options);
     } finally {
       inFlight -= 1;
     }
   };
 }
 
-function wireOf(event: NewEvent) {
+function wireOf(event: NewEvent, nowMs: number) {
   const traceparent = event.traceparent ?? activeTraceparent();
   const traced = traceparent === undefined ? event : { ...event, traceparent };
-  const message = encodeEvent(traced, Date.now());
+  const message = encodeEvent(traced, nowMs);
   const headers = natsHeaders();
   for (const [name, value] of Object.entries(message.headers)) headers.set(name, value);
   return { subject: subjectOf(event.name, event.jobId), headers, body: message.body };
 }
 
 async function appendWithRetries(
-  client: JetStreamClient,
-  manager: JetStreamManager,
+  { client, manager, clock }: AppendPorts,
   event: NewEvent,
   options: AppendOptions,
 ): Promise<Appended> {
-  const deadlineMs = performance.now() + (options.timeoutMs ?? appendTimeoutMs);
-  const { subject, headers, body } = wireOf(event);
+  const deadlineMs = clock.nowMs() + (options.timeoutMs ?? appendTimeoutMs);
+  const { subject, headers, body } = wireOf(event, clock.wallMs());
   const expect =
     options.expectLastSequence === undefined
       ? {}
@@ -68,7 +73,7 @@ async function appendWithRetries(
       const ack = await client.publish(subject, body, {
         msgID: event.id,
         headers,
-        timeout: Math.max(100, Math.min(attemptTimeoutMs, deadlineMs - performance.now())),
+        timeout: Math.max(100, Math.min(attemptTimeoutMs, deadlineMs - clock.nowMs())),
         retries: 1,
         ...expect,
       });
@@ -78,9 +83,9 @@ async function appendWithRetries(
         ? await ownSequence(manager, subject, event.id, options.expectLastSequence ?? 0)
         : undefined;
       if (own !== undefined) return { sequence: own, duplicate: true };
-      if (isConflict(error) || isFull(error) || performance.now() >= deadlineMs)
+      if (isConflict(error) || isFull(error) || clock.nowMs() >= deadlineMs)
         throw busError(error, `${event.name} of "${event.jobId}"`);
-      await delay(Math.min(50 * 2 ** attempt, 500));
+      await clock.delay(Math.min(50 * 2 ** attempt, 500));
     }
   }
 }

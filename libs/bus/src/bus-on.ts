@@ -7,6 +7,7 @@ import type { ObjectStore, Objm } from "@nats-io/obj";
 import { buildAppend } from "./append.ts";
 import { bucketNames } from "./buckets.ts";
 import type { Bus } from "./bus.ts";
+import type { Clock } from "./clock.ts";
 import { consume } from "./consume.ts";
 import { buildAppendRecord, followRecords } from "./decision-records.ts";
 import { busError } from "./errors.ts";
@@ -29,6 +30,7 @@ export interface BusPorts {
     onReconnect(listener: () => void): () => void;
     onStatus(listener: (status: "connected" | "disconnected") => void): () => void;
   };
+  readonly clock: Clock;
   readonly replicas: number;
   /** Of the server. */
   readonly version: string;
@@ -36,14 +38,15 @@ export interface BusPorts {
 }
 
 export function busOn(given: BusPorts): Bus {
-  const { client, manager, kvm, objm, core, status, replicas, close } = given;
+  const { client, manager, kvm, objm, core, status, clock, replicas, close } = given;
   const { onReconnect } = status;
-  const ports = { client, manager, onReconnect, onForeign: () => undefined };
+  const ports = { client, manager, clock, onReconnect, onForeign: () => undefined };
   const buckets = new Map(
-    bucketNames.map((name) => [name, buildBucket({ kvm, replicas, onReconnect }, name)]),
+    bucketNames.map((name) => [name, buildBucket({ kvm, clock, replicas, onReconnect }, name)]),
   );
   return {
-    append: buildAppend(client, manager),
+    clock,
+    append: buildAppend(ports),
     follow: (options) => follow(ports, options),
     consume: (options, handle) => consume(ports, options, handle),
     lastJobSequence: async (jobId) => {
@@ -53,7 +56,8 @@ export function busOn(given: BusPorts): Bus {
       return last?.seq ?? 0;
     },
     bucket: (name) => buckets.get(name) as never,
-    acquireLease: (role, options) => acquireLease(buckets.get("leases") as never, role, options),
+    acquireLease: (role, options) =>
+      acquireLease({ bucket: buckets.get("leases") as never, clock }, role, options),
     signal: (subject, payload) => {
       if (status.isConnected()) core.publish(subject, JSON.stringify(payload));
     },

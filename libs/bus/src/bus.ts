@@ -9,6 +9,7 @@
 import type { JobId } from "@coxswain/domain";
 import type { EventName, NewEvent, StoredEvent } from "@coxswain/events";
 import type { BucketName, BucketValue } from "./buckets.ts";
+import type { Clock } from "./clock.ts";
 
 export interface Appended {
   readonly sequence: number;
@@ -101,6 +102,8 @@ export interface LogLine {
 }
 
 export interface Bus extends AsyncDisposable {
+  /** By which this process waits: for the bus, and for whatever else it has to do. */
+  readonly clock: Clock;
   /** Stores one fact, synced, validated against the table. Retries while the server is away, within `timeoutMs` (default 5000). @throws AppError `conflict`, `bus-unavailable`, `bus-full`, `message-too-large` */
   append(event: NewEvent, options?: AppendOptions): Promise<Appended>;
   /** Reads the log in order and goes on live, for ever, across reconnects, without gaps or repeats. */

@@ -7,6 +7,7 @@ import { Objm } from "@nats-io/obj";
 import { connect } from "@nats-io/transport-node";
 import type { Bus, ConnectOptions } from "./bus.ts";
 import { type BusPorts, busOn } from "./bus-on.ts";
+import { systemClock } from "./clock.ts";
 import { busError, isFull } from "./errors.ts";
 import { createStreams, serverVersionMin } from "./streams.ts";
 
@@ -127,7 +128,7 @@ async function portsOf(
   await makeStreams(manager, replicas, deadlineMs);
   const status = statusOf(connection);
   return {
-    ...{ client, manager, status, replicas },
+    ...{ client, manager, status, replicas, clock: systemClock },
     kvm: new Kvm(client),
     objm: new Objm(client),
     core: connection,

@@ -3,7 +3,6 @@
  * verdict is final. What cannot be handled goes to the dead-letter stream with its reason, so that
  * one bad event never holds up the others.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "@coxswain/domain";
 import { filterSubjects, type StoredEvent } from "@coxswain/events";
 import {
@@ -16,6 +15,7 @@ import {
 } from "@nats-io/jetstream";
 import { headers as natsHeaders } from "@nats-io/nats-core";
 import type { ConsumeOptions, Verdict } from "./bus.ts";
+import type { Clock } from "./clock.ts";
 import type { FollowPorts } from "./follow.ts";
 import { storedEventOf } from "./follow.ts";
 import { deadLetterSubject, eventStream } from "./streams.ts";
@@ -46,7 +46,7 @@ export async function consume(
   while (!options.signal.aborted) {
     const consumer = await openDurable(ports, options).catch(() => undefined); // The server is away: try again.
     if (consumer === undefined) {
-      await delay(retryDelayMs, undefined, { signal: options.signal }).catch(() => undefined);
+      await ports.clock.delay(retryDelayMs, options.signal);
       continue;
     }
     const messages = await consumer
@@ -58,7 +58,7 @@ export async function consume(
     options.signal.addEventListener("abort", stop, { once: true });
     if (options.signal.aborted) stop(); // While the consumer was being opened.
     try {
-      for await (const message of messages) await deliver(ports.client, options, message, handle);
+      for await (const message of messages) await deliver(ports, options, message, handle);
     } finally {
       stopListening();
       options.signal.removeEventListener("abort", stop);
@@ -83,7 +83,7 @@ async function openDurable(
 }
 
 async function deliver(
-  client: JetStreamClient,
+  { client, clock }: Pick<FollowPorts, "client" | "clock">,
   options: ConsumeOptions,
   message: JsMsg,
   handle: Handle,
@@ -92,14 +92,24 @@ async function deliver(
   if (decoded.kind === "foreign") return bury(client, options.durable, message, decoded.reason);
   if (!options.names.includes(decoded.event.name)) return message.ack();
   const deliveries = message.info.deliveryCount;
-  const working = setInterval(() => message.working(), ackWaitMs / 3);
+  const handled = new AbortController();
+  void keepWorking(clock, message, handled.signal);
   try {
     const verdict = await handle(decoded.event, deliveries).catch((error: unknown) =>
       verdictOf(error, deliveries),
     );
     await apply(client, options, message, verdict, deliveries);
   } finally {
-    clearInterval(working);
+    handled.abort();
+  }
+}
+
+/** Says that it is being handled, so that it is not delivered again meanwhile. */
+async function keepWorking(clock: Clock, message: JsMsg, handled: AbortSignal): Promise<void> {
+  for (;;) {
+    await clock.delay(ackWaitMs / 3, handled);
+    if (handled.aborted) return;
+    message.working();
   }
 }
 

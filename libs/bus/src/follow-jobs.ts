@@ -2,6 +2,7 @@
 import { AppError, type Job, next } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import type { Bus } from "./bus.ts";
+import { within } from "./clock.ts";
 
 export interface JobsView {
   /** By id; a projection of the log up to `sequence`. */
@@ -65,16 +66,10 @@ export function followJobs(bus: Bus, options: FollowJobsOptions): JobsView {
     },
     reached: (sequence, timeoutMs) => {
       if (state.sequence >= sequence) return Promise.resolve(true);
-      return new Promise((resolve) => {
-        const finish = (has: boolean) => {
-          clearTimeout(timer);
-          waiters.delete(waiter);
-          resolve(has);
-        };
-        const waiter = { sequence, resolve: () => finish(true) };
-        const timer = setTimeout(() => finish(false), timeoutMs);
-        waiters.add(waiter);
-      });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const waiter = { sequence, resolve };
+      waiters.add(waiter);
+      return within(bus.clock, promise, timeoutMs).finally(() => waiters.delete(waiter));
     },
   };
 }

@@ -5,16 +5,17 @@
  * server's memory, so after every reconnect it is made anew from the last sequence that was
  * handed out; what comes twice is dropped. The caller sees neither gap nor repeat.
  */
-import { setTimeout as delay } from "node:timers/promises";
 import { decodeEvent, filterSubjects, type StoredEvent } from "@coxswain/events";
 import { DeliverPolicy, type JetStreamClient, type JsMsg } from "@nats-io/jetstream";
 import type { Followed, FollowOptions } from "./bus.ts";
+import type { Clock } from "./clock.ts";
 import { eventStream } from "./streams.ts";
 
 const retryDelayMs = 250;
 const reopenDelayMs = 10;
 
 export interface FollowPorts {
+  readonly clock: Clock;
   readonly client: JetStreamClient;
   /** Calls back after each reconnect; returns how to stop that. */
   readonly onReconnect: (listener: () => void) => () => void;
@@ -53,9 +54,7 @@ export async function* follow(
       }
     }
     const waitMs = source === undefined ? retryDelayMs : reopenDelayMs;
-    await delay(waitMs, undefined, options.signal ? { signal: options.signal } : {}).catch(
-      () => undefined,
-    );
+    await ports.clock.delay(waitMs, options.signal);
   }
 }
 

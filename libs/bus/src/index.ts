@@ -28,6 +28,7 @@ export type {
   LogLine,
   Verdict,
 } from "./bus.ts";
+export { type Clock, systemClock, within } from "./clock.ts";
 export { checkVersion, connectBus } from "./connect.ts";
 export { verdictOf } from "./consume.ts";
 export { type FollowJobsOptions, followJobs, type JobsView } from "./follow-jobs.ts";

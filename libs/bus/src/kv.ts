@@ -1,9 +1,9 @@
 /** Buckets: JSON values under keys, compare-and-set by revision, reads through the stream's leader. */
-import { setTimeout as delay } from "node:timers/promises";
 import { JetStreamApiError } from "@nats-io/jetstream";
 import type { KV, Kvm } from "@nats-io/kv";
 import type { BucketName, BucketValue } from "./buckets.ts";
 import type { Bucket, Entry } from "./bus.ts";
+import type { Clock } from "./clock.ts";
 import { busError } from "./errors.ts";
 
 const retryDelayMs = 250;
@@ -12,6 +12,7 @@ const bucketBytesMax = 64 * 1024 * 1024;
 
 export interface KvPorts {
   readonly kvm: Kvm;
+  readonly clock: Clock;
   readonly replicas: number;
   readonly onReconnect: (listener: () => void) => () => void;
 }
@@ -82,7 +83,7 @@ async function createBucket(ports: KvPorts, name: string): Promise<KV> {
       return await ports.kvm.create(name, options);
     } catch (error) {
       if (!(error instanceof JetStreamApiError) || attempt >= attemptsMax) throw error;
-      await delay(50 * attempt);
+      await ports.clock.delay(50 * attempt);
     }
   }
 }
@@ -103,7 +104,7 @@ async function* watch<Value>(
       .then((kv) => kv.watch(options.key === undefined ? {} : { key: options.key }))
       .catch(() => undefined); // The server is away: try again.
     if (entries === undefined) {
-      await delay(retryDelayMs, undefined, { signal: options.signal }).catch(() => undefined);
+      await ports.clock.delay(retryDelayMs, options.signal);
       continue;
     }
     const stop = () => entries.stop();

@@ -8,9 +8,9 @@
  * that compare-and-set, so it grows with each holder.
  */
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import type { LeaseRecord } from "./buckets.ts";
 import type { Bucket, Lease } from "./bus.ts";
+import { type Clock, within } from "./clock.ts";
 
 interface LeaseOptions {
   readonly ttlMs: number;
@@ -23,43 +23,51 @@ interface Held {
   readonly sentMs: number;
 }
 
+export interface LeasePorts {
+  readonly bucket: Bucket<LeaseRecord>;
+  readonly clock: Clock;
+}
+
 export async function acquireLease(
-  bucket: Bucket<LeaseRecord>,
+  ports: LeasePorts,
   role: string,
   options: LeaseOptions,
 ): Promise<Lease> {
   const holder = randomUUID();
-  const attempt = buildAttempt(bucket, role, holder, options.ttlMs);
+  const attempt = buildAttempt(ports, role, holder, options.ttlMs);
   for (;;) {
     options.signal.throwIfAborted();
     const held = await attempt();
-    if (held !== undefined) return keep(bucket, role, holder, held, options);
-    await delay(Math.min(200, options.ttlMs / 6), undefined, { signal: options.signal });
+    if (held !== undefined) return keep(ports, role, holder, held, options);
+    await ports.clock.delay(Math.min(200, options.ttlMs / 6), options.signal);
   }
 }
 
 /** One look at the role, and a try to take it when it is free; remembers since when it looks so. */
-function buildAttempt(bucket: Bucket<LeaseRecord>, role: string, holder: string, ttlMs: number) {
-  let observed = { revision: -1, sinceMs: performance.now() };
+function buildAttempt({ bucket, clock }: LeasePorts, role: string, holder: string, ttlMs: number) {
+  const tryWrite = buildTryWrite(clock);
+  let observed = { revision: -1, sinceMs: clock.nowMs() };
   return async (): Promise<Held | undefined> => {
     const entry = await bucket.get(role).catch(() => "away" as const); // The server is away: wait.
     if (entry === "away") return undefined;
     if (entry === undefined) return tryWrite(() => bucket.create(role, record(holder, 0)));
     const { revision, value } = entry;
-    if (revision !== observed.revision) observed = { revision, sinceMs: performance.now() };
-    const isFree = value.holder === "" || performance.now() - observed.sinceMs > ttlMs;
+    if (revision !== observed.revision) observed = { revision, sinceMs: clock.nowMs() };
+    const isFree = value.holder === "" || clock.nowMs() - observed.sinceMs > ttlMs;
     if (!isFree) return undefined;
     return tryWrite(() => bucket.update(role, record(holder, revision), revision));
   };
 }
 
-async function tryWrite(write: () => Promise<number>): Promise<Held | undefined> {
-  const sentMs = performance.now();
-  try {
-    return { revision: await write(), sentMs };
-  } catch {
-    return undefined; // Lost the race, or unknown: only a success counts.
-  }
+function buildTryWrite(clock: Clock) {
+  return async (write: () => Promise<number>): Promise<Held | undefined> => {
+    const sentMs = clock.nowMs();
+    try {
+      return { revision: await write(), sentMs };
+    } catch {
+      return undefined; // Lost the race, or unknown: only a success counts.
+    }
+  };
 }
 
 function record(holder: string, epoch: number): LeaseRecord {
@@ -67,36 +75,39 @@ function record(holder: string, epoch: number): LeaseRecord {
 }
 
 function keep(
-  bucket: Bucket<LeaseRecord>,
+  { bucket, clock }: LeasePorts,
   role: string,
   holder: string,
   first: Held,
   options: LeaseOptions,
 ): Lease {
+  const tryWrite = buildTryWrite(clock);
   const lost = new AbortController();
   const done = new AbortController();
   let held = first;
   // A timer of its own ends the role in time, whatever a renewal is waiting for. The margin keeps
   // this holder's end before the others' beginning.
-  let deadline: NodeJS.Timeout | undefined;
+  let deadline = new AbortController();
   const extend = () => {
-    clearTimeout(deadline);
-    const leftMs = held.sentMs + options.ttlMs * 0.75 - performance.now();
-    deadline = setTimeout(
-      () => lost.abort(new Error(`lease "${role}" ran out`)),
-      Math.max(0, leftMs),
-    ).unref();
+    deadline.abort();
+    deadline = new AbortController();
+    const { signal } = deadline;
+    const leftMs = held.sentMs + options.ttlMs * 0.75 - clock.nowMs();
+    void clock.delay(Math.max(0, leftMs), signal).then(() => {
+      if (!signal.aborted) lost.abort(new Error(`lease "${role}" ran out`));
+    });
   };
   extend();
-  const renew = () =>
-    Promise.race([
-      tryWrite(() => bucket.update(role, record(holder, first.revision), held.revision)),
-      delay(options.ttlMs / 4, undefined, { ref: false }),
-    ]);
+  const renew = async (): Promise<Held | undefined> => {
+    const written = tryWrite(() =>
+      bucket.update(role, record(holder, first.revision), held.revision),
+    );
+    return (await within(clock, written, options.ttlMs / 4)) ? await written : undefined;
+  };
   const isOver = () => done.signal.aborted || lost.signal.aborted;
   const renewing = (async () => {
     while (!isOver()) {
-      await delay(options.ttlMs / 3, undefined, { signal: done.signal }).catch(() => undefined);
+      await clock.delay(options.ttlMs / 3, done.signal);
       if (isOver()) return;
       const renewed = await renew();
       if (renewed === undefined) continue;
@@ -110,7 +121,7 @@ function keep(
     release: async () => {
       done.abort();
       await renewing;
-      clearTimeout(deadline);
+      deadline.abort();
       if (!lost.signal.aborted)
         await tryWrite(() => bucket.update(role, record("", first.revision), held.revision));
     },

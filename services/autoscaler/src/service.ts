@@ -1,5 +1,4 @@
 /** The autoscaler's loop: fold what is measured, decide for each running job, say what is wanted. */
-import { setTimeout as delay } from "node:timers/promises";
 import { type Bus, followJobs, type NodeRecord } from "@coxswain/bus";
 import { AppError, type Job, type JobId } from "@coxswain/domain";
 import { metrics } from "@opentelemetry/api";
@@ -47,7 +46,7 @@ export async function runAutoscaler(ports: Ports, options: Options): Promise<voi
   await view.caughtUp;
   while (!signal.aborted) {
     await cycle(ports, options, { jobs: view.jobs, books, nodes });
-    await delay(options.cycleIntervalMs, undefined, { signal }).catch(() => undefined);
+    await bus.clock.delay(options.cycleIntervalMs, signal);
   }
   await view.done;
 }

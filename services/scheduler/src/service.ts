@@ -1,6 +1,5 @@
 /** The scheduler's loop: hold the lease, look, decide, apply, tell the launcher; again. */
-import { setTimeout as delay } from "node:timers/promises";
-import { type Bus, followJobs, type JobsView, type Lease } from "@coxswain/bus";
+import { type Bus, followJobs, type JobsView, type Lease, within } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
 import {
   type Decision,
@@ -36,6 +35,7 @@ export interface Options {
 }
 
 const projectionTimeoutMs = 2000;
+const retryMs = 100;
 
 export async function runScheduler(ports: Ports, options: Options): Promise<void> {
   const { bus, signal, log } = ports;
@@ -60,6 +60,7 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
   const machines = openMachines(lookAgain);
   const tenants = await followTenants(bus, { signal, onChange: lookAgain });
   await Promise.race([Promise.all([view.caughtUp, machines.ready]), aborted(signal)]);
+  signal.addEventListener("abort", lookAgain, { once: true });
   const policy = { freezeMs: options.freezeMs ?? defaultPolicy.freezeMs };
 
   while (!signal.aborted) {
@@ -72,15 +73,12 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     const recorder = buildRecorder(bus, lease.epoch);
     const own = { ...ports, view, state, nodes: machines.nodes, tenants, policy };
     isLeading = true;
+    lease.lost.addEventListener("abort", lookAgain, { once: true });
     while (!signal.aborted && !lease.lost.aborted) {
       wake = Promise.withResolvers();
-      if (!(await attempt(() => cycle({ ...own, lease, launcher, recorder }), log))) break;
-      await Promise.race([
-        wake.promise,
-        delay(options.cycleIntervalMs, undefined, { ref: false }),
-        aborted(signal),
-        aborted(lease.lost),
-      ]);
+      if (!(await attempt(() => cycle({ ...own, lease, launcher, recorder }), ports))) break;
+      if (!signal.aborted && !lease.lost.aborted)
+        await within(bus.clock, wake.promise, options.cycleIntervalMs);
     }
     isLeading = false;
     await lease.release();
@@ -89,7 +87,7 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
 }
 
 /** Returns false when another scheduler has taken over. An expected failure is told and tried again. */
-async function attempt(act: () => Promise<unknown>, log: Ports["log"]): Promise<boolean> {
+async function attempt(act: () => Promise<unknown>, { bus, log }: Ports): Promise<boolean> {
   try {
     await act();
     return true;
@@ -97,7 +95,7 @@ async function attempt(act: () => Promise<unknown>, log: Ports["log"]): Promise<
     if (!(error instanceof AppError)) throw error;
     log("cycle failed", { code: error.code, message: error.message });
     if (error.code === "stale-epoch") return false;
-    await delay(100);
+    await bus.clock.delay(retryMs);
     return true;
   }
 }

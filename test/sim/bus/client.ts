@@ -2,6 +2,7 @@
  * The parts of the client library that `libs/bus` uses, on a simulated connection: the bus itself,
  * with its retries, its order and its leases, is the real one.
  */
+import { type Clock, systemClock } from "@coxswain/bus";
 import type { BusPorts } from "@coxswain/bus/ports";
 import { type Link, Order } from "./network.ts";
 import type { BusServer, Consumer, StoredMessage, Stream } from "./server.ts";
@@ -380,7 +381,7 @@ function coreOn(link: Link) {
 }
 
 /** What `busOn` needs, on this connection. Closing the bus closes the connection. */
-export function portsOn(link: Link): BusPorts {
+export function portsOn(link: Link, clock: Clock = systemClock): BusPorts {
   const ports = {
     client: clientOn(link),
     manager: managerOn(link),
@@ -399,6 +400,7 @@ export function portsOn(link: Link): BusPorts {
       onStatus: (listener: (status: "connected" | "disconnected") => void) =>
         link.onStatus(listener),
     },
+    clock,
     replicas: 1,
     version: "simulated",
     close: async () => link.close(),

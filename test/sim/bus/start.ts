@@ -1,5 +1,5 @@
 /** A simulated server with the platform's streams. */
-import type { Bus } from "@coxswain/bus";
+import type { Bus, Clock } from "@coxswain/bus";
 import { busOn } from "@coxswain/bus/ports";
 import type { Random } from "../lib/random.ts";
 import { portsOn } from "./client.ts";
@@ -19,7 +19,11 @@ export function buildNetwork(options: { clock: NetworkClock; random: Random }): 
   return new Network({ server, ...options });
 }
 
-export function connectSimulated(network: Network): { readonly bus: Bus; readonly link: Link } {
+/** @param clock by which the process waits; default real time */
+export function connectSimulated(
+  network: Network,
+  clock?: Clock,
+): { readonly bus: Bus; readonly link: Link } {
   const link = new Link(network);
-  return { bus: busOn(portsOn(link)), link };
+  return { bus: busOn(portsOn(link, clock)), link };
 }

@@ -1,5 +1,4 @@
 /** What the scheduler sees, from its own records: nodes, queues, services. */
-import { setTimeout as delay } from "node:timers/promises";
 import type { Bus } from "@coxswain/bus";
 import { type DecisionRecord, foldLook, type Look, noLook } from "@coxswain/scheduling";
 
@@ -15,7 +14,7 @@ export function followLook(bus: Bus, signal: AbortSignal): LookView {
   const follow = async () => {
     while (!signal.aborted) {
       await readOnce(bus, signal, view).catch(() => undefined); // Again, from the beginning.
-      await delay(retryMs, undefined, { signal }).catch(() => undefined);
+      await bus.clock.delay(retryMs, signal);
     }
   };
   void follow();

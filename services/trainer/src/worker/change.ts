@@ -6,7 +6,7 @@
  * the others knows of it. It is asked before anybody is frozen: without the bus nobody joins, and
  * nobody waits.
  */
-import type { MembershipRecord } from "@coxswain/bus";
+import { type MembershipRecord, within } from "@coxswain/bus";
 import {
   accept,
   ballotAbove,
@@ -21,7 +21,7 @@ import {
 import type { Paces } from "../decide/shares.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import { Candidates } from "./candidates.ts";
-import { type Clock, within } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import { type RecordAcceptor, type RecordAnswer, recordOf } from "./record-acceptor.ts";
 
 /** What the change needs to know and may do. */

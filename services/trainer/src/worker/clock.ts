@@ -1,30 +1,5 @@
-/** Time as an argument, so that the simulation can bring its own. */
-import { setTimeout as delay } from "node:timers/promises";
+/** Time as an argument, less what a group must not look at: the wall clock. */
+import { type Clock as BusClock, systemClock } from "@coxswain/bus";
 
-export interface Clock {
-  /** Monotonic. */
-  nowMs(): number;
-  /** Resolves after so long, or when `signal` aborts. */
-  delay(ms: number, signal?: AbortSignal): Promise<void>;
-}
-
-export const realClock: Clock = {
-  nowMs: () => performance.now(),
-  delay: (ms, signal) => delay(ms, undefined, signal ? { signal } : {}).catch(() => undefined),
-};
-
-/** Resolves when either happens: the promise, or the time; the timer is cleared. Says whether the promise did. */
-export async function within(
-  clock: Clock,
-  promise: Promise<unknown>,
-  ms: number,
-): Promise<boolean> {
-  const timer = new AbortController();
-  let isDone = false;
-  const done = promise.then(() => {
-    isDone = true;
-  });
-  await Promise.race([done, clock.delay(ms, timer.signal)]);
-  timer.abort();
-  return isDone;
-}
+export type Clock = Pick<BusClock, "nowMs" | "delay">;
+export const realClock: Clock = systemClock;

@@ -7,8 +7,7 @@
  * its successor goes on where the log ends. Nothing is queued: what to say next follows from what
  * this member knows and what the log already holds.
  */
-import { setTimeout as delay } from "node:timers/promises";
-import type { Bus } from "@coxswain/bus";
+import { type Bus, within } from "@coxswain/bus";
 import { AppError, type JobId } from "@coxswain/domain";
 import type { NewEvent, PayloadOf, StoredEvent } from "@coxswain/events";
 import type { GradientNoise } from "@coxswain/goodput";
@@ -132,8 +131,12 @@ export class Ledger {
   /** Resolves when the log holds every step below `step`. */
   async toldUpTo(step: number): Promise<void> {
     this.#urge();
-    while (this.#toldStep < step && !this.#isStopped)
-      await Promise.race([this.#wake.promise, delay(retryMs)]);
+    while (this.#toldStep < step && !this.#isStopped) await this.#pause(retryMs);
+  }
+
+  /** Until something is told or known, so long at most. */
+  async #pause(ms: number): Promise<void> {
+    await within(this.#ports.bus.clock, this.#wake.promise, ms);
   }
 
   #urge(): void {
@@ -153,17 +156,18 @@ export class Ledger {
 
   /** Tells until stopped. */
   async run(): Promise<void> {
+    const { clock } = this.#ports.bus;
     let lastMs = -Infinity;
     while (!this.#isStopped) {
-      const waitMs = this.#isUrgent ? 0 : Math.max(0, lastMs + intervalMs - performance.now());
-      if (waitMs > 0) await Promise.race([this.#wake.promise, delay(waitMs)]);
-      const isDue = this.#isUrgent || performance.now() - lastMs >= intervalMs;
+      const waitMs = this.#isUrgent ? 0 : Math.max(0, lastMs + intervalMs - clock.nowMs());
+      if (waitMs > 0) await this.#pause(waitMs);
+      const isDue = this.#isUrgent || clock.nowMs() - lastMs >= intervalMs;
       this.#isUrgent = false;
       if (!isDue || !this.#isTeller) {
-        if (!this.#isTeller) await Promise.race([this.#wake.promise, delay(intervalMs)]);
+        if (!this.#isTeller) await this.#pause(intervalMs);
         continue;
       }
-      lastMs = performance.now();
+      lastMs = clock.nowMs();
       await this.#tellAll();
     }
   }
@@ -182,12 +186,12 @@ export class Ledger {
       const { sequence, duplicate } = await this.#ports.bus.append(event, options);
       // The log holds it already: its own copy will be observed in its place.
       if (duplicate) this.#forget(event);
-      this.observe({ ...event, sequence, timeMs: Date.now() } as StoredEvent);
+      this.observe({ ...event, sequence, timeMs: this.#ports.bus.clock.wallMs() } as StoredEvent);
       return true;
     } catch (error) {
       if (!(error instanceof AppError) || !error.retryable) this.#ports.onError(error);
       // Somebody else told something first, or the bus is away: look at the log again.
-      await Promise.race([this.#wake.promise, delay(retryMs)]);
+      await this.#pause(retryMs);
       return !(error instanceof AppError) || error.code === "conflict";
     }
   }
