@@ -32,6 +32,8 @@ function foldPlaced(job: Job, { payload, timeMs }: FactOf<"job.placed">): Job {
   const state: JobState = job.state.kind === "queued" ? { kind: "placed" } : job.state;
   const before = new Set(job.placement.map(({ workerId }) => workerId));
   const added = workers.map(({ workerId }) => workerId).filter((id) => !before.has(id));
+  // A loss that was told while the scheduler decided: it did not know of it, and nobody tells it twice.
+  const hasEnded = new Set(job.ended.map(({ workerId }) => workerId));
   const { min, max } = job.spec.workers;
   const wanted = Math.min(max, Math.max(min, job.workersWanted ?? max));
   // Below what is wanted for it: the room went to somebody else.
@@ -39,7 +41,7 @@ function foldPlaced(job: Job, { payload, timeMs }: FactOf<"job.placed">): Job {
   return {
     ...job,
     state,
-    placement: workers,
+    placement: workers.filter(({ workerId }) => !hasEnded.has(workerId)),
     placedAtMs: timeMs,
     shrunkAtMs: isTaken ? timeMs : job.shrunkAtMs,
     placedSinceLoss: [...job.placedSinceLoss, ...added],

@@ -152,6 +152,11 @@ test("who is placed together and dies together counts once, who is shut out not 
   equal(losses(place("a", "b"), lose("a", "stale-generation")), 0);
 });
 
+test("a placement that names a worker whose end was told meanwhile is without it", () => {
+  const job = fold(`${running} worker.lost job.placed`);
+  deepEqual(job.placement, []);
+});
+
 /** Folds one fact and checks what must hold; a refused one leaves the job as it was. */
 function checkedNext(job: Job, name: string, sequence: number): Job {
   const before = structuredClone(job);

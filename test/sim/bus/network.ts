@@ -84,6 +84,8 @@ export class Link {
   readonly network: Network;
   readonly #reconnectListeners = new Set<() => void>();
   readonly #statusListeners = new Set<(status: "connected" | "disconnected") => void>();
+  /** How its process gets to hear anything: a stopped one later, a dead one not at all. */
+  gate: (act: () => void) => void = (act) => act();
   #isCut = false;
   #isClosed = false;
   #isConnected = true;
@@ -133,15 +135,21 @@ export class Link {
     if (this.#isClosed || canBe === this.#isConnected) return;
     if (!canBe) {
       this.#isConnected = false;
-      for (const listener of [...this.#statusListeners]) listener("disconnected");
+      this.#tell("disconnected");
       return;
     }
     network.clock.later(network.random() * reconnectMs, () => {
       if (this.#isClosed || this.#isConnected || !network.isUp || this.#isCut) return;
       this.#isConnected = true;
       for (const send of this.#buffered.splice(0)) send();
-      for (const listener of [...this.#reconnectListeners]) listener();
-      for (const listener of [...this.#statusListeners]) listener("connected");
+      this.#tell("connected");
+    });
+  }
+
+  #tell(status: "connected" | "disconnected"): void {
+    this.gate(() => {
+      if (status === "connected") for (const listener of [...this.#reconnectListeners]) listener();
+      for (const listener of [...this.#statusListeners]) listener(status);
     });
   }
 
@@ -154,7 +162,7 @@ export class Link {
       const finish = (act: () => void) => {
         if (isOver || this.#isClosed) return;
         isOver = true;
-        act();
+        this.gate(act);
       };
       clock.later(timeoutMs, () => finish(() => reject(new Error("TIMEOUT"))));
       const answer = (act: () => void) => {
@@ -191,7 +199,7 @@ export class Link {
     network.clock.later(atMs - nowMs, () => {
       // The first one underway, not this one: a real clock rounds, and may ring for the next one first.
       const first = order.underway.shift();
-      if (this.isConnected) first?.();
+      if (this.isConnected && first !== undefined) this.gate(first);
     });
   }
 }

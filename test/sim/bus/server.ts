@@ -55,7 +55,7 @@ export function matches(pattern: string, subject: string): boolean {
   return tokens.length === wanted.length;
 }
 
-const overheadBytes = 22;
+const overheadBytes = 30;
 
 function sizeOf({ subject, headers, data }: Omit<StoredMessage, "seq" | "timeMs">): number {
   // NATS/1.0\r\n, then each header with ": " and \r\n, then \r\n.
@@ -78,6 +78,10 @@ export class Stream {
   constructor(options: StreamOptions) {
     this.options = options;
     this.maxBytes = options.maxBytes ?? Number.POSITIVE_INFINITY;
+  }
+
+  get #perSubjectMax(): number {
+    return this.options.maxMsgsPerSubject ?? Number.POSITIVE_INFINITY;
   }
 
   /** Called after each change that may give a reader something. */
@@ -133,12 +137,13 @@ export class Stream {
     const id = headers.get("Nats-Msg-Id");
     const known = id === undefined ? undefined : this.#knownId(id, nowMs);
     if (known !== undefined) return { seq: known, duplicate: true };
-    this.#makeRoom(sizeOf(message));
+    this.#refuseWhenFull(subject, sizeOf(message));
     this.lastSequence += 1;
     const seq = this.lastSequence;
     this.#store({ ...message, seq, timeMs: nowMs });
     if (id !== undefined) this.#ids.set(id, { seq, atMs: nowMs });
     this.#trim(subject);
+    this.#forgetOldest();
     this.changed();
     return { seq, duplicate: false };
   }
@@ -150,11 +155,17 @@ export class Stream {
     return isKnown ? known.seq : undefined;
   }
 
-  #makeRoom(bytes: number): void {
-    if (this.#bytes + bytes <= this.maxBytes) return;
-    if (this.options.discard === "new") throw apiError(10077);
+  /** @throws JetStreamApiError 10077; where the new one takes an older one's place, that counts. */
+  #refuseWhenFull(subject: string, bytes: number): void {
+    if (this.options.discard !== "new" || this.#bytes + bytes <= this.maxBytes) return;
+    const own = this.#bySubject.get(subject) ?? [];
+    const replaced = own.length >= this.#perSubjectMax ? this.#messages.get(own[0]!) : undefined;
+    if (replaced === undefined || sizeOf(replaced) <= bytes) throw apiError(10077);
+  }
+
+  #forgetOldest(): void {
     for (const seq of this.#messages.keys()) {
-      if (this.#bytes + bytes <= this.maxBytes) return;
+      if (this.#bytes <= this.maxBytes) return;
       this.remove(seq);
     }
   }
@@ -168,8 +179,8 @@ export class Stream {
   }
 
   #trim(subject: string): void {
-    const max = this.options.maxMsgsPerSubject ?? Number.POSITIVE_INFINITY;
-    for (const seq of this.#bySubject.get(subject)!.slice(0, -max)) this.remove(seq);
+    const own = this.#bySubject.get(subject)!;
+    for (const seq of own.slice(0, -this.#perSubjectMax)) this.remove(seq);
   }
 
   remove(seq: number): void {
@@ -180,6 +191,24 @@ export class Stream {
     const rest = this.#bySubject.get(message.subject)!.filter((other) => other !== seq);
     if (rest.length > 0) this.#bySubject.set(message.subject, rest);
     else this.#bySubject.delete(message.subject);
+    for (const consumer of this.consumers.values()) consumer.forget(seq);
+  }
+
+  /** Removes what a filter matches; returns how many. */
+  purge(filter: string, nowMs: number): number {
+    const seqs = [...this.#messages.values()]
+      .filter(({ subject }) => matches(filter, subject))
+      .map(({ seq }) => seq);
+    for (const seq of seqs) this.remove(seq);
+    for (const consumer of this.consumers.values()) consumer.purged(filter, nowMs);
+    return seqs.length;
+  }
+
+  /** Whether there was one. */
+  deleteMessage(seq: number): boolean {
+    const isThere = this.#messages.has(seq);
+    this.remove(seq);
+    return isThere;
   }
 
   addConsumer(options: ConsumerOptions): Consumer {
@@ -224,11 +253,7 @@ export class Consumer {
       .sort(([a, { dueMs: dueA }], [b, { dueMs: dueB }]) => dueA - dueB || a - b)[0];
     if (due !== undefined) {
       const [seq, pending] = due;
-      const message = this.#stream.get(seq);
-      if (message === undefined) {
-        this.#pending.delete(seq);
-        return this.take(nowMs);
-      }
+      const message = this.#stream.get(seq)!;
       pending.deliveries += 1;
       pending.dueMs = nowMs + this.options.ackWaitMs;
       return { message, deliveries: pending.deliveries };
@@ -245,6 +270,25 @@ export class Consumer {
   get dueMs(): number | undefined {
     const dues = [...this.#pending.values()].map(({ dueMs }) => dueMs);
     return dues.length === 0 ? undefined : Math.min(...dues);
+  }
+
+  /** The message was removed: nobody need answer it. */
+  forget(seq: number): void {
+    this.#pending.delete(seq);
+  }
+
+  /** nats-server forgets then what was to come again at once; the ack wait brings it back. */
+  purged(filter: string, nowMs: number): void {
+    const isOurs = (own: string) => matches(filter, own) || matches(own, filter);
+    if (!this.options.filters.some(isOurs)) return;
+    for (const pending of this.#pending.values())
+      if (pending.dueMs <= nowMs) pending.dueMs = nowMs + this.options.ackWaitMs;
+  }
+
+  /** What is not acked comes again now, as when an ack was lost long ago. */
+  hurry(nowMs: number): void {
+    for (const pending of this.#pending.values()) pending.dueMs = nowMs;
+    this.#stream.changed();
   }
 
   ack(seq: number): void {

@@ -1,5 +1,4 @@
 /** The worker's part of checkpoints: every member writes 1/N of the state, in the background. */
-import { setTimeout as delay } from "node:timers/promises";
 import type { Bus } from "@coxswain/bus";
 import { AppError, type Job, type JobCheckpoint, type JobId } from "@coxswain/domain";
 import { type CheckpointFacts, partRange, type Store, storePaths } from "@coxswain/store";
@@ -42,7 +41,7 @@ const finalTriesMax = 10_000;
  */
 export async function writePart(ports: CheckpointPorts, place: PartPlace): Promise<string> {
   const { job, compiled } = ports;
-  const startedMs = performance.now();
+  const startedMs = ports.bus.clock.nowMs();
   const { layout } = compiled;
   const total = layout.parameterFloats * (1 + layout.slotCount);
   const range = partRange(total, place.part, place.parts);
@@ -66,7 +65,7 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
     weightsSha256: weightsSha256!,
     final: place.step === ports.steps,
   };
-  const writeMs = performance.now() - startedMs;
+  const writeMs = ports.bus.clock.nowMs() - startedMs;
   if (place.part === 0) await ports.toldUpTo(place.step);
   const { attempt = 0, ...told } = place;
   const again = attempt === 0 ? "" : `.again-${attempt}`;
@@ -124,7 +123,7 @@ async function writeFloats(
       const isWorthIt = place.step === ports.steps && tries < finalTriesMax;
       if (!error.retryable || !isWorthIt) throw error;
     }
-    await delay(retryMs, undefined, { ref: false });
+    await ports.bus.clock.delay(retryMs);
   }
 }
 

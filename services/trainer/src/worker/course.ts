@@ -2,7 +2,7 @@
  * What happens along the course of a training: pace, epochs, checkpoints, the end, leaving.
  * None of it holds up a step.
  */
-import { setTimeout as delay } from "node:timers/promises";
+import { within } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import type { Candidate } from "../decide/agreement.ts";
@@ -24,14 +24,15 @@ const paceWindow = 64;
 const rejectionsMax = 5;
 const lastPartTimeoutMs = 10_000;
 const finalRetryMs = 1000;
+const leaveRetryMs = 50;
 
 export class Course {
   readonly #ports: CoursePorts;
   readonly #committedAtMs: number[] = [];
   #metrics: Readonly<Record<string, number>> = {};
   /** When the share of waiting for data was told last, and how long the waits were until then. */
-  #stallsTold = { atMs: performance.now(), stalledMs: 0 };
-  #checkpointMs = performance.now();
+  #stallsTold: { readonly atMs: number; readonly stalledMs: number };
+  #checkpointMs: number;
   #finalGeneration = 0;
   #rejections = 0;
   #evaluation: Promise<Readonly<Record<string, number>>> | undefined;
@@ -40,6 +41,12 @@ export class Course {
 
   constructor(ports: CoursePorts) {
     this.#ports = ports;
+    this.#checkpointMs = this.#nowMs();
+    this.#stallsTold = { atMs: this.#checkpointMs, stalledMs: 0 };
+  }
+
+  #nowMs(): number {
+    return this.#ports.bus.clock.nowMs();
   }
 
   #epochOf(step: number): number {
@@ -66,7 +73,7 @@ export class Course {
   #inputStallShare(): number {
     const before = this.#stallsTold;
     const { stalledMs } = this.#ports.compute;
-    const atMs = performance.now();
+    const atMs = this.#nowMs();
     this.#stallsTold = { atMs, stalledMs };
     return Math.min(1, (stalledMs - before.stalledMs) / Math.max(1, atMs - before.atMs));
   }
@@ -74,7 +81,7 @@ export class Course {
   /** Step `step` was committed by the group; the next one has not been ordered yet. */
   committed(step: number, metrics: Readonly<Record<string, number>>): void {
     this.#metrics = metrics;
-    this.#committedAtMs.push(performance.now());
+    this.#committedAtMs.push(this.#nowMs());
     if (this.#committedAtMs.length > paceWindow) this.#committedAtMs.shift();
     const { steps } = this.#ports;
     const next = step + 1;
@@ -92,7 +99,7 @@ export class Course {
   #checkpoint(step: number): void {
     const { everySteps, everySeconds } = this.#ports.job().spec.checkpoint;
     const { generation, rank } = this.#ports.membership();
-    const nowMs = performance.now();
+    const nowMs = this.#nowMs();
     if (step % everySteps === 0) {
       this.#checkpointMs = nowMs;
       this.#inBackground(this.#writeOwnPart(step));
@@ -168,7 +175,7 @@ export class Course {
         return;
       } catch (error) {
         log("the final checkpoint could not be written; trying again", { err: error });
-        await delay(finalRetryMs);
+        await this.#ports.bus.clock.delay(finalRetryMs);
       }
     }
   }
@@ -220,7 +227,7 @@ export class Course {
         return this.#leaveLast(membership);
       membership.change.leaving.add(this.#ports.me.workerId);
       void membership.change.run();
-      await delay(50);
+      await this.#ports.bus.clock.delay(leaveRetryMs);
     }
   }
 
@@ -232,7 +239,7 @@ export class Course {
       const write = this.#write({ step, generation, part: 0, parts: 1 }).catch((error: unknown) =>
         this.#ports.log("the last checkpoint could not be written", { err: error }),
       );
-      await Promise.race([write, delay(lastPartTimeoutMs, undefined, { ref: false })]);
+      await within(this.#ports.bus.clock, write, lastPartTimeoutMs);
     }
     this.#ports.onEnded("left");
   }

@@ -1,5 +1,5 @@
 /** What the log says of this worker's job, kept current. */
-import type { Bus } from "@coxswain/bus";
+import { type Bus, within } from "@coxswain/bus";
 import { AppError, assert, type Job, type JobId, next, wantedWorkers } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 
@@ -38,9 +38,7 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
       else ready.resolve();
     }
   })();
-  const timer = setTimeout(() => ready.resolve(), findTimeoutMs);
-  await ready.promise;
-  clearTimeout(timer);
+  await within(bus.clock, ready.promise, findTimeoutMs);
   if (job === undefined) throw new AppError("job-not-found", `the log knows no job "${jobId}"`);
   const current = () => {
     assert(job !== undefined, "the job was found");
