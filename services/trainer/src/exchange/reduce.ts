@@ -35,7 +35,7 @@ import {
 } from "./frames.ts";
 import type { Kernels } from "./kernels.ts";
 import { beginWrite, blockFloats, reducedStamp, type Shared, type Vectors } from "./memory.ts";
-import { buildSum, type Sum } from "./tree-sum.ts";
+import { buildSum, type Part, type Sum } from "./tree-sum.ts";
 
 export interface ReduceOptions {
   readonly generation: number;
@@ -84,6 +84,9 @@ export class Reduce {
   readonly #parity: 0 | 1;
   #isTargetOpen = false;
   #sum: Sum | undefined;
+  /** The piece of which a part is added where it was received, and that part. */
+  #arrivingKey: string | undefined;
+  #arrivingPart: Frame | undefined;
   /** Floats of the own slice that are added up; undefined: not even none. */
   #doneFloats: number | undefined;
 
@@ -158,9 +161,36 @@ export class Reduce {
     if (present !== undefined && isWhole(present)) return undefined; // The same bits once more.
     const piece = present ?? { target: this.#room(this.#own.to - this.#own.from), bytes: 0 };
     this.#here.set(key, piece);
-    const why = this.#fill(piece, frame);
-    if (why === undefined) this.#advance();
-    return why;
+    const why = whyNotNext(piece, frame);
+    if (why !== undefined) return why;
+    if (this.#canAddAtOnce(piece, frame)) this.#arrivingKey = key;
+    else this.#options.kernels.put(piece.target, frame.offset, frame.payload);
+    this.#arrivingPart = frame;
+    piece.bytes += frame.payload.length;
+    this.#advance();
+    this.#arrivingKey = undefined;
+    return undefined;
+  }
+
+  /** The last piece to come, in the place where it was received, is not copied before it is added. */
+  #canAddAtOnce(piece: Arriving, { offset, payload }: Frame): boolean {
+    const isAddable = payload.buffer === piece.target.buffer && payload.byteOffset % 16 === 0;
+    if (!isAddable || offset !== (this.#doneFloats ?? 0) * 4) return false;
+    if (this.#here.size < this.#pieces.size) return false;
+    const end = offset + payload.length;
+    for (const other of this.#here.values()) if (other !== piece && other.bytes < end) return false;
+    const isBlock = payload.length >= blockFloats * 4 && payload.length % 64 === 0;
+    return isBlock || end === piece.target.byteLength;
+  }
+
+  #partOf(key: string): Part {
+    const { target } = this.#here.get(key)!;
+    return (from, to) => {
+      if (this.#arrivingKey !== key) return target.subarray(from, to);
+      const { payload, offset } = this.#arrivingPart!;
+      const start = payload.byteOffset - offset + from * 4;
+      return new Float32Array(payload.buffer, start, to - from);
+    };
   }
 
   /** The window and the vector that a frame points at, or why there is none. */
@@ -220,18 +250,11 @@ export class Reduce {
       result = { target: this.#target.subarray(slice.from, slice.to), bytes: 0 };
       this.#results.set(frame.slice, result);
     }
-    const why = this.#fill(result, frame);
-    if (why === undefined && isWhole(result)) this.#sliceDone();
-    return why;
-  }
-
-  #fill(arriving: Arriving, { offset, payload }: Frame): string | undefined {
-    const { target } = arriving;
-    const isRest = offset === arriving.bytes && offset + payload.length <= target.byteLength;
-    const isEmpty = payload.length === 0 && target.length > 0;
-    if (!isRest || isEmpty) return "the frame is not the next one of its vector";
-    this.#options.kernels.put(target, offset, payload);
-    arriving.bytes += payload.length;
+    const why = whyNotNext(result, frame);
+    if (why !== undefined) return why;
+    this.#options.kernels.put(result.target, frame.offset, frame.payload);
+    result.bytes += frame.payload.length;
+    if (isWhole(result)) this.#sliceDone();
     return undefined;
   }
 
@@ -270,7 +293,7 @@ export class Reduce {
     return buildSum({
       tree: treeOf(shards, new Set(this.#pieces.keys())),
       out: this.#target.subarray(this.#own.from, this.#own.to),
-      given: (piece) => this.#here.get(pieceKey(piece))!.target,
+      given: (piece) => this.#partOf(pieceKey(piece)),
       room: () => this.#room(Math.min(floats, blockFloats)),
       kernels,
     });
@@ -301,6 +324,13 @@ export class Reduce {
     this.#slicesMissing -= 1;
     if (this.#slicesMissing === 0) this.#options.onWhole();
   }
+}
+
+/** Bytes arrive in order, and not beyond the end. */
+function whyNotNext({ target, bytes }: Arriving, { offset, payload }: Frame): string | undefined {
+  const isRest = offset === bytes && offset + payload.length <= target.byteLength;
+  const isEmpty = payload.length === 0 && target.length > 0;
+  return isRest && !isEmpty ? undefined : "the frame is not the next one of its vector";
 }
 
 const isWhole = ({ target, bytes }: Arriving) => bytes === target.byteLength;

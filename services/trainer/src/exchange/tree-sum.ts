@@ -8,14 +8,14 @@ export type Sum = (from: number, to: number) => void;
 export interface SumOptions {
   readonly tree: TreeStep;
   readonly out: Float32Array;
-  readonly given: (piece: Piece) => Float32Array;
+  readonly given: (piece: Piece) => Part;
   /** Memory for as many floats as are ever added up in one call. */
   readonly room: () => Float32Array;
   readonly kernels: Pick<Kernels, "add" | "copy">;
 }
 
-/** A part of a vector that is given, or of what was just added up. */
-type Part = (from: number, to: number) => Float32Array;
+/** The floats `from <= i < to` of a vector that is given, or of what was just added up. */
+export type Part = (from: number, to: number) => Float32Array;
 
 /** Pieces stay as they are; of what was added up between, one room for each place in the tree is enough. */
 export function buildSum({ tree, out, given, room, kernels }: SumOptions): Sum {
@@ -32,7 +32,7 @@ export function buildSum({ tree, out, given, room, kernels }: SumOptions): Sum {
     return (from, to) => vector.subarray(0, to - from);
   };
   const partOf = (step: TreeStep, depth: number, side: string): Part => {
-    if (step.kind === "given") return whole(given(step.piece));
+    if (step.kind === "given") return given(step.piece);
     const left = partOf(step.left, depth + 1, "left");
     const right = partOf(step.right, depth + 1, "right");
     const into = depth === 0 ? whole(out) : roomAt(depth, side);
