@@ -34,6 +34,7 @@ let transports: readonly Transport[] = [
   { name: "unix", addon: false },
   { name: "tcp", addon: true },
   { name: "tcp", addon: false },
+  { name: "tls", addon: true },
   { name: "mixed", addon: true },
 ];
 const answerTimeoutMs = 120_000;

@@ -8,7 +8,7 @@ import { type Exchange, openExchange } from "../../services/trainer/src/exchange
 
 /** `mixed`: two pretended machines; shared memory within each, TCP between them. */
 export interface Transport {
-  readonly name: "shared-memory" | "unix" | "tcp" | "mixed";
+  readonly name: "shared-memory" | "unix" | "tcp" | "tls" | "mixed";
   /** Whether our addon may be used. */
   readonly addon: boolean;
 }
@@ -40,7 +40,11 @@ async function open({ rank, ranks, bytes, transport, cacheDir }: ToRank & { kind
     ...{ rank, world: ranks, floats, secret: "bench" },
     memory: name === "shared-memory" || name === "mixed" ? opened : undefined,
     ranksPerMachine: name === "mixed" ? ranks / 2 : ranks,
-    connections: { checksum: opened?.checksum, isLocalAllowed: name === "unix" },
+    connections: {
+      checksum: opened?.checksum,
+      isLocalAllowed: name === "unix",
+      isEncrypted: name === "tls",
+    },
   });
   exchange.change((input) => input.fill(rank + 1));
   expected = (ranks * (ranks + 1)) / 2;

@@ -22,6 +22,19 @@ for (const among of ["some", "all"]) {
   });
 }
 
+test("inside TLS: the same weights, and who does not speak it is not let in", async (t) => {
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
+  const encrypted = { EXCHANGE_TLS: "on", COXSWAIN_TRANSPORT: "tcp" };
+  const workers = ["wa", "wb"].map((id) => cluster.start(id, encrypted));
+  await members(cluster, ["wa", "wb"]);
+  const plain = cluster.start("wc", { COXSWAIN_TRANSPORT: "tcp" });
+  await cluster.event("training.progressed", ({ stepFrom }) => stepFrom > 20);
+  plain.process.kill("SIGKILL");
+  await endsRight(t, cluster, workers);
+  const formed = cluster.events.filter(({ name }) => name === "training.generation-formed");
+  equal(JSON.stringify(formed).includes('"wc"'), false);
+});
+
 test("the noise of the gradient is measured on the way; the weights stay", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const workers = ["wa", "wb"].map((id) => cluster.start(id));

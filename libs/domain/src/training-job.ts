@@ -203,6 +203,12 @@ export const TrainingJobSpecSchema = Type.Object(
     ),
     checkpoint: CheckpointPolicySchema,
     exchange: Type.Union([Type.Literal("exact"), Type.Literal("fast")], { default: "exact" }),
+    tls: Type.Optional(
+      Type.Boolean({
+        description:
+          "Workers speak TLS with each other, by a key made of the job's secret; default: the platform's setting, no.",
+      }),
+    ),
     audit: Type.Optional(AuditPolicySchema),
     timeLimit: Type.Optional(
       Type.Integer({

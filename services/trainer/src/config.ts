@@ -55,6 +55,10 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     description: "A worker that is slower than the others for so long gives shards away",
   }),
+  EXCHANGE_TLS: Type.Union([Type.Literal("off"), Type.Literal("on")], {
+    default: "off",
+    description: "on: workers of every job speak TLS with each other; set it alike on all nodes",
+  }),
   LEAVE_TIMEOUT_MS: Type.Integer({
     default: 15_000,
     minimum: 100,

@@ -2,7 +2,7 @@
 import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
@@ -20,7 +20,7 @@ import {
   payloadBytesMax,
 } from "./frames.ts";
 import { allocate, beginWrite, type Vectors, vectorsOf } from "./memory.ts";
-import { Peers } from "./peers.ts";
+import { Peers, type PeersOptions } from "./peers.ts";
 import { Reduce } from "./reduce.ts";
 import { openExchange } from "./testing.ts";
 
@@ -100,12 +100,17 @@ test("a length beyond the limit is nonsense before anything is stored", () => {
   equal(parsed?.kind, "nonsense");
 });
 
-function openPeers(t: TestContext, workerId: string, secret: string) {
+function openPeers(
+  t: TestContext,
+  workerId: string,
+  secret: string,
+  more: Partial<PeersOptions> = {},
+) {
   const connected: string[] = [];
   const lost = Promise.withResolvers<string>();
   const told = Promise.withResolvers<string>();
   const peers = new Peers(
-    { jobId: "j", workerId, secret, host: "127.0.0.1", handshakeTimeoutMs: 200 },
+    { jobId: "j", workerId, secret, host: "127.0.0.1", handshakeTimeoutMs: 1000, ...more },
     {
       onConnected: (id) => void connected.push(id),
       onFrame: () => undefined,
@@ -128,6 +133,49 @@ test("who knows the secret is let in, who does not is not", async (t) => {
   equal(await b.peers.connect("a", address), true);
   equal(await c.peers.connect("a", address), false);
   deepEqual(a.connected, ["b"]);
+});
+
+const encrypted = { isEncrypted: true, isLocalAllowed: false };
+
+test("inside TLS: who knows the secret is let in; who has another one, or no TLS, is not", async (t) => {
+  const a = openPeers(t, "a", "right", encrypted);
+  const address = await a.peers.listen();
+  equal(await openPeers(t, "b", "right", encrypted).peers.connect("a", address), true);
+  equal(await openPeers(t, "c", "wrong", encrypted).peers.connect("a", address), false);
+  equal(await openPeers(t, "d", "right").peers.connect("a", address), false);
+  deepEqual(a.connected, ["b"]);
+  const plain = openPeers(t, "p", "right");
+  const plainAddress = await plain.peers.listen();
+  equal(await openPeers(t, "e", "right", encrypted).peers.connect("p", plainAddress), false);
+  deepEqual(plain.connected, []);
+});
+
+test("what goes through TLS is not to be read on the way", async (t) => {
+  const a = openPeers(t, "a", "right", encrypted);
+  const port = Number((await a.peers.listen()).split(":")[1]);
+  const seen: Buffer[] = [];
+  const between = createServer((socket) => {
+    const on = connect(port, "127.0.0.1");
+    for (const [from, to] of [
+      [socket, on],
+      [on, socket],
+    ] as const) {
+      from.on("data", (chunk: Buffer) => seen.push(chunk)).on("error", () => undefined);
+      from.pipe(to);
+    }
+  });
+  t.after(() => between.close());
+  between.listen(0, "127.0.0.1");
+  await once(between, "listening");
+  const { port: listens } = between.address() as AddressInfo;
+  const b = openPeers(t, "b", "right", encrypted);
+  equal(await b.peers.connect("a", `127.0.0.1:${listens}`), true);
+  b.peers.tell("a", { kind: "a-word-of-ours" });
+  equal(await a.told, "a-word-of-ours");
+  const bytes = Buffer.concat(seen);
+  ok(bytes.length > 200, "it went by here");
+  equal(bytes.includes("a-word-of-ours"), false);
+  equal(bytes.includes("challenge"), false);
 });
 
 test("a peer that is somebody else than expected is refused", async (t) => {
@@ -189,20 +237,28 @@ interface Transport {
   readonly name: string;
   readonly memory?: boolean;
   readonly isLocalAllowed?: boolean;
+  readonly isEncrypted?: boolean;
   readonly ranksPerMachine?: number;
 }
 
 const transports: readonly Transport[] = [
   { name: "TCP", isLocalAllowed: false },
+  { name: "TLS", isLocalAllowed: false, isEncrypted: true },
   { name: "Unix sockets" },
   { name: "shared memory", memory: true },
   { name: "shared memory within a machine, TCP between", memory: true, ranksPerMachine: 2 },
 ];
 
 async function openRanks(t: TestContext, world: number, transport: Transport) {
-  const { ranksPerMachine, isLocalAllowed = true } = transport;
+  const { ranksPerMachine, isLocalAllowed = true, isEncrypted = false } = transport;
   const options = {
-    ...{ floats, world, secret: "s", ranksPerMachine, connections: { isLocalAllowed } },
+    ...{
+      floats,
+      world,
+      secret: "s",
+      ranksPerMachine,
+      connections: { isLocalAllowed, isEncrypted },
+    },
     memory: transport.memory === true ? memory : undefined,
   };
   const ranks = await Promise.all(

@@ -14,7 +14,8 @@ import {
   parseControl,
 } from "./handshake.ts";
 import { Outbox } from "./outbox.ts";
-import { dial, isLocalName, listening, localName, type Sink, serve } from "./wire.ts";
+import { buildTlsWire } from "./tls-wire.ts";
+import { isLocalName, listening, localName, plainWire, type Sink, type Wire } from "./wire.ts";
 
 export type { ControlMessage } from "./handshake.ts";
 
@@ -25,6 +26,8 @@ export interface PeersOptions extends HandshakeOptions {
   readonly checksum?: Checksum | undefined;
   /** False: TCP also between workers of one machine. */
   readonly isLocalAllowed?: boolean;
+  /** Connections are encrypted, and who is not is refused. Default: no. */
+  readonly isEncrypted?: boolean;
 }
 
 export interface PeersEvents {
@@ -53,6 +56,7 @@ export class Peers {
   readonly #options: PeersOptions;
   readonly #events: PeersEvents;
   readonly #checksum: Checksum;
+  readonly #wire: Wire;
   readonly #peers = new Map<string, Peer>();
   readonly #open = new Set<Socket>();
   readonly #servers: Server[] = [];
@@ -64,16 +68,17 @@ export class Peers {
     this.#options = options;
     this.#events = events;
     this.#checksum = options.checksum ?? crc32;
+    this.#wire = options.isEncrypted === true ? buildTlsWire(options) : plainWire;
   }
 
   /** Accepts peers on a free port; returns host:port. */
   async listen(): Promise<string> {
-    const server = serve((open) => this.#accept(open));
+    const server = this.#wire.serve((open) => this.#accept(open));
     this.#servers.push(server);
     await listening(server, { host: this.#options.host, port: 0 });
     const name = this.#options.isLocalAllowed === false ? undefined : localName();
     if (name !== undefined) {
-      const local = serve((open) => this.#accept(open));
+      const local = this.#wire.serve((open) => this.#accept(open));
       this.#servers.push(local);
       await listening(local, { path: name });
       this.#local = name;
@@ -104,12 +109,12 @@ export class Peers {
   /** True or false when it worked or did not; or where the other listens on this machine, perhaps. */
   #dial(
     workerId: string,
-    { isLast, ...target }: Parameters<typeof dial>[0] & { readonly isLast?: boolean },
+    { isLast, ...target }: Target,
   ): Promise<boolean | { readonly local: string }> {
     return new Promise((resolve) => {
       const handshake = new Handshake(this.#options, workerId);
       const isLocalWanted = isLast !== true && this.#local !== undefined;
-      this.#run((sink) => dial(target, sink), { handshake, isLocalWanted, resolve });
+      this.#run((sink) => this.#wire.dial(target, sink), { handshake, isLocalWanted, resolve });
     });
   }
 
@@ -287,6 +292,8 @@ export class Peers {
     for (const socket of this.#open) socket.destroy();
   }
 }
+
+type Target = Parameters<Wire["dial"]>[0] & { readonly isLast?: boolean };
 
 interface Meeting {
   readonly handshake: Handshake;

@@ -23,7 +23,9 @@ export interface ExchangeOptions {
   readonly memory?: SharedMemory | undefined;
   /** Ranks of one machine share memory; here each machine has so many. Default: all on one. */
   readonly ranksPerMachine?: number | undefined;
-  readonly connections?: Pick<PeersOptions, "checksum" | "isLocalAllowed"> | undefined;
+  readonly connections?:
+    | Pick<PeersOptions, "checksum" | "isLocalAllowed" | "isEncrypted">
+    | undefined;
 }
 
 export interface Exchange {

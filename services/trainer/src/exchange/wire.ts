@@ -24,6 +24,12 @@ export interface Sink {
 /** A connection that waits for whom its bytes are for. */
 export type Accept = (open: (sink: Sink) => Socket) => void;
 
+/** How connections are made. */
+export interface Wire {
+  dial(target: NetConnectOpts, sink: Sink): Socket;
+  serve(accept: Accept): Server;
+}
+
 const readInto = (sink: Sink) => ({
   buffer: () => sink.space(),
   callback: (bytes: number) => {
@@ -44,7 +50,7 @@ function open(accepted: Socket, sink: Sink): Socket {
   return new Socket({ handle, onread: readInto(sink) } as SocketConstructorOpts);
 }
 
-function copyInto(socket: Socket, sink: Sink): Socket {
+export function copyInto(socket: Socket, sink: Sink): Socket {
   socket.on("data", (chunk: Buffer) => {
     for (let at = 0; at < chunk.length && !socket.destroyed; ) {
       const bytes = chunk.copy(sink.space(), 0, at);
@@ -55,15 +61,13 @@ function copyInto(socket: Socket, sink: Sink): Socket {
   return socket;
 }
 
-export function dial(target: NetConnectOpts, sink: Sink): Socket {
-  return connect({ ...target, onread: readInto(sink) } as NetConnectOpts);
-}
-
-export function serve(accept: Accept): Server {
-  return createServer({ noDelay: true, pauseOnConnect: true }, (socket) =>
-    accept((sink) => open(socket, sink)),
-  );
-}
+export const plainWire: Wire = {
+  dial: (target, sink) => connect({ ...target, onread: readInto(sink) } as NetConnectOpts),
+  serve: (accept) =>
+    createServer({ noDelay: true, pauseOnConnect: true }, (socket) =>
+      accept((sink) => open(socket, sink)),
+    ),
+};
 
 /**
  * A name in Linux' abstract namespace: no file, and seen within one network namespace only. It begins

@@ -33,6 +33,10 @@ export const WorkerConfigSchema = Type.Object({
         "Between workers of one machine. auto: shared memory, or else Unix sockets; unix: those; tcp: TCP",
     },
   ),
+  EXCHANGE_TLS: Type.Union([Type.Literal("off"), Type.Literal("on")], {
+    default: "off",
+    description: "on: connections to other workers are TLS, also where the job does not ask for it",
+  }),
   HEARTBEAT_TIMEOUT_MS: Type.Integer({
     default: 1000,
     minimum: 50,

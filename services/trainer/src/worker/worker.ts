@@ -206,7 +206,7 @@ function abortOf(signal: AbortSignal): Promise<void> {
 /** A transfer belongs to the parts of its worker; frames look it up. */
 const transfers = new WeakMap<Parts, Transfer>();
 
-function openPeers({ config, parts, secret, links, log }: Running): Peers {
+function openPeers({ config, context, parts, secret, links, log }: Running): Peers {
   const options = {
     jobId: config.COXSWAIN_JOB_ID,
     workerId: config.COXSWAIN_WORKER_ID,
@@ -214,6 +214,7 @@ function openPeers({ config, parts, secret, links, log }: Running): Peers {
     host: config.COXSWAIN_HOST,
     handshakeTimeoutMs,
     ...links.connections,
+    isEncrypted: context.job().spec.tls === true || config.EXCHANGE_TLS === "on",
   };
   const onFrame = (from: string, frame: Frame) =>
     frame.type === frameTypes.snapshot
