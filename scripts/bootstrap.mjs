@@ -3,6 +3,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -78,7 +79,14 @@ if (!existsSync(nodeBinary()))
 
 const [script, ...args] = process.argv.slice(2);
 if (script === undefined) process.exit(0);
-const child = spawn(nodeBinary(), [join(root, script), ...args], { stdio: "inherit" });
+const cacheFolder =
+  process.env.COXSWAIN_CACHE_DIR ||
+  join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "coxswain");
+const child = spawn(nodeBinary(), [join(root, script), ...args], {
+  stdio: "inherit",
+  // Modules are compiled once, for this process and those that it starts.
+  env: { NODE_COMPILE_CACHE: join(cacheFolder, "compile-cache"), ...process.env },
+});
 // A signal of the terminal reaches the child by itself; one sent to this process alone is passed on.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => process.exit(signal === null ? (code ?? 1) : 128 + 2));
