@@ -3,24 +3,39 @@
  *
  * Random clusters and jobs; speed grows with the power 0.7 to 1 of the workers, which the forecast
  * does not know, and each job's measured pace is off by some percent. At several moments the forecast
- * for each job is compared with what then happens, jobs that arrive later included.
+ * for each job is compared with what then happens, jobs that arrive later included; and its interval,
+ * as wide as the paces alone make it, calibrated by the scores of other worlds, and by its own too.
  */
 import { isEnded, type Job } from "@coxswain/domain";
 import { decidePlacement, type NodeView, type Snapshot } from "@coxswain/scheduling";
 import {
+  Calibration,
+  coverage,
+  type ForecastKind,
+  forecastKinds,
   forecastOf,
   type Interval,
+  kindOf,
   measuredCosts,
   type Outcome,
   queuedJob,
   type Scenario,
   type SimulatedJob,
+  scoreOf,
   simulate,
 } from "@coxswain/sim";
 import { median, percentile, rounded, seeded } from "../lib/numbers.ts";
+import { readOptions } from "../lib/options.ts";
 import { printLastLine, printTable } from "../lib/report.ts";
 
-const worlds = 20;
+const options = readOptions("schedule eta", "How good the forecasts of `cox explain` are.", {
+  worlds: { value: "40", text: "random clusters, 12 jobs each" },
+  prior: { text: "measures the scores that libs/sim/src/prior-scores.ts holds" },
+});
+const worlds = options.quick ? 5 : options.count("worlds");
+/** Worlds of the prior are none of those that are judged. */
+const priorSeed = 10_001;
+const priorScoresCount = 40;
 const jobsPerWorld = 12;
 const moments = 5;
 const lookEveryMs = 10_000;
@@ -82,19 +97,11 @@ function measured(job: Job, unitsDone: number, world: World, nowMs: number, off:
   return { ...job, progress };
 }
 
-interface Score {
-  readonly relativeError: number;
-  readonly isInside: boolean;
-}
-
-function score(interval: Interval | null, actualMs: number | undefined, nowMs: number): Score[] {
-  if (interval === null || actualMs === undefined || actualMs <= nowMs) return [];
-  return [
-    {
-      relativeError: Math.abs(interval.expectedMs - actualMs) / (actualMs - nowMs),
-      isInside: interval.earliestMs <= actualMs && actualMs <= interval.latestMs,
-    },
-  ];
+interface Forecast {
+  readonly kind: ForecastKind;
+  readonly nowMs: number;
+  readonly raw: Interval;
+  readonly actualMs: number;
 }
 
 const timeOf = (outcome: Outcome, kind: "trains" | "ended", jobId: string, afterMs: number) =>
@@ -102,12 +109,12 @@ const timeOf = (outcome: Outcome, kind: "trains" | "ended", jobId: string, after
     (entry) => entry.kind === kind && entry.jobId === jobId && entry.atMs >= afterMs,
   )?.atMs;
 
-const ends: Score[] = [];
-const starts: Score[] = [];
-for (let seed = 1; seed <= worlds; seed += 1) {
+/** Forecasts at some moments of a world's life, in order, with what came. */
+function forecastsOf(seed: number): Forecast[] {
   const world = worldOf(seed);
   const random = seeded(1000 + seed);
   const truth = simulate(world.scenario);
+  const found: Forecast[] = [];
   for (let moment = 1; moment <= moments; moment += 1) {
     const nowMs = Math.round((truth.endedAtMs * moment) / (moments + 2));
     const now = simulate({ ...world.scenario, untilMs: nowMs });
@@ -116,35 +123,128 @@ for (let seed = 1; seed <= worlds; seed += 1) {
     );
     const nodes = world.scenario.nodes.map(({ node }) => node);
     const snapshot: Snapshot = { nowMs, jobs, nodes };
+    const add = (kind: ForecastKind, raw: Interval | null, actualMs: number | undefined) => {
+      if (raw !== null && actualMs !== undefined && actualMs > nowMs)
+        found.push({ kind, nowMs, raw, actualMs });
+    };
     for (const job of jobs.filter((one) => !isEnded(one))) {
-      const forecast = forecastOf(snapshot, job.id);
-      ends.push(...score(forecast.ends, timeOf(truth, "ended", job.id, nowMs), nowMs));
+      const { starts, ends } = forecastOf(snapshot, job.id);
+      add(kindOf("end", job), ends, timeOf(truth, "ended", job.id, nowMs));
       if (job.placement.length === 0)
-        starts.push(...score(forecast.starts, timeOf(truth, "trains", job.id, nowMs), nowMs));
+        add(kindOf("start", job), starts, timeOf(truth, "trains", job.id, nowMs));
     }
   }
+  return found;
 }
 
-const rowOf = (name: string, scores: readonly Score[]) => {
-  const errors = scores.map(({ relativeError }) => relativeError);
-  const inside = scores.filter(({ isInside }) => isInside).length / scores.length;
+const seedsFrom = (first: number) => Array.from({ length: worlds }, (_, index) => first + index);
+
+function printPrior(): void {
+  const forecasts = seedsFrom(priorSeed).flatMap(forecastsOf);
+  const scores = forecasts.map(({ kind, raw, nowMs, actualMs }) => ({
+    kind,
+    ...scoreOf(raw, nowMs, actualMs),
+  }));
+  const quantiles = (kind: ForecastKind, end: "early" | "late") => {
+    const sorted = scores.filter((one) => one.kind === kind).map((one) => one[end]);
+    return Array.from({ length: priorScoresCount }, (_, index) =>
+      rounded(percentile(sorted, (index + 0.5) / priorScoresCount)),
+    );
+  };
+  const prior = Object.fromEntries(
+    forecastKinds.map((kind) => [
+      kind,
+      { early: quantiles(kind, "early"), late: quantiles(kind, "late") },
+    ]),
+  );
+  printLastLine({ benchmark: "schedule eta", worlds, forecasts: forecasts.length, prior });
+}
+
+const isInside = ({ earliestMs, latestMs }: Interval, actualMs: number) =>
+  earliestMs <= actualMs && actualMs <= latestMs;
+
+interface Row {
+  readonly kind: ForecastKind;
+  readonly relativeError: number;
+  /** Whether the truth is inside: of the paces alone, of the calibrated interval, of one that learns. */
+  readonly raw: boolean;
+  readonly prior: boolean;
+  readonly learning: boolean;
+  /** Length of the calibrated interval over the time that was left. */
+  readonly width: number;
+}
+
+/** In each world the calibration begins anew, and learns of each forecast once its time has come. */
+function rowsOf(seed: number): Row[] {
+  const [fixed, learning] = [new Calibration(), new Calibration()];
+  let open: Forecast[] = [];
+  return forecastsOf(seed).map((forecast) => {
+    const { kind, raw, nowMs, actualMs } = forecast;
+    for (const one of open.filter((past) => past.actualMs <= nowMs))
+      learning.note(one.kind, scoreOf(one.raw, one.nowMs, one.actualMs));
+    open = [...open.filter((past) => past.actualMs > nowMs), forecast];
+    const prior = fixed.calibrated(kind, raw, nowMs);
+    return {
+      kind,
+      relativeError: Math.abs(raw.expectedMs - actualMs) / (actualMs - nowMs),
+      raw: isInside(raw, actualMs),
+      prior: isInside(prior, actualMs),
+      learning: isInside(learning.calibrated(kind, raw, nowMs), actualMs),
+      width: (prior.latestMs - prior.earliestMs) / (actualMs - nowMs),
+    };
+  });
+}
+
+function summaryOf(name: string, rows: readonly Row[]) {
+  const share = (key: "raw" | "prior" | "learning") =>
+    rounded(rows.filter((row) => row[key]).length / rows.length);
+  const errors = rows.map(({ relativeError }) => relativeError);
   return {
     name,
-    forecasts: scores.length,
+    forecasts: rows.length,
     medianRelativeError: rounded(median(errors)),
     p90RelativeError: rounded(percentile(errors, 0.9)),
-    coverage: rounded(inside),
+    coverageOfPaces: share("raw"),
+    coverage: share("prior"),
+    coverageLearning: share("learning"),
+    medianWidth: rounded(median(rows.map(({ width }) => width))),
   };
-};
-const rows = [rowOf("end", ends), rowOf("start", starts)];
-printTable(
-  ["FORECAST OF", "FORECASTS", "MEDIAN RELATIVE ERROR", "P90", "INSIDE THE INTERVAL"],
-  rows.map((row) => [
-    row.name,
-    row.forecasts,
-    row.medianRelativeError ?? "-",
-    row.p90RelativeError ?? "-",
-    row.coverage ?? "-",
-  ]),
-);
-printLastLine({ benchmark: "schedule eta", worlds, jobsPerWorld, rows });
+}
+
+function printCoverage(): void {
+  const rows = seedsFrom(1).flatMap(rowsOf);
+  const summaries = [
+    ...forecastKinds.map((kind) =>
+      summaryOf(
+        kind,
+        rows.filter((row) => row.kind === kind),
+      ),
+    ),
+    summaryOf("all", rows),
+  ];
+  printTable(
+    [
+      "FORECAST OF",
+      "FORECASTS",
+      "MEDIAN ERROR",
+      "P90",
+      "INSIDE: PACES",
+      "CALIBRATED",
+      "LEARNING",
+      "MEDIAN WIDTH",
+    ],
+    summaries.map((row) => Object.values(row).map((cell) => cell ?? "-")),
+  );
+  printLastLine({
+    benchmark: "schedule eta",
+    worlds,
+    jobsPerWorld,
+    promised: coverage,
+    rows: summaries,
+    medianRelativeError: summaries.at(-1)!.medianRelativeError,
+    intervalCoverage: summaries.at(-1)!.coverage,
+  });
+}
+
+if (options.has("prior")) printPrior();
+else printCoverage();

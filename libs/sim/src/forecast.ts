@@ -4,7 +4,8 @@
  * The work of a job that has trained is what is left of its steps at its measured pace; a job with so
  * many workers more or less is taken to be faster or slower in proportion. A job that never trained
  * gets the median pace per worker of those that did; without any there is no forecast. The interval
- * is the forecast with every pace a quarter higher and a quarter lower.
+ * is the forecast with every pace a quarter higher and a quarter lower; what it promises once it is
+ * calibrated stands in `calibration.ts`.
  */
 import { isEnded, type Job } from "@coxswain/domain";
 import { decidePlacement, type Snapshot } from "@coxswain/scheduling";

@@ -1,3 +1,12 @@
+export {
+  Calibration,
+  coverage,
+  type ForecastKind,
+  forecastKinds,
+  kindOf,
+  type Score,
+  scoreOf,
+} from "./calibration.ts";
 export { EventQueue } from "./event-queue.ts";
 export {
   forecast,

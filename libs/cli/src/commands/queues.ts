@@ -153,9 +153,12 @@ function explanationText(one: Json): string {
       "  any one of these would start it now:",
       ...one.changes.map((c: Json) => `    - ${c.text}`),
     );
+  const likely = one.coverage === undefined ? "" : `, ${Math.round(100 * one.coverage)} % likely`;
   for (const name of ["starts", "ends"])
     if (one[name] !== null)
-      lines.push(`  ${name} ${one[name].expected} (${one[name].earliest} to ${one[name].latest})`);
+      lines.push(
+        `  ${name} ${one[name].expected} (${one[name].earliest} to ${one[name].latest}${likely})`,
+      );
   return lines.join("\n");
 }
 

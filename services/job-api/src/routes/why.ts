@@ -1,8 +1,9 @@
 /** Why, when, what if; and the scheduler's own records. */
 import { QueueSpecSchema, ServiceSpecSchema } from "@coxswain/domain";
 import { explain, type Snapshot } from "@coxswain/scheduling";
-import { forecastOf, type Interval } from "@coxswain/sim";
+import { coverage, forecastOf, type Interval } from "@coxswain/sim";
 import type { FastifyInstance } from "fastify";
+import { ForecastBook } from "../decide/forecast-book.ts";
 import { answer, nodesTriedMax, type Question } from "../decide/what-if.ts";
 import type { Api } from "../service.ts";
 import { anyObject, jobParams, problems } from "./schemas.ts";
@@ -23,6 +24,7 @@ const shown = (interval: Interval | null) =>
 const recordsMax = 200_000;
 
 export function addWhyRoutes(app: FastifyInstance, api: Api, ports: WhyPorts): void {
+  const book = new ForecastBook();
   const present = (): Snapshot => ({
     nowMs: ports.now(),
     jobs: [...api.view.jobs.values()],
@@ -34,7 +36,7 @@ export function addWhyRoutes(app: FastifyInstance, api: Api, ports: WhyPorts): v
       schema: {
         summary: "Why a job waits, what would start it, and when it will start and end",
         description:
-          "Each change was applied to what the scheduler sees and decided by its own code; the interval of the forecast is a quarter of every pace.",
+          "Each change was applied to what the scheduler sees and decided by its own code; the intervals of the forecast hold the truth in `coverage` of the cases, calibrated by forecasts whose time has come.",
         params: jobParams,
         response: { 200: anyObject, ...problems(404) },
       },
@@ -42,8 +44,9 @@ export function addWhyRoutes(app: FastifyInstance, api: Api, ports: WhyPorts): v
     async (request) => {
       const job = api.job(request.params.id);
       const snapshot = present();
-      const { starts, ends } = forecastOf(snapshot, job.id);
-      return { ...explain(snapshot, job), starts: shown(starts), ends: shown(ends) };
+      const raw = forecastOf(snapshot, job.id);
+      const { starts, ends } = book.answer(job, raw, api.view.jobs, snapshot.nowMs);
+      return { ...explain(snapshot, job), starts: shown(starts), ends: shown(ends), coverage };
     },
   );
   app.post<{ Body: Omit<Question, "byMs"> & { readonly by?: string } }>(
