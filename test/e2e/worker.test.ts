@@ -95,6 +95,28 @@ test("checkpoints by time: the first worker writes one by itself", async (t) => 
   await endsRight(t, cluster, workers);
 });
 
+test("weights that do not change are written once; the optimizer's part is written each time", async (t) => {
+  const cluster = await startCluster(t, {
+    spec: { steps, checkpoint: { everySteps: 20, keep: 1 }, parameters: { learningRate: 0 } },
+    isUnhurried: true,
+  });
+  const workers = ["wa", "wb"].map((id) => cluster.start(id));
+  await members(cluster, ["wa", "wb"]);
+  const { step, borrowed = [] } = await cluster.event(
+    "checkpoint.committed",
+    (one) => one.borrowed !== undefined,
+  );
+  const parts = [0, 1].map((part) =>
+    cluster.event("checkpoint.written", (one) => one.step === step && one.part === part),
+  );
+  const [weights, slots] = await Promise.all(parts);
+  deepEqual([weights!.isReused, slots!.isReused], [true, false]);
+  deepEqual([borrowed, borrowed.includes(slots!.path)], [[weights!.path], false]);
+  await cluster.release();
+  await cluster.event("training.finished");
+  for (const worker of workers) equal(await worker.ended, 0, worker.output());
+});
+
 test("a program that throws fails the job with its own error and step", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, program: "throws.mjs" });
   const worker = cluster.start("wa");

@@ -105,6 +105,11 @@ export const errorCodes = {
     retryable: true,
     fix: "Check the checkpoint store's folder and its permissions.",
   },
+  "store-slow": {
+    status: 503,
+    retryable: true,
+    fix: "Write checkpoints less often (spec.checkpoint), or use a faster store.",
+  },
   "invalid-path": {
     status: 400,
     retryable: false,
@@ -206,6 +211,12 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes;
 
+/** An error that another thread or process told, in its own words. */
+export interface ToldError {
+  readonly code: string;
+  readonly message: string;
+}
+
 export interface AppErrorOptions {
   readonly cause?: unknown;
   /** Machine-readable facts about the failure: never parse them from the message. */
@@ -241,4 +252,10 @@ export class AppError extends Error {
   get fix(): string {
     return errorCodes[this.code].fix;
   }
+}
+
+/** The told error as one of ours; a code that is not known becomes `otherwise`. */
+export function reviveError({ code, message }: ToldError, otherwise: ErrorCode): AppError {
+  const known = code in errorCodes ? (code as ErrorCode) : otherwise;
+  return new AppError(known, message.replace(/^\[[a-z-]+\] /, ""));
 }

@@ -1,5 +1,12 @@
 export { assert, assertNever } from "./assert.ts";
-export { AppError, type AppErrorOptions, type ErrorCode, errorCodes } from "./errors.ts";
+export {
+  AppError,
+  type AppErrorOptions,
+  type ErrorCode,
+  errorCodes,
+  reviveError,
+  type ToldError,
+} from "./errors.ts";
 export {
   idPattern,
   type JobId,

@@ -73,6 +73,7 @@ interface Payloads {
     readonly sha256: string;
     readonly weightsSha256: string;
     readonly final: boolean;
+    readonly borrowed?: readonly string[] | undefined;
   };
   "checkpoint.rejected": object;
   "checkpoint.passed-over": object;

@@ -56,6 +56,8 @@ export interface JobCheckpoint {
   readonly sha256: string;
   readonly weightsSha256: string;
   readonly final: boolean;
+  /** Parts that lie with older checkpoints, since they have not changed. */
+  readonly borrowed?: readonly string[] | undefined;
   readonly committedAtMs: number;
 }
 

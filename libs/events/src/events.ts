@@ -242,6 +242,10 @@ export const events = {
     workerId: id,
     /** Milliseconds from asking for the copy to its being synced. */
     writeMs: Type.Optional(Type.Number({ minimum: 0 })),
+    /** Milliseconds for which computing waited meanwhile, so that the state could be copied. */
+    pauseMs: Type.Optional(Type.Number({ minimum: 0 })),
+    /** It has not changed since the newest checkpoint: `path` lies with an older one. */
+    isReused: Type.Optional(Type.Boolean()),
     /** Facts that every part of the checkpoint must agree on; the manifest keeps them. */
     manifest: Type.Record(Type.String(), Type.Unknown()),
   }),
@@ -262,6 +266,8 @@ export const events = {
     sha256,
     weightsSha256: sha256,
     final: Type.Boolean(),
+    /** Parts that lie with older checkpoints, since they have not changed. */
+    borrowed: Type.Optional(Type.Array(text)),
   }),
   /** checkpoint: a part was damaged or missing; the checkpoint does not count. */
   "checkpoint.rejected": object({ generation: positive, step: count, reason: text }),

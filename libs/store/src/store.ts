@@ -30,6 +30,8 @@ export interface OwnedStore extends Store {
   sweep(options: { readonly nowMs: number; readonly ageMsMin: number }): Promise<number>;
 }
 
+const partPattern = /\/\d{10,}\/g\d+-\d+-of-\d+\.bin$/;
+
 /** Where things lie in a store. */
 export const storePaths = {
   checkpoints: (jobId: string) => `jobs/${jobId}/checkpoints`,
@@ -37,6 +39,9 @@ export const storePaths = {
     `${storePaths.checkpoints(jobId)}/${String(step).padStart(10, "0")}`,
   part: (jobId: string, step: number, generation: number, part: number, parts: number) =>
     `${storePaths.checkpoint(jobId, step)}/g${generation}-${part}-of-${parts}.bin`,
+  /** Whether a part of some checkpoint of the job may lie there. */
+  isPart: (jobId: string, path: string) =>
+    path.startsWith(`${storePaths.checkpoints(jobId)}/`) && partPattern.test(path),
   manifest: (jobId: string, step: number) => `${storePaths.checkpoint(jobId, step)}/manifest.json`,
   model: (jobId: string) => `jobs/${jobId}/model`,
 } as const;

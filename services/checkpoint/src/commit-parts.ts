@@ -31,5 +31,7 @@ export async function commitParts(
   const { step, generation, weightsSha256, final } = facts;
   const path = storePaths.checkpoint(jobId, step);
   const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
-  return { generation, step, path, bytes, sha256, weightsSha256, final };
+  const borrowed = parts.map((part) => part.path).filter((part) => !part.startsWith(`${path}/`));
+  const others = borrowed.length === 0 ? {} : { borrowed };
+  return { generation, step, path, bytes, sha256, weightsSha256, final, ...others };
 }

@@ -41,6 +41,8 @@ interface WriteOptions {
   readonly facts?: Partial<CheckpointFacts>;
   /** These parts are told of, all by default. */
   readonly only?: readonly number[];
+  /** The second part is not written: it lies there. */
+  readonly lent?: string;
 }
 
 async function startWorld(t: TestContext, keep = 2): Promise<World> {
@@ -173,8 +175,12 @@ async function writeParts(
   const bytes = new Uint8Array(vectorOf(step).buffer);
   for (const part of options.only ?? Array.from({ length: parts }, (_, index) => index)) {
     const { from, to } = partRange(bytes.length / 4, part, parts);
-    const path = storePaths.part(jobId, step, generation, part, parts);
-    const written = await store.write(path, [bytes.subarray(from * 4, to * 4)]);
+    const isReused = part === 1 && options.lent !== undefined;
+    const path = isReused ? options.lent : storePaths.part(jobId, step, generation, part, parts);
+    const content = isReused ? new Uint8Array(vectorOf(10).buffer) : bytes;
+    const written = isReused
+      ? { bytes: (to - from) * 4, sha256: sha256Of(content.subarray(from * 4, to * 4)) }
+      : await store.write(path!, [content.subarray(from * 4, to * 4)]);
     const manifest = { ...factsOf(step, generation), ...facts };
     await say("checkpoint.written", {
       step,
@@ -184,6 +190,7 @@ async function writeParts(
       path,
       ...written,
       workerId: `w${part}`,
+      isReused,
       manifest,
     });
   }
@@ -273,6 +280,35 @@ test("a checkpoint that another job names stays until that one has its own, or e
   await world.say("job.cancelled", { epoch: 1 }, "begun-1");
   await world.write(40);
   deepEqual((await world.heard("checkpoint.pruned", 2)).steps, [10, 30]);
+  await service.stop();
+});
+
+test("a part that did not change is borrowed, and stays as long as somebody borrows it", async (t) => {
+  const world = await startWorld(t, 1);
+  const service = world.start();
+  await world.write(10);
+  await world.heard("checkpoint.committed");
+  const lent = storePaths.part(jobId, 10, 1, 1, 2);
+  await world.write(20, { lent });
+  await world.heard("checkpoint.pruned");
+  await world.write(30, { lent });
+  await world.heard("checkpoint.pruned", 2);
+  const committed = await world.heard("checkpoint.committed", 3);
+  deepEqual([committed.step, committed.borrowed], [30, [lent]]);
+  const { vector } = await readCheckpoint(world.store, committed);
+  deepEqual([vector[0], vector.at(-1)], [30, vectorOf(10).at(-1)]);
+  await world.write(40);
+  await world.heard("checkpoint.pruned", 3);
+  await service.stop();
+  equal((await world.store.list(storePaths.checkpoint(jobId, 10))).length, 0);
+  equal((await world.all("checkpoint.rejected")).length, 0);
+});
+
+test("a part that shall have been borrowed from elsewhere is refused", async (t) => {
+  const world = await startWorld(t);
+  const service = world.start();
+  await world.write(10, { lent: storePaths.part("other-1", 10, 1, 1, 2) });
+  match((await world.heard("checkpoint.rejected")).reason, /wrong place/);
   await service.stop();
 });
 

@@ -131,7 +131,10 @@ async function judge(
   const decision = decideCommit({
     written,
     committed: job.checkpoints,
-    pathOf: (one) => storePaths.part(job.id, step, generation, one.part, one.parts),
+    isInPlace: (one) =>
+      one.isReused === true
+        ? storePaths.isPart(job.id, one.path)
+        : one.path === storePaths.part(job.id, step, generation, one.part, one.parts),
   });
   const reject = async (reason: string): Promise<Verdict> => {
     ports.log("checkpoint rejected", { jobId: job.id, step, generation, reason });
@@ -159,7 +162,7 @@ async function judge(
  */
 async function tidy(
   ports: Ports,
-  { view, sources }: Known,
+  { view, told, sources }: Known,
   job: Job,
   sequence: number,
 ): Promise<void> {
@@ -174,12 +177,10 @@ async function tidy(
   }
   // A job that was submitted before the event still found the checkpoint that it names.
   const named = sources.stepsOf(job.id);
-  for (const { path, step } of pruned) if (!named.has(step)) await store.remove(path);
   const files = await store.list(storePaths.checkpoints(job.id));
   const orphans = decideOrphans(
     files.map(({ path }) => path),
-    kept,
-    named,
+    { kept, pruned, named, held: told.pathsOf(job.id) },
   );
   for (const path of orphans) await store.remove(path);
   if (steps.length + orphans.length > 0)

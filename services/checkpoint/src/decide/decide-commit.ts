@@ -15,8 +15,8 @@ export type CommitDecision =
     };
 
 export interface CommitInput {
-  /** Where a part must lie. */
-  readonly pathOf: (part: Written) => string;
+  /** Whether it lies in its place, or in an older checkpoint's of the job, unchanged. */
+  readonly isInPlace: (part: Written) => boolean;
   /** All parts told of one step and generation, in any order, repeats allowed. */
   readonly written: readonly Written[];
   readonly committed: readonly { readonly step: number; readonly generation: number }[];
@@ -28,7 +28,7 @@ export interface CommitInput {
  *
  * Of a part told twice the later one counts: somebody wrote it again.
  */
-export function decideCommit({ pathOf, written, committed }: CommitInput): CommitDecision {
+export function decideCommit({ isInPlace, written, committed }: CommitInput): CommitDecision {
   const first = written[0];
   if (first === undefined) return { kind: "wait", missing: 1 };
   const newer = committed.find(
@@ -42,12 +42,15 @@ export function decideCommit({ pathOf, written, committed }: CommitInput): Commi
   const byPart = new Map(written.map((part) => [part.part, part]));
   if (byPart.size < first.parts) return { kind: "wait", missing: first.parts - byPart.size };
   return judgeParts(
-    pathOf,
+    isInPlace,
     [...byPart.values()].sort((a, b) => a.part - b.part),
   );
 }
 
-function judgeParts(pathOf: CommitInput["pathOf"], parts: readonly Written[]): CommitDecision {
+function judgeParts(
+  isInPlace: CommitInput["isInPlace"],
+  parts: readonly Written[],
+): CommitDecision {
   const first = parts[0]!;
   const verdict = parseFacts(first.manifest);
   if (verdict.kind === "wrong") return reject(verdict.reason);
@@ -60,7 +63,7 @@ function judgeParts(pathOf: CommitInput["pathOf"], parts: readonly Written[]): C
       return reject(
         `part ${one.part} of ${one.workerId} has another ${differenceOf(facts, one.manifest)}`,
       );
-    if (one.path !== pathOf(one))
+    if (!isInPlace(one))
       return reject(`part ${one.part} of ${one.workerId} lies in the wrong place`);
   }
   return { kind: "verify", facts, parts };

@@ -28,7 +28,17 @@ const file = (step: number, name: string) =>
   `jobs/j/checkpoints/${String(step).padStart(10, "0")}/${name}`;
 const folder = (step: number) => file(step, "").slice(0, -1);
 
-const orphanCases: Record<string, { files: string[]; kept: string[]; want: string[] }> = {
+interface OrphanCase {
+  readonly files: string[];
+  readonly kept: string[];
+  readonly pruned?: string[];
+  readonly named?: number[];
+  readonly held?: string[];
+  readonly borrowed?: string[];
+  readonly want: string[];
+}
+
+const orphanCases: Record<string, OrphanCase> = {
   "nothing is committed: parts may be on their way": {
     files: [file(10, "g1-0-of-2.bin")],
     kept: [],
@@ -64,6 +74,32 @@ const orphanCases: Record<string, { files: string[]; kept: string[]; want: strin
     kept: ["30", "20g2"],
     want: [folder(15)],
   },
+  "what is pruned goes, though the newest generation is older": {
+    files: [file(20, "g2-0-of-1.bin"), file(20, "g3-0-of-1.bin"), file(30, "manifest.json")],
+    kept: ["30"],
+    pruned: ["20g2"],
+    want: [file(20, "g2-0-of-1.bin")],
+  },
+  "a part that a kept checkpoint has borrowed stays": {
+    files: [file(10, "manifest.json"), file(10, "g1-0-of-2.bin"), file(10, "g1-1-of-2.bin")],
+    kept: ["30"],
+    pruned: ["10"],
+    borrowed: [file(10, "g1-1-of-2.bin")],
+    want: [file(10, "manifest.json"), file(10, "g1-0-of-2.bin")],
+  },
+  "a part that somebody has told of stays until there is a verdict": {
+    files: [file(10, "g1-0-of-1.bin"), file(20, "manifest.json")],
+    kept: ["20"],
+    held: [file(10, "g1-0-of-1.bin")],
+    want: [],
+  },
+  "a checkpoint that another job names stays": {
+    files: [file(10, "g1-0-of-1.bin"), file(10, "manifest.json"), file(20, "manifest.json")],
+    kept: ["20"],
+    pruned: ["10"],
+    named: [10],
+    want: [],
+  },
   "files that are not ours stay": {
     files: ["jobs/j/checkpoints/notes.txt", file(10, "README")],
     kept: ["20"],
@@ -71,8 +107,18 @@ const orphanCases: Record<string, { files: string[]; kept: string[]; want: strin
   },
 };
 
-for (const [name, { files, kept, want }] of Object.entries(orphanCases))
-  test(name, () => deepEqual(decideOrphans(files, kept.map(checkpoint)), want));
+for (const [name, one] of Object.entries(orphanCases)) {
+  const { files, kept, pruned = [], named = [], held = [], borrowed, want } = one;
+  test(name, () => {
+    const facts = {
+      kept: kept.map((text) => ({ ...checkpoint(text), borrowed })),
+      pruned: pruned.map(checkpoint),
+      named: new Set(named),
+      held,
+    };
+    deepEqual(decideOrphans(files, facts), want);
+  });
+}
 
 test("a model is exported once the end and the final checkpoint are both there", () => {
   const final = checkpoint("20f") as never;

@@ -56,6 +56,11 @@ export class ToldParts {
     );
   }
 
+  /** Where the parts of a job lie that no verdict covers yet. */
+  pathsOf(jobId: string): readonly string[] {
+    return [...(this.#jobs.get(jobId)?.values() ?? [])].flat().map(({ part }) => part.path);
+  }
+
   /** Parts of one checkpoint told up to `sequence`, so that the same event always sees the same. */
   upTo(jobId: string, place: Place, sequence: number): readonly Written[] {
     const told = this.#jobs.get(jobId)?.get(keyOf(place)) ?? [];

@@ -186,3 +186,19 @@ export function vectorsOf(areas: Areas): Vectors {
     ),
   };
 }
+
+/** A copy of floats `from <= i < to` of the state: the parameters, then each slot. */
+export function copyState(
+  { parameters, slots }: Pick<Vectors, "parameters" | "slots">,
+  from: number,
+  to: number,
+): Float32Array<ArrayBuffer> {
+  const floats = new Float32Array(to - from);
+  for (const [index, vector] of [parameters, ...slots].entries()) {
+    const first = index * parameters.length;
+    const begin = Math.max(from, first);
+    const end = Math.min(to, first + parameters.length);
+    if (begin < end) floats.set(vector.subarray(begin - first, end - first), begin - from);
+  }
+  return floats;
+}

@@ -3,7 +3,7 @@
  * is waited for, with the thread blocked, and the time is counted.
  */
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
-import { AppError, assert, type ErrorCode, errorCodes } from "@coxswain/domain";
+import { assert, reviveError } from "@coxswain/domain";
 import type { Batch, Dataset } from "@coxswain/program";
 import { type BatchPlace, batchKey } from "../decide/load-queue.ts";
 import { type LoaderReply, type LoaderRequest, type Slots, slotViews } from "./messages.ts";
@@ -90,7 +90,7 @@ export class Feed {
     this.#slotInUse = undefined;
     if (!this.#isSettled(key)) this.#await(place);
     const failed = this.#failed.get(key);
-    if (failed !== undefined) throw errorOf(failed);
+    if (failed !== undefined) throw reviveError(failed, "program-threw");
     this.#slotInUse = this.#ready.get(key)!;
     this.#ready.delete(key);
     this.#wanted = this.#wanted.filter((one) => batchKey(one) !== key);
@@ -158,7 +158,7 @@ export class Feed {
         this.#gathered = message;
         return;
       case "failed":
-        if (message.place === undefined) throw errorOf(message);
+        if (message.place === undefined) throw reviveError(message, "program-threw");
         this.#failed.set(batchKey(message.place), message);
         return;
       case "ready": {
@@ -168,9 +168,4 @@ export class Feed {
       }
     }
   }
-}
-
-function errorOf({ code, message }: Failed): AppError {
-  const known = code in errorCodes ? (code as ErrorCode) : "program-threw";
-  return new AppError(known, message.replace(/^\[[a-z-]+\] /, ""));
 }

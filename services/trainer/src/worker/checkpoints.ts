@@ -1,15 +1,15 @@
 /** The worker's part of checkpoints: every member writes 1/N of the state, in the background. */
 import type { Bus } from "@coxswain/bus";
 import { AppError, type Job, type JobCheckpoint, type JobId } from "@coxswain/domain";
-import { type CheckpointFacts, partRange, type Store, storePaths } from "@coxswain/store";
-import type { Compute } from "./compute.ts";
+import { type CheckpointFacts, partRange, storePaths } from "@coxswain/store";
 import type { Compiled } from "./compute-messages.ts";
+import type { Saved } from "./save-messages.ts";
+import type { Saver } from "./saver.ts";
 import type { WorkerPorts } from "./worker.ts";
 
 export interface CheckpointPorts {
   readonly bus: Bus;
-  readonly store: Store;
-  readonly compute: Compute;
+  readonly saver: Saver;
   readonly compiled: Compiled;
   readonly job: Job;
   readonly workerId: string;
@@ -26,9 +26,12 @@ export interface PartPlace {
   readonly parts: number;
   /** Counts from 0: a part that was found damaged is written and told again. */
   readonly attempt?: number;
+  /** Written before the last member leaves. */
+  readonly isFarewell?: boolean;
+  /** What lies in the store is not relied on: a checkpoint was rejected. */
+  readonly isAnew?: boolean;
 }
 
-const retryMs = 2000;
 /** Hours: the last checkpoint waits for room, since without it the job cannot end. */
 const finalTriesMax = 10_000;
 
@@ -40,14 +43,12 @@ const finalTriesMax = 10_000;
  * @returns the weights' SHA-256
  */
 export async function writePart(ports: CheckpointPorts, place: PartPlace): Promise<string> {
-  const { job, compiled } = ports;
+  const { job, compiled, saver } = ports;
   const startedMs = ports.bus.clock.nowMs();
+  const pausedMs = saver.pausedMs;
+  const saved = await savePart(ports, place);
+  const pauseMs = saver.pausedMs - pausedMs;
   const { layout } = compiled;
-  const total = layout.parameterFloats * (1 + layout.slotCount);
-  const range = partRange(total, place.part, place.parts);
-  const { floats, weightsSha256 } = await ports.compute.copy(range.from, range.to, true);
-  const path = storePaths.part(job.id, place.step, place.generation, place.part, place.parts);
-  const { bytes, sha256 } = await writeFloats(ports, place, path, floats);
   const facts: CheckpointFacts = {
     step: place.step,
     steps: ports.steps,
@@ -62,32 +63,30 @@ export async function writePart(ports: CheckpointPorts, place: PartPlace): Promi
     segments: layout.segments,
     samplesTrain: compiled.samplesTrain,
     ...(compiled.modelTopology === undefined ? {} : { modelTopology: compiled.modelTopology }),
-    weightsSha256: weightsSha256!,
+    weightsSha256: saved.weightsSha256,
     final: place.step === ports.steps,
   };
   const writeMs = ports.bus.clock.nowMs() - startedMs;
   if (place.part === 0) await ports.toldUpTo(place.step);
-  const { attempt = 0, ...told } = place;
+  const { step, generation, part, parts, attempt = 0 } = place;
   const again = attempt === 0 ? "" : `.again-${attempt}`;
+  const { path, bytes, sha256, isReused } = saved;
   await ports.bus.append(
     {
       name: "checkpoint.written",
       jobId: job.id as JobId,
-      id: `${job.id}.checkpoint.${place.step}.g${place.generation}.${place.part}-of-${place.parts}${again}`,
+      id: `${job.id}.checkpoint.${step}.g${generation}.${part}-of-${parts}${again}`,
       source: "trainer",
       payload: {
-        ...told,
-        path,
-        bytes,
-        sha256,
+        ...{ step, generation, part, parts, path, bytes, sha256 },
         workerId: ports.workerId,
-        writeMs,
+        ...{ writeMs, pauseMs, isReused },
         manifest: { ...facts },
       },
     },
     { timeoutMs: 60_000 },
   );
-  return weightsSha256!;
+  return saved.weightsSha256;
 }
 
 /** Tells, in the background, that a checkpoint was damaged: the one before it is used. */
@@ -107,24 +106,39 @@ export function tellPassedOver({ bus, config, log }: WorkerPorts) {
   };
 }
 
-async function writeFloats(
-  ports: CheckpointPorts,
-  place: PartPlace,
-  path: string,
-  floats: Float32Array,
-): Promise<{ readonly bytes: number; readonly sha256: string }> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await ports.store.write(path, chunksOf(floats));
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      if (tries === 1) void saySkipped(ports, place, error);
-      // One checkpoint less does no harm, as long as it is not the last.
-      const isWorthIt = place.step === ports.steps && tries < finalTriesMax;
-      if (!error.retryable || !isWorthIt) throw error;
-    }
-    await ports.bus.clock.delay(retryMs);
+/** One checkpoint less does no harm, as long as it is not the last. */
+async function savePart(ports: CheckpointPorts, place: PartPlace): Promise<Saved> {
+  const { job, compiled, saver } = ports;
+  const { step, generation, part, parts, attempt = 0, isAnew = false } = place;
+  const { parameterFloats, slotCount } = compiled.layout;
+  const { from, to } = partRange(parameterFloats * (1 + slotCount), part, parts);
+  const isFinal = step === ports.steps;
+  const skip = (error: AppError) => void saySkipped(ports, place, error);
+  if (!isFinal && !place.isFarewell && !saver.hasRoom(to - from)) {
+    const error = new AppError("store-slow", "the checkpoints before are still being written");
+    skip(error);
+    throw error;
   }
+  const path = storePaths.part(job.id, step, generation, part, parts);
+  const newest = newestOf(job.checkpoints);
+  const request = { from, to, path, triesMax: isFinal ? finalTriesMax : 1, onTrouble: skip };
+  try {
+    return await saver.save({
+      ...request,
+      newest:
+        attempt > 0 || isAnew ? undefined : newest && { path: newest.path, sha256: newest.sha256 },
+    });
+  } catch (error) {
+    if (error instanceof AppError && !isFinal) skip(error);
+    throw error;
+  }
+}
+
+function newestOf(checkpoints: readonly JobCheckpoint[]): JobCheckpoint | undefined {
+  return checkpoints.reduce<JobCheckpoint | undefined>(
+    (best, one) => (best === undefined || one.committedAtMs >= best.committedAtMs ? one : best),
+    undefined,
+  );
 }
 
 /** Tells why there is no such checkpoint; the final one is tried again and follows once it is written. */
@@ -142,12 +156,4 @@ async function saySkipped(
       { timeoutMs: 60_000 },
     )
     .catch(() => undefined); // The worker's log has it; the bus may lie on the same full disk.
-}
-
-const chunkBytes = 1024 * 1024;
-
-function* chunksOf(floats: Float32Array): Generator<Uint8Array> {
-  const bytes = new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
-  for (let offset = 0; offset < bytes.length; offset += chunkBytes)
-    yield bytes.subarray(offset, offset + chunkBytes);
 }

@@ -5,13 +5,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Bus } from "@coxswain/bus";
-import {
-  AppError,
-  type ErrorCode,
-  errorCodes,
-  type JobCompiled,
-  type JobId,
-} from "@coxswain/domain";
+import { AppError, type JobCompiled, type JobId, reviveError } from "@coxswain/domain";
 import { canRecord } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
 import { whoCompiles } from "../decide/who-compiles.ts";
@@ -122,14 +116,9 @@ export function compileInThread(
       case "eager":
         return resolve({ recorded: undefined, reason: message.reason });
       case "failed":
-        return reject(errorOf(message));
+        return reject(reviveError(message, "program-threw"));
     }
   });
   thread.on("error", (cause) => reject(new AppError("program-threw", cause.message, { cause })));
   return promise.finally(() => thread.terminate());
-}
-
-function errorOf({ code, message }: { readonly code: string; readonly message: string }): AppError {
-  const known = code in errorCodes ? (code as ErrorCode) : "program-threw";
-  return new AppError(known, message.replace(/^\[[a-z-]+\] /, ""));
 }

@@ -4,6 +4,7 @@ import type { NoiseSample } from "@coxswain/goodput";
 import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
 import type { FeedEnds } from "../feed/feed.ts";
+import type { SaverEnds, Snapshot } from "./save-messages.ts";
 
 export interface ComputeOptions {
   readonly engine: string;
@@ -41,7 +42,7 @@ export interface Compiled {
 }
 
 export type ComputeRequest =
-  | { readonly kind: "attach"; readonly areas: Areas }
+  | { readonly kind: "attach"; readonly areas: Areas; readonly saver: SaverEnds }
   /** Fills the parameters from the seed and the slots with zeros. */
   | {
       readonly kind: "initialize";
@@ -66,8 +67,9 @@ export type ComputeRequest =
       readonly id: number;
       readonly from: number;
       readonly to: number;
-      readonly hash: boolean;
     }
+  /** The state, as after what was asked before, shall be copied by the saver. */
+  | { readonly kind: "snapshot"; readonly snapshot: Snapshot }
   /** Replaces parameters and slots. */
   | {
       readonly kind: "load";
@@ -104,7 +106,6 @@ export type ComputeReply =
       readonly kind: "copied";
       readonly id: number;
       readonly floats: Float32Array;
-      readonly weightsSha256: string | undefined;
     }
   | {
       readonly kind: "evaluated";

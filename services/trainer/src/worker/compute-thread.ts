@@ -18,7 +18,7 @@ import { sha256Of } from "@coxswain/store";
 import type { BatchPlace } from "../decide/load-queue.ts";
 import type { Piece } from "../decide/shards.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
-import { beginWrite, type Vectors, vectorsOf } from "../exchange/memory.ts";
+import { beginWrite, copyState, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
 import { Feed } from "../feed/feed.ts";
 import type {
@@ -29,6 +29,7 @@ import type {
 } from "./compute-messages.ts";
 
 import { NoiseProbe } from "./noise-probe.ts";
+import { Snapshots } from "./snapshots.ts";
 import { isWithin, Subtrees } from "./subtrees.ts";
 
 const port = parentPort!;
@@ -42,6 +43,7 @@ class Compute {
   readonly #program: CompiledProgram;
   readonly #feed: Feed;
   #vectors: Vectors | undefined;
+  #snapshots: Snapshots | undefined;
   #kernels: Kernels | undefined;
   #updateKernel: UpdateKernel | undefined;
   #subtrees = new Subtrees(0);
@@ -58,6 +60,7 @@ class Compute {
 
   receive(request: ComputeRequest): void {
     if (request.kind === "attach") {
+      this.#snapshots = new Snapshots(request.saver);
       this.#vectors = vectorsOf(request.areas);
       const { memory } = request.areas;
       this.#kernels = buildKernels(memory);
@@ -85,6 +88,8 @@ class Compute {
   }
 
   #serve(request: Exclude<ComputeRequest, { kind: "attach" | "order" }>, vectors: Vectors): void {
+    const changes = request.kind === "apply" || request.kind === "load";
+    if (changes || request.kind === "initialize") this.#snapshots!.settle();
     switch (request.kind) {
       case "initialize":
         if (request.parameters !== undefined) vectors.parameters.set(request.parameters);
@@ -94,8 +99,12 @@ class Compute {
       case "apply":
         this.#apply(request.step, vectors);
         return reply({ kind: "applied", step: request.step });
-      case "copy":
-        return this.#copy(request, vectors);
+      case "copy": {
+        const floats = copyState(vectors, request.from, request.to);
+        return reply({ kind: "copied", id: request.id, floats }, [floats.buffer]);
+      }
+      case "snapshot":
+        return this.#snapshots!.ask(request.snapshot);
       case "load":
         this.#load(request, vectors);
         return reply({ kind: "done", id: request.id });
@@ -121,18 +130,6 @@ class Compute {
     if (this.#updateKernel === undefined || rule === undefined)
       return this.#program.update({ step, parameters, slots, gradient, tensors });
     this.#updateKernel({ parameters, gradient, slots }, { scalars: rule.scalars(step), tensors });
-  }
-
-  #copy(request: Extract<ComputeRequest, { kind: "copy" }>, { parameters, slots }: Vectors): void {
-    const floats = new Float32Array(request.to - request.from);
-    for (const [index, vector] of [parameters, ...slots].entries()) {
-      const first = index * parameters.length;
-      const from = Math.max(request.from, first);
-      const to = Math.min(request.to, first + parameters.length);
-      if (from < to) floats.set(vector.subarray(from - first, to - first), from - request.from);
-    }
-    const weights = request.hash ? sha256Of(new Uint8Array(parameters.slice().buffer)) : undefined;
-    reply({ kind: "copied", id: request.id, floats, weightsSha256: weights }, [floats.buffer]);
   }
 
   #load(request: Extract<ComputeRequest, { kind: "load" }>, { parameters, slots }: Vectors): void {

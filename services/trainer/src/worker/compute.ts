@@ -1,6 +1,6 @@
 /** The compute thread and its loader, as the control thread sees them. */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { AppError, type ErrorCode, errorCodes } from "@coxswain/domain";
+import { AppError, reviveError } from "@coxswain/domain";
 import { type GradientNoise, SmoothedNoise } from "@coxswain/goodput";
 import type { Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
@@ -13,6 +13,7 @@ import type {
   ComputeRequest,
   ProgramMessage,
 } from "./compute-messages.ts";
+import type { SaverEnds, Snapshot } from "./save-messages.ts";
 import type { Work } from "./supervision.ts";
 
 export interface ComputeEvents {
@@ -100,10 +101,7 @@ export class Compute {
       case "recording":
         return this.#events.onRecording();
       case "failed":
-        this.#events.onFailed(
-          new AppError(codeOf(message.code), message.message.replace(/^\[[a-z-]+\] /, "")),
-          message.step,
-        );
+        this.#events.onFailed(reviveError(message, "program-threw"), message.step);
         return;
       default:
         this.#waiting.get(message.id)?.(message);
@@ -124,8 +122,15 @@ export class Compute {
     });
   }
 
-  attach(areas: Areas): void {
-    this.#send({ kind: "attach", areas });
+  attach(areas: Areas, saver: SaverEnds): void {
+    this.#thread.postMessage({ kind: "attach", areas, saver } satisfies ComputeRequest, [
+      saver.snapshots,
+    ]);
+  }
+
+  /** The state as after what was asked before; it does not change until the saver has copied it. */
+  snapshot(snapshot: Snapshot): void {
+    this.#send({ kind: "snapshot", snapshot });
   }
 
   order(step: number, pieces: readonly Piece[], audit?: number): void {
@@ -161,12 +166,8 @@ export class Compute {
     await this.#ask((id) => ({ kind: "load", id, from, floats }));
   }
 
-  async copy(
-    from: number,
-    to: number,
-    hash: boolean,
-  ): Promise<Extract<ComputeReply, { kind: "copied" }>> {
-    return (await this.#ask((id) => ({ kind: "copy", id, from, to, hash }))) as Extract<
+  async copy(from: number, to: number): Promise<Extract<ComputeReply, { kind: "copied" }>> {
+    return (await this.#ask((id) => ({ kind: "copy", id, from, to }))) as Extract<
       ComputeReply,
       { kind: "copied" }
     >;
@@ -184,8 +185,4 @@ export class Compute {
   async stop(): Promise<void> {
     await Promise.all([this.#thread.terminate(), this.#loader.terminate()]);
   }
-}
-
-function codeOf(code: string): ErrorCode {
-  return code in errorCodes ? (code as ErrorCode) : "program-threw";
 }

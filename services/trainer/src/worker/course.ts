@@ -7,10 +7,12 @@ import { AppError } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import type { Candidate } from "../decide/agreement.ts";
 import { type CheckpointPorts, writePart } from "./checkpoints.ts";
+import type { Compute } from "./compute.ts";
 import type { Ledger, Pace } from "./ledger.ts";
 import type { GroupMembership } from "./member.ts";
 
 export interface CoursePorts extends Omit<CheckpointPorts, "job" | "workerId" | "toldUpTo"> {
+  readonly compute: Pick<Compute, "evaluate" | "stalledMs" | "gradientNoise">;
   readonly job: () => CheckpointPorts["job"];
   readonly ledger: Ledger;
   readonly me: Candidate;
@@ -35,6 +37,8 @@ export class Course {
   #checkpointMs: number;
   #finalGeneration = 0;
   #rejections = 0;
+  /** Until one is committed: what lies in the store may be what is wrong. */
+  #isAnew = false;
   #evaluation: Promise<Readonly<Record<string, number>>> | undefined;
   #isLeaving = false;
   #isTold = false;
@@ -83,7 +87,8 @@ export class Course {
     this.#metrics = metrics;
     this.#committedAtMs.push(this.#nowMs());
     if (this.#committedAtMs.length > paceWindow) this.#committedAtMs.shift();
-    const { steps } = this.#ports;
+    const { steps, saver } = this.#ports;
+    saver.start();
     const next = step + 1;
     if (next < steps) this.#checkpoint(next);
     const epoch = Math.floor(this.#epochOf(next));
@@ -144,7 +149,7 @@ export class Course {
         workerId: me.workerId,
         toldUpTo: (step) => ledger.toldUpTo(step),
       },
-      place,
+      { ...place, isAnew: this.#isAnew },
     );
   }
 
@@ -203,6 +208,8 @@ export class Course {
 
   /** The log's words on this job. */
   observe(event: StoredEvent): void {
+    if (event.name === "checkpoint.committed") this.#isAnew = false;
+    if (event.name === "checkpoint.rejected") this.#isAnew = true;
     if (event.name === "checkpoint.committed" && event.payload.final)
       this.#inBackground(this.#tellFinish());
     if (
@@ -236,7 +243,8 @@ export class Course {
     membership.stopHere();
     const hasIt = this.#ports.job().checkpoints.some((checkpoint) => checkpoint.step === step);
     if (!hasIt && step > 0) {
-      const write = this.#write({ step, generation, part: 0, parts: 1 }).catch((error: unknown) =>
+      const place = { step, generation, part: 0, parts: 1, isFarewell: true };
+      const write = this.#write(place).catch((error: unknown) =>
         this.#ports.log("the last checkpoint could not be written", { err: error }),
       );
       await within(this.#ports.bus.clock, write, lastPartTimeoutMs);

@@ -50,7 +50,7 @@ export class Donor {
     const floats = layout.parameterFloats * (1 + layout.slotCount);
     // The compute thread serves requests in order: the copy is the state as of the step known now.
     const at = step();
-    const copied = await compute.copy(0, floats, false);
+    const copied = await compute.copy(0, floats);
     if (this.#followers.get(workerId) !== follower) return;
     peers.tell(workerId, {
       kind: "snapshot",

@@ -3,6 +3,10 @@ import { type Bus, within } from "@coxswain/bus";
 import { AppError, assert, type Job, type JobId, next, wantedWorkers } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 
+export interface Observer {
+  observe(event: StoredEvent): void;
+}
+
 const findTimeoutMs = 15_000;
 
 export interface JobContext {
@@ -13,8 +17,8 @@ export interface JobContext {
   onEvent(listener: (event: StoredEvent) => void): void;
   /** Resolves when this is true of the job, at once or after one of its events. */
   until(isTrue: (job: Job) => boolean): Promise<void>;
-  /** What has been folded so far, for those who come later. */
-  readonly training: readonly StoredEvent[];
+  /** Tells these of each event from the next one on; the first of them also what was said of training. */
+  tell(observers: readonly [Observer, ...Observer[]]): void;
 }
 
 /** @throws AppError `job-not-found` when the log has no such job. */
@@ -47,7 +51,12 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
   return {
     job: current,
     knownDead,
-    training,
+    tell: (observers) => {
+      for (const event of training) observers[0].observe(event);
+      listeners.add((event) => {
+        for (const observer of observers) observer.observe(event);
+      });
+    },
     onEvent: (listener) => void listeners.add(listener),
     until: (isTrue) =>
       new Promise((resolve) => {

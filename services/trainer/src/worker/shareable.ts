@@ -1,6 +1,7 @@
 /** A worker's memory, shared with the workers beside it where that can be. */
+import type { Layout } from "@coxswain/engine";
 import { openSharedMemory } from "@coxswain/shared-memory";
-import type { Areas } from "../exchange/memory.ts";
+import { type Areas, allocate } from "../exchange/memory.ts";
 import type { Peers, PeersOptions } from "../exchange/peers.ts";
 import type { ReduceOptions } from "../exchange/reduce.ts";
 import { placeOfProcess, SharedPeers, type SharedPeersPorts } from "../exchange/shared-peers.ts";
@@ -48,8 +49,10 @@ export function sharingAmong(
   };
 }
 
-export function windowsFor(shareable: Shareable | undefined, shards: number): number {
-  return shareable === undefined ? 0 : Math.min(shards - 1, windowsMax);
+/** Memory with room for the peers' windows, where they can be mapped. */
+export function areasFor(shareable: Shareable | undefined, layout: Layout, shards: number): Areas {
+  const windows = shareable === undefined ? 0 : Math.min(shards - 1, windowsMax);
+  return allocate(layout, shards, windows);
 }
 
 /** Call it before anything is written to the areas. */

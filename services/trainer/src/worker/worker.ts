@@ -5,10 +5,10 @@
 import type { Bus } from "@coxswain/bus";
 import { AppError, isEnded, type JobId, stepsOf } from "@coxswain/domain";
 import { withSpan } from "@coxswain/service";
-import { openStore, type Store } from "@coxswain/store";
+import { openStore } from "@coxswain/store";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
 import { buildKernels } from "../exchange/kernels.ts";
-import { allocate, vectorsOf } from "../exchange/memory.ts";
+import { type Areas, vectorsOf } from "../exchange/memory.ts";
 import { type ControlMessage, Peers } from "../exchange/peers.ts";
 import type { SharedPeers } from "../exchange/shared-peers.ts";
 import { tellPassedOver } from "./checkpoints.ts";
@@ -26,7 +26,8 @@ import { GroupMembership } from "./member.ts";
 import { openCompute } from "./open-compute.ts";
 import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
-import { type Links, openLinks, shareMemory, windowsFor } from "./shareable.ts";
+import { Saver } from "./saver.ts";
+import { areasFor, type Links, openLinks, shareMemory } from "./shareable.ts";
 import { supervisionEvents } from "./supervision-events.ts";
 import { Transfer } from "./transfer.ts";
 import { keepWatch, limitRecording, watchAgent, watchPlacement, watchRecord } from "./watch.ts";
@@ -144,13 +145,12 @@ async function run(running: Running): Promise<void> {
     onError: (error) => log("the ledger could not be told", { err: error }),
   });
   parts.ledger = ledger;
-  const course = buildCourse(running, { store, ledger, steps, me });
-  for (const event of context.training) ledger.observe(event);
-  context.onEvent((event) => {
-    ledger.observe(event);
-    course.observe(event);
-  });
-  const group = buildGroup(running, { peers, ledger, course, steps, me });
+  const { shards } = context.job().spec;
+  const areas = areasFor(running.links.shareable, compiled.layout, shards);
+  const saver = new Saver({ storeUrl: config.STORE_URL, areas, compute, onFailed: fail });
+  const course = buildCourse(running, { saver, ledger, steps, me });
+  context.tell([ledger, course]);
+  const group = buildGroup(running, { peers, ledger, course, steps, me }, { areas, saver });
   const transfer = buildTransfer(running, ledger);
   running.parts.group = group;
   transfers.set(parts, transfer);
@@ -258,7 +258,7 @@ type Me = ConstructorParameters<typeof GroupMembership>[0]["me"];
 
 function buildCourse(
   { bus, compute, compiled, parts, context, end, fail, log }: Running,
-  own: { readonly store: Store; readonly ledger: Ledger; readonly steps: number; readonly me: Me },
+  own: { readonly saver: Saver; readonly ledger: Ledger; readonly steps: number; readonly me: Me },
 ): Course {
   return new Course({
     ...own,
@@ -282,15 +282,14 @@ function buildGroup(
     readonly steps: number;
     readonly me: Me;
   },
+  { areas, saver }: { readonly areas: Areas; readonly saver: Saver },
 ): GroupMembership {
   const { bus, config, compute, compiled, parts, context, end, fail, log } = running;
   const { shards, seed, audit } = context.job().spec;
   const { shareable } = running.links;
-  const windows = windowsFor(shareable, shards);
-  const areas = allocate(compiled.layout, shards, windows);
   const sharing = shareable && shareMemory(shareable, areas, { ...own, log });
   if (sharing !== undefined) parts.sharing = sharing;
-  compute.attach(areas);
+  compute.attach(areas, saver.ends);
   const vectors = vectorsOf(areas);
   own.peers.useBuffers(vectors.receiveBuffers);
   return new GroupMembership({
