@@ -1,3 +1,4 @@
+export { buildAddon } from "./build-addon.ts";
 export {
   type Installed,
   type InstallOptions,
@@ -6,7 +7,7 @@ export {
 } from "./install-native.ts";
 export { tensorRanges } from "./layout.ts";
 export { type EngineSpeed, measureEngine } from "./measure/measure-engine.ts";
-export { engineEnvironment } from "./native-place.ts";
+export { engineEnvironment, nativePlace } from "./native-place.ts";
 export {
   availableEngines,
   canRecord,

@@ -11,7 +11,10 @@ const run = promisify(execFile);
 const buildTimeoutMs = 120_000;
 
 /** @throws AppError `setup-failed` with what is missing */
-export async function installSharedMemory(cacheDir: string): Promise<void> {
+export async function installSharedMemory(
+  cacheDir: string,
+  flags: readonly string[] = ["-O2"],
+): Promise<void> {
   const path = await addonPath(cacheDir);
   const isThere = await access(path).then(
     () => true,
@@ -26,7 +29,7 @@ export async function installSharedMemory(cacheDir: string): Promise<void> {
   const temporary = `${path}.${process.pid}`;
   try {
     await mkdir(cacheDir, { recursive: true });
-    await build(temporary);
+    await build(temporary, flags);
     await rename(temporary, path);
   } catch (cause) {
     const { code, stderr, message } = cause as NodeJS.ErrnoException & { readonly stderr?: string };
@@ -37,11 +40,11 @@ export async function installSharedMemory(cacheDir: string): Promise<void> {
   }
 }
 
-async function build(target: string): Promise<void> {
+async function build(target: string, flags: readonly string[]): Promise<void> {
   const require = createRequire(import.meta.url);
   const headers = join(dirname(require.resolve("node-api-headers/package.json")), "include");
-  const flags = ["-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-DNAPI_VERSION=8"];
-  await run("g++", [...flags, `-I${headers}`, addonSource.pathname, "-o", target], {
+  const common = ["-std=c++17", "-fPIC", "-shared", "-Wall", "-Wextra", "-DNAPI_VERSION=8"];
+  await run("g++", [...common, ...flags, `-I${headers}`, addonSource.pathname, "-o", target], {
     timeout: buildTimeoutMs,
   });
 }
