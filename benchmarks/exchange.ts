@@ -1,9 +1,14 @@
-/** ms per exact all-reduce of one vector among 2 and 4 processes, beside gloo. */
+/** ms per all-reduce of one vector among 2 and 4 processes, exact and fast, beside gloo. */
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
 import type { AppError } from "@coxswain/domain";
 import { cacheFolder } from "@coxswain/embedded";
 import { installSharedMemory } from "@coxswain/shared-memory";
+import {
+  assignShards,
+  type ExchangeMode,
+  piecesOf,
+} from "../services/trainer/src/decide/shards.ts";
 import { type CleanUp, runBenchmark } from "./lib/clean-up.ts";
 import type { ToRank, Transport } from "./lib/exchange-rank.ts";
 import { median, rounded, spread } from "./lib/numbers.ts";
@@ -13,10 +18,18 @@ import { printLastLine, printTable } from "./lib/report.ts";
 
 const options = readOptions(
   "exchange",
-  "Milliseconds for one exact all-reduce of float32 vectors among processes on this machine.",
+  "Milliseconds for one all-reduce of float32 vectors among processes on this machine.",
   {
     megabytes: { value: "0.1,1,10,100", text: "sizes, in 1e6 bytes" },
     workers: { value: "2,4", text: "processes" },
+    exchange: {
+      value: "exact,fast",
+      text: "as in a job file; where both send the same, one is measured",
+    },
+    shards: {
+      value: "0",
+      text: "the more, the more pieces; 0: the workers, rounded up to a power of two",
+    },
     rounds: { value: "3", text: "interleaved series of ours and the peer's" },
     seconds: { value: "2", text: "time for one size in one series, about" },
     ...peerOptions,
@@ -37,6 +50,10 @@ let transports: readonly Transport[] = [
   { name: "tls", addon: true },
   { name: "mixed", addon: true },
 ];
+const modes = options.text("exchange").split(",") as readonly ExchangeMode[];
+const shardsOf = (workers: number) => options.count("shards") || 2 ** Math.ceil(Math.log2(workers));
+const piecesFor = (workers: number, mode: ExchangeMode) =>
+  assignShards(shardsOf(workers), workers).flatMap((range) => piecesOf(range, mode)).length;
 const answerTimeoutMs = 120_000;
 
 /** Processes that reduce together, for one number of workers. */
@@ -50,11 +67,11 @@ class Ranks {
   }
 
   /** Of the first rank, as the peer reports them. */
-  async measure(megabytes: number, transport: Transport): Promise<number[]> {
+  async measure(megabytes: number, { transport, mode }: Way): Promise<number[]> {
     const bytes = megabytes * 1e6;
     const ranks = this.#children.length;
     const opened = await this.#ask((rank) => ({
-      ...{ kind: "open", rank, ranks, bytes, transport, cacheDir },
+      ...{ kind: "open", rank, ranks, bytes, transport, mode, shards: shardsOf(ranks), cacheDir },
     }));
     const addresses = opened.map(({ address }) => address!);
     await this.#ask(() => ({ kind: "connect", addresses }));
@@ -109,16 +126,26 @@ async function measurePeer(peer: Peer, workers: number): Promise<ReadonlyMap<num
   );
 }
 
+interface Way {
+  readonly transport: Transport;
+  readonly mode: ExchangeMode;
+}
+
 /** Medians of the series, by size. */
 type Series = Map<number, number[]>;
 interface AllSeries {
-  readonly ours: ReadonlyMap<Transport, Series>;
+  readonly ours: ReadonlyMap<Way, Series>;
   readonly peer: Series;
 }
 
-/** Two machines with one worker each are not mixed. */
-const transportsFor = (workers: number) =>
-  transports.filter(({ name }) => name !== "mixed" || (workers > 2 && workers % 2 === 0));
+/** Two machines with one worker each are not mixed; who has one piece anyway need not be fast. */
+const waysFor = (workers: number): Way[] =>
+  transports
+    .filter(({ name }) => name !== "mixed" || (workers > 2 && workers % 2 === 0))
+    .flatMap((transport) => modes.map((mode) => ({ transport, mode })))
+    .filter(({ mode }, _, ways) => mode === "exact" || !hasSame(workers, ways));
+const hasSame = (workers: number, ways: readonly Way[]) =>
+  ways.some(({ mode }) => mode === "exact") && piecesFor(workers, "exact") === workers;
 
 async function measureAll(
   workers: number,
@@ -126,13 +153,13 @@ async function measureAll(
   cleanUp: CleanUp,
 ): Promise<AllSeries> {
   const empty = (): Series => new Map(sizes.map((size) => [size, []]));
-  const ours = new Map(transportsFor(workers).map((transport) => [transport, empty()]));
+  const ours = new Map(waysFor(workers).map((way) => [way, empty()]));
   const all: AllSeries = { ours, peer: empty() };
   for (let series = 0; series < seriesCount; series += 1) {
     const ranks = new Ranks(workers, cleanUp);
     for (const size of sizes)
-      for (const [transport, series] of ours)
-        series.get(size)!.push(median(await ranks.measure(size, transport)));
+      for (const [way, series] of ours)
+        series.get(size)!.push(median(await ranks.measure(size, way)));
     await ranks.stop();
     if (peer === undefined) continue;
     for (const [size, ms] of await measurePeer(peer, workers)) all.peer.get(size)?.push(ms);
@@ -140,10 +167,13 @@ async function measureAll(
   return all;
 }
 
-const head = ["workers", "MB", "transport", "addon", "ours, ms", "gloo, ms", "ours / gloo"];
+const head = [
+  ...["workers", "MB", "transport", "addon", "exchange", "pieces"],
+  ...["ours, ms", "gloo, ms", "ours / gloo"],
+];
 
 function rowOf(
-  place: { readonly workers: number; readonly megabytes: number; readonly transport: Transport },
+  place: Way & { readonly workers: number; readonly megabytes: number },
   ours: readonly number[],
   peers: readonly number[],
   peer: Peer | undefined,
@@ -155,6 +185,8 @@ function rowOf(
     addon: place.transport.addon,
     megabytes: place.megabytes,
     workers: place.workers,
+    exchange: place.mode,
+    pieces: piecesFor(place.workers, place.mode),
     ms: rounded(ms),
     peer: peer === undefined ? null : `gloo (${peer.name})`,
     peerMs,
@@ -174,13 +206,13 @@ await runBenchmark(async (cleanUp) => {
     const all = await measureAll(workers, peer, cleanUp);
     for (const megabytes of sizes) {
       const peers = all.peer.get(megabytes)!;
-      for (const [transport, series] of all.ours) {
+      for (const [way, series] of all.ours) {
         const ours = series.get(megabytes)!;
-        const row = rowOf({ workers, megabytes, transport }, ours, peers, peer);
+        const row = rowOf({ workers, megabytes, ...way }, ours, peers, peer);
         rows.push(row);
         const ratio = row.ratio?.toFixed(2) ?? "-";
-        const { name, addon } = transport;
-        const place = [workers, megabytes, name, addon ? "yes" : "no"];
+        const { name, addon } = way.transport;
+        const place = [workers, megabytes, name, addon ? "yes" : "no", way.mode, row.pieces];
         lines.push([...place, spread(ours, 2), spread(peers, 2), ratio]);
       }
     }

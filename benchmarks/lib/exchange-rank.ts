@@ -4,6 +4,7 @@
  */
 import { assert } from "@coxswain/domain";
 import { openSharedMemory } from "@coxswain/shared-memory";
+import type { ExchangeMode } from "../../services/trainer/src/decide/shards.ts";
 import { type Exchange, openExchange } from "../../services/trainer/src/exchange/testing.ts";
 
 /** `mixed`: two pretended machines; shared memory within each, TCP between them. */
@@ -21,6 +22,8 @@ export type ToRank =
       readonly ranks: number;
       readonly bytes: number;
       readonly transport: Transport;
+      readonly mode: ExchangeMode;
+      readonly shards: number;
       readonly cacheDir: string;
     }
   | { readonly kind: "connect"; readonly addresses: readonly string[] }
@@ -31,13 +34,14 @@ const warmUps = 3;
 let exchange: Exchange | undefined;
 let expected = 0;
 
-async function open({ rank, ranks, bytes, transport, cacheDir }: ToRank & { kind: "open" }) {
+async function open(orders: ToRank & { kind: "open" }) {
+  const { rank, ranks, bytes, transport, mode, shards, cacheDir } = orders;
   const { name, addon } = transport;
   const opened = addon ? await openSharedMemory(cacheDir) : undefined;
   assert(!addon || opened !== undefined, "the addon is installed");
   const floats = Math.ceil(bytes / 4 / 16) * 16;
   exchange = await openExchange({
-    ...{ rank, world: ranks, floats, secret: "bench" },
+    ...{ rank, world: ranks, floats, mode, shards, secret: "bench" },
     memory: name === "shared-memory" || name === "mixed" ? opened : undefined,
     ranksPerMachine: name === "mixed" ? ranks / 2 : ranks,
     connections: {

@@ -8,7 +8,11 @@ import type { Bucket, MembershipRecord } from "@coxswain/bus";
 import { AppError, type Job } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import type { Store } from "@coxswain/store";
-import type { Piece } from "../../services/trainer/src/decide/shards.ts";
+import {
+  type ExchangeMode,
+  halvesOf,
+  type Piece,
+} from "../../services/trainer/src/decide/shards.ts";
 import {
   type Frame,
   type FrameHead,
@@ -91,6 +95,7 @@ export class World {
   /** So many train, the others stand by; undefined: all train. */
   trainingMax: number | undefined;
   readonly oracle: readonly string[];
+  readonly exchange: ExchangeMode;
   nowMs = 0;
   readonly #timers = new Timers();
   #breach: string | undefined;
@@ -102,7 +107,14 @@ export class World {
   readonly log: string[] = [];
   record: { value: MembershipRecord; revision: number } | undefined;
 
-  constructor(seed: number, steps: number, oracle: readonly string[]) {
+  /** @param oracle of no use with `fast`: then the members must have equal bits, whatever they are */
+  constructor(
+    seed: number,
+    steps: number,
+    oracle: readonly string[],
+    exchange: ExchangeMode = "exact",
+  ) {
+    this.exchange = exchange;
     this.random = randomFor(seed, "group");
     this.steps = steps;
     this.sharesMemory = seed % 2 === 0;
@@ -112,6 +124,18 @@ export class World {
   /** What must hold; the first breach ends the run. */
   check(actual: unknown, expected: unknown, sentence: string): void {
     if (actual !== expected) this.#breach ??= `${sentence}: ${actual} is not ${expected}`;
+  }
+
+  /** A worker has applied a step: so have the others of its generation, to the same bits. */
+  checkBits(worker: SimWorker, step: number): void {
+    const hash = worker.hashes.get(step);
+    if (this.exchange === "exact")
+      return this.check(hash, this.oracle[step], `${worker.id} has the oracle's bits`);
+    const { generation, rank } = worker.group;
+    if (rank < 0) return;
+    for (const other of this.alive())
+      if (other.group.rank >= 0 && other.group.generation === generation && other.hashes.has(step))
+        this.check(other.hashes.get(step), hash, `step ${step} of ${worker.id} and ${other.id}`);
   }
 
   note(sentence: string): void {
@@ -194,6 +218,8 @@ export class SimWorker {
   isBusAway = false;
   isTrained = false;
   how: string | undefined;
+  /** Of the parameters after each step that this worker has applied. */
+  readonly hashes = new Map<number, string>();
 
   constructor(world: World, id: string) {
     this.world = world;
@@ -208,7 +234,8 @@ export class SimWorker {
     const ledger = this.#ledger();
     const me = { workerId: id, nodeId: "n", address: id };
     this.group = new GroupMembership({
-      ...{ me, shards, steps: world.steps, clock, compute, ledger, peers: this },
+      ...{ me, shards, exchange: world.exchange, steps: world.steps },
+      ...{ clock, compute, ledger, peers: this },
       compiled: { layout, hash: "h" },
       vectors: this.#vectors,
       kernels,
@@ -502,17 +529,17 @@ export class SimWorker {
     return {
       initialize: async () => {
         this.#parameters.fill(1);
+        this.hashes.clear();
         this.#parametersStep = 0;
       },
       load: async (from: number, floats: Float32Array) => {
         this.#parameters.set(floats, from);
         this.#parametersStep = this.group.step;
-        if (this.#parametersStep > 0)
-          world.check(
-            hashOf(this.#parameters),
-            world.oracle[this.#parametersStep - 1],
-            "the state is whole",
-          );
+        this.hashes.clear();
+        const last = this.#parametersStep - 1;
+        if (last < 0) return;
+        this.hashes.set(last, hashOf(this.#parameters));
+        world.checkBits(this, last);
       },
       copy: async () => ({
         ...{ kind: "copied" as const, id: 0, weightsSha256: undefined },
@@ -525,11 +552,8 @@ export class SimWorker {
         world.check(step, this.#parametersStep, `${this.id} applies each step once, in order`);
         update(this.#parameters, this.#vectors.reduced[(step % 2) as 0 | 1]);
         this.#parametersStep += 1;
-        world.check(
-          hashOf(this.#parameters),
-          world.oracle[step],
-          `${this.id} has the oracle's bits`,
-        );
+        this.hashes.set(step, hashOf(this.#parameters));
+        world.checkBits(this, step);
       },
       order: (step: number, pieces: readonly Piece[]) => {
         this.#order += 1;
@@ -549,7 +573,8 @@ export class SimWorker {
         const out = new Float32Array(48);
         if (size === 1) gradient(step, lo, this.#parameters, out);
         else {
-          const [a, b] = [sum(lo, size / 2), sum(lo + size / 2, size / 2)];
+          const [left, right] = halvesOf({ lo, size });
+          const [a, b] = [sum(left.lo, left.size), sum(right.lo, right.size)];
           for (let i = 0; i < 48; i += 1) out[i] = a[i]! + b[i]!;
         }
         return out;

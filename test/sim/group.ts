@@ -2,6 +2,7 @@
  * Seeded chaos on a job's group: kills, pauses, leaves, cuts between workers, a bus that is away.
  * What must hold: one generation at a time, the oracle's bits, and an end once the faults are over.
  */
+import type { ExchangeMode } from "../../services/trainer/src/decide/shards.ts";
 import { oracleOf, SimWorker, World } from "./group-world.ts";
 import { pickOf } from "./lib/random.ts";
 import { type Outcome, type Planned, planOf, type RunOptions } from "./lib/scenario.ts";
@@ -65,9 +66,11 @@ function isTrained(world: World): boolean {
   );
 }
 
-export async function run(options: RunOptions): Promise<Outcome> {
+export const run = (options: RunOptions): Promise<Outcome> => runWith(options, "exact");
+
+export async function runWith(options: RunOptions, exchange: ExchangeMode): Promise<Outcome> {
   const { seed } = options;
-  const world = new World(seed, steps, oracle);
+  const world = new World(seed, steps, oracle, exchange);
   const plan = planOf(options, { untilMs: chaosMs, everyMs: 350 });
   const faults: Record<string, number> = {};
   const wanted = 1 + (seed % 4);

@@ -184,6 +184,24 @@ interface Case {
   readonly samples?: readonly [number, number];
 }
 const start = formed(1, 0, "0-4", "start");
+test("fast: a later generation's step has bits of its own; within one it has not", () => {
+  const fast: Said = [
+    "job.submitted",
+    { job: { metadata: { name: "digits" }, spec: { ...spec, exchange: "fast" } } },
+  ];
+  const start = [formed(1, 0, "0-4", "start"), did(1, 0, 4), saved(2, "a"), saved(4, "b")];
+  const again = [formed(2, 2, "0-4", "restore", 2), did(2, 2, 10), saved(4, "c", false, 2)];
+  const end = [saved(10, "d", true, 2), finished("d")];
+  deepEqual(auditJob(logOf([...start, ...again, ...end], fast), { samples }).violations, []);
+  const kinds = (said: readonly Said[]) =>
+    auditJob(logOf(said, fast)).violations.map(({ kind }) => kind);
+  deepEqual(kinds([...start, ...again, saved(4, "e", false, 2)]), ["checkpoint-differs"]);
+  deepEqual(kinds([...start, ...again, end[0]!, finished("e")]), [
+    "checkpoint-differs",
+    "hash-differs",
+  ]);
+});
+
 const cases: Record<string, Case> = {
   "a gap between steps": {
     log: [start, did(1, 0, 4), did(1, 6, 10)],

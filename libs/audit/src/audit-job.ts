@@ -10,7 +10,8 @@
  * samples, and they are not too many, each one is looked up and ticked off as well.
  *
  * What it cannot see: a worker that lies. Its numbers are checked against each other: checkpoints of
- * one step must have one hash, whoever wrote them and however often.
+ * one step must have one hash, whoever wrote them and however often; with `exchange: fast`, within a
+ * generation.
  */
 import type { StoredEvent } from "@coxswain/events";
 import { countSamples, type SampleCount } from "./count-samples.ts";
@@ -36,7 +37,7 @@ export function auditJob(events: readonly StoredEvent[], options: AuditOptions =
   const own = events.filter(({ jobId }) => jobId === submitted.jobId);
   const violations: Violation[] = [];
   const lineage = new Lineage(spec.shards, spec.from?.step);
-  const hashes = new Hashes();
+  const hashes = new Hashes(spec.exchange !== "fast");
   let samples = options.samples;
   for (const event of own) {
     const complain = (kind: ViolationKind, message: string) =>

@@ -13,11 +13,17 @@ interface Told {
 
 export class Hashes {
   /** By step: the same step has the same bits, whoever computed it and however often. */
-  readonly #weights = new Map<number, string>();
+  readonly #weights = new Map<number, { readonly sha256: string; readonly generation: number }>();
+  readonly #isExact: boolean;
   /** By step, the generation whose checkpoint was committed last; pruned ones stay: a restore may have been first. */
   readonly checkpoints = new Map<number, number>();
   #final: { readonly step: number; readonly sha256: string } | undefined;
   #finished: { readonly step: number; readonly sha256: string } | undefined;
+
+  /** @param isExact false: a step that a later generation did again has bits of its own */
+  constructor(isExact: boolean) {
+    this.#isExact = isExact;
+  }
 
   get finishedSha256(): string | undefined {
     return this.#finished?.sha256;
@@ -29,7 +35,7 @@ export class Hashes {
         const { step, generation, weightsSha256, final } = event.payload;
         if (step > told.stepMax)
           complain("checkpoint-ahead", `step ${step} was saved, only ${told.stepMax} are told`);
-        this.#compare(step, weightsSha256, complain);
+        this.#compare({ step, sha256: weightsSha256, generation }, complain);
         this.checkpoints.set(step, generation);
         if (final) this.#final = { step, sha256: weightsSha256 };
         return;
@@ -38,10 +44,10 @@ export class Hashes {
         this.#finish(event.payload.step, event.payload.weightsSha256, told, complain);
         return;
       case "model.exported":
-        this.#compare(event.payload.step, event.payload.weightsSha256, complain);
+        this.#compare({ step: event.payload.step, sha256: event.payload.weightsSha256 }, complain);
         return;
       case "job.succeeded":
-        this.#compare(event.payload.steps, event.payload.weightsSha256, complain);
+        this.#compare({ step: event.payload.steps, sha256: event.payload.weightsSha256 }, complain);
         return;
       default:
         return; // The rest carries no weights.
@@ -51,7 +57,7 @@ export class Hashes {
   #finish(step: number, sha256: string, told: Told, complain: Complain): void {
     if (told.step !== step || (told.steps !== undefined && told.steps !== step))
       complain("finish-wrong", `finished at step ${step} of ${told.steps}, ${told.step} are told`);
-    this.#compare(step, sha256, complain);
+    this.#compare({ step, sha256 }, complain);
     this.#finished = { step, sha256 };
   }
 
@@ -66,13 +72,19 @@ export class Hashes {
       complain("hash-differs", "the job's final weights are not those of its final checkpoint");
   }
 
-  #compare(step: number, sha256: string, complain: Complain): void {
+  /** @param told with the generation whose checkpoint it is; without one it must be what is known */
+  #compare(
+    told: { readonly step: number; readonly sha256: string; readonly generation?: number },
+    complain: Complain,
+  ): void {
+    const { step, sha256, generation = 0 } = told;
     const known = this.#weights.get(step);
-    if (known !== undefined && known !== sha256)
+    const isNewer = known === undefined || (!this.#isExact && generation > known.generation);
+    if (isNewer) this.#weights.set(step, { sha256, generation });
+    else if (known.sha256 !== sha256)
       complain(
         "checkpoint-differs",
-        `step ${step} has weights ${sha256.slice(0, 12)}, before they were ${known.slice(0, 12)}`,
+        `step ${step} has weights ${sha256.slice(0, 12)}, before they were ${known.sha256.slice(0, 12)}`,
       );
-    this.#weights.set(step, known ?? sha256);
   }
 }

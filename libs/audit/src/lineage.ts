@@ -83,7 +83,7 @@ export class Lineage {
         `generation ${generation} holds from step ${fromStep}, but only ${this.#step} steps are told`,
       );
     // Members differ by at most one step: when all who committed the last one are gone, the others
-    // compute it again, to the same bits, and the log already has it.
+    // compute it again, and the log already has it.
     else if (fromStep < this.#step - 1)
       complain(
         "steps-twice",

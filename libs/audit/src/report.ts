@@ -42,7 +42,7 @@ export interface AuditReport {
   readonly stepsCommitted: number;
   readonly stepsTwice: number;
   readonly stepsSkipped: number;
-  /** Committed, then lost with every worker, and done again from a checkpoint: to the same bits. */
+  /** Committed, then lost with every worker, and done again from a checkpoint: to the same bits, where the job is exact. */
   readonly stepsRedone: number;
   /** Of those that count, done by the job at whose checkpoint this one began: its audit proves them. */
   readonly stepsInherited: number;

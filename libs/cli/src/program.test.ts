@@ -13,6 +13,7 @@ const job = {
   state: "queued",
   reason: "WaitingForRoom",
   message: "2 workers need 4 cores, 2 are free",
+  spec: { exchange: "fast" },
   priority: 0,
   queue: "default",
   workers: { now: 0, placed: 0, wanted: 4, min: 2, max: 4 },
@@ -81,6 +82,7 @@ test("a job that waits says why", async (t) => {
   assert.equal(error, undefined);
   assert.match(out, /queued.*WaitingForRoom: 2 workers need 4 cores, 2 are free/);
   assert.match(out, /submitted 1m05s ago/);
+  assert.match(out, /exchange {2}fast: the weights' last bits depend on who trains/);
 });
 
 test("a name stands for its newest job", async (t) => {

@@ -143,10 +143,11 @@ function jobText(job: Json, nowMs: number): string {
     `  step ${job.step} of ${job.steps ?? "?"} (${percent(job.step, job.steps)}), epoch ${job.epoch.toFixed(2)}, ${Math.round(job.samplesPerSecond)} samples/s, ETA ${seconds(job.etaSeconds)}`,
     `  training  ${metricsOf(job.metrics) || "-"}`,
     `  held out  ${job.evaluation === null ? "-" : `${metricsOf(job.evaluation.metrics)} (epoch ${job.evaluation.epoch})`}`,
-    ...(job.spec?.from === undefined
+    ...(job.spec.from === undefined
       ? []
       : [`  began at  step ${job.spec.from.step} of ${job.spec.from.job}`]),
     `  engine    ${job.engine?.identity ?? "-"}`,
+    `  exchange  ${job.spec.exchange}${job.spec.exchange === "fast" ? ": the weights' last bits depend on who trains" : ""}`,
     `  workers   ${job.workers.now} train, ${job.workers.wanted} wanted (${job.workers.min} to ${job.workers.max})${standbyText(job.workers)}, generation ${job.generation}`,
   ];
   if (job.compiled?.reason)

@@ -1,7 +1,7 @@
 import { deepEqual, equal, notDeepEqual } from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { assignShards, pieceKey, piecesOf, sliceOf, type TreeStep, treeOf } from "./shards.ts";
+import { assignShards, halvesOf, piecesOf, sliceOf, sumOf, type TreeStep } from "./shards.ts";
 
 const shardCount = fc.integer({ min: 0, max: 8 }).map((power) => 2 ** power);
 const group = shardCount.chain((shards) =>
@@ -26,7 +26,7 @@ test("pieces are aligned, cover the range once, and are as few as can be", () =>
   fc.assert(
     fc.property(group, ({ shards, members }) => {
       for (const range of assignShards(shards, members)) {
-        const pieces = piecesOf(range);
+        const pieces = piecesOf(range, "exact");
         const covered = pieces.flatMap(({ lo, size }) =>
           Array.from({ length: size }, (_, i) => lo + i),
         );
@@ -51,12 +51,13 @@ test("the sum has the same bits for every number of members", () => {
           size === 1
             ? leaves[lo]!
             : Math.fround(tree(lo, size / 2) + tree(lo + size / 2, size / 2));
-        const pieces = assignShards(shards, members).flatMap(piecesOf);
+        const ranges = assignShards(shards, members);
+        const pieces = ranges.flatMap((range) => piecesOf(range, "exact"));
         const add = (node: TreeStep): number =>
           node.kind === "given"
             ? tree(node.piece.lo, node.piece.size)
             : Math.fround(add(node.left) + add(node.right));
-        equal(Object.is(add(treeOf(shards, new Set(pieces.map(pieceKey)))), tree(0, shards)), true);
+        equal(Object.is(add(sumOf(shards, pieces, "exact")), tree(0, shards)), true);
       },
     ),
   );
@@ -64,6 +65,35 @@ test("the sum has the same bits for every number of members", () => {
   notDeepEqual(
     Math.fround(Math.fround(1e20 + 1) - 1e20),
     Math.fround(1 + Math.fround(1e20 - 1e20)),
+  );
+});
+
+test("fast: each member has one piece, and their sum has every shard once", () => {
+  fc.assert(
+    fc.property(group, ({ shards, members }) => {
+      const ranges = assignShards(shards, members);
+      const pieces = ranges.flatMap((range) => piecesOf(range, "fast"));
+      equal(pieces.length, members);
+      const summed = (node: TreeStep): number[] =>
+        node.kind === "given"
+          ? Array.from({ length: node.piece.size }, (_, i) => node.piece.lo + i)
+          : [...summed(node.left), ...summed(node.right)];
+      deepEqual(
+        summed(sumOf(shards, pieces, "fast")),
+        Array.from({ length: shards }, (_, shard) => shard),
+      );
+    }),
+  );
+});
+
+test("a piece is the sum of two neighbours; a subtree of two equal ones", () => {
+  fc.assert(
+    fc.property(fc.nat(64), fc.integer({ min: 2, max: 64 }), (lo, size) => {
+      const [left, right] = halvesOf({ lo, size });
+      deepEqual([left.lo, left.lo + left.size, right.lo + right.size], [lo, right.lo, lo + size]);
+      equal(left.size >= right.size && right.size > 0, true);
+      if (Number.isInteger(Math.log2(size))) equal(left.size, right.size);
+    }),
   );
 });
 

@@ -1,6 +1,12 @@
 /** The reduction among ranks of one process, for tests: what one sends the other has at once. */
 import type { Layout } from "@coxswain/engine";
-import { assignShards, type Piece, piecesOf } from "../decide/shards.ts";
+import {
+  assignShards,
+  type ExchangeMode,
+  halvesOf,
+  type Piece,
+  piecesOf,
+} from "../decide/shards.ts";
 import { parseFrame, vectorFrames } from "./frames.ts";
 import { buildKernels, type Kernels } from "./kernels.ts";
 import { allocate, type Vectors, vectorsOf } from "./memory.ts";
@@ -13,7 +19,11 @@ export function plainLayout(floats: number): Layout {
 }
 
 /** One step's all-reduce of the shards' vectors among `world` ranks; what each of them has in the end. */
-export function reduceAmong(shards: readonly Float32Array[], world: number): Float32Array[] {
+export function reduceAmong(
+  shards: readonly Float32Array[],
+  world: number,
+  mode: ExchangeMode = "exact",
+): Float32Array[] {
   const layout = plainLayout(shards[0]!.length);
   const ranges = assignShards(shards.length, world);
   const memories = ranges.map(() => allocate(layout, shards.length));
@@ -25,7 +35,7 @@ export function reduceAmong(shards: readonly Float32Array[], world: number): Flo
   const reduces = memories.map(
     ({ memory }, rank): Reduce =>
       new Reduce({
-        ...{ generation: 1, step: 0, shards: shards.length, rank, ranges },
+        ...{ generation: 1, step: 0, shards: shards.length, mode, rank, ranges },
         vectors: vectors[rank]!,
         vectorFloats: layout.vectorFloats,
         kernels: buildKernels(memory),
@@ -38,7 +48,7 @@ export function reduceAmong(shards: readonly Float32Array[], world: number): Flo
   );
   for (const [rank, range] of ranges.entries()) {
     const kernels = buildKernels(memories[rank]!.memory);
-    for (const [buffer, piece] of piecesOf(range).entries()) {
+    for (const [buffer, piece] of piecesOf(range, mode).entries()) {
       addUp(piece, buffer, { shards, kernels, vectors: vectors[rank]! });
       reduces[rank]!.give(piece, buffer);
     }
@@ -58,7 +68,8 @@ function addUp(
 ): void {
   const { pool } = own.vectors;
   if (size === 1) return pool[buffer]!.set(own.shards[lo]!);
-  addUp({ lo, size: size / 2 }, buffer, own);
-  addUp({ lo: lo + size / 2, size: size / 2 }, buffer + 1, own);
+  const [left, right] = halvesOf({ lo, size });
+  addUp(left, buffer, own);
+  addUp(right, buffer + 1, own);
   own.kernels.add(pool[buffer]!, pool[buffer]!, pool[buffer + 1]!);
 }

@@ -1,9 +1,9 @@
 /**
- * The exact all-reduce of one step among the members of one generation.
+ * The all-reduce of one step among the members of one generation.
  *
- * Each member sends every other its subtrees of that one's slice; the owner adds them in tree order
- * and sends the finished slice to all. The step is whole when every slice is here. All state of the
- * step is in this object; nothing is taken back but by making a new one.
+ * Each member sends every other its pieces of that one's slice; the owner adds them in the order of
+ * the job's mode and sends the finished slice to all. The step is whole when every slice is here. All
+ * state of the step is in this object; nothing is taken back but by making a new one.
  *
  * A slice is added up and sent on block by block, as its pieces arrive: the second half of the exchange
  * overlaps the first. Vectors are sent from where they lie. That is safe within a generation: a member
@@ -18,12 +18,14 @@
  */
 import { assert } from "@coxswain/domain";
 import {
+  type ExchangeMode,
   type Piece,
   pieceKey,
   piecesOf,
   type ShardRange,
   sliceOf,
-  treeOf,
+  sumOf,
+  type TreeStep,
 } from "../decide/shards.ts";
 import {
   encodePlace,
@@ -41,6 +43,7 @@ export interface ReduceOptions {
   readonly generation: number;
   readonly step: number;
   readonly shards: number;
+  readonly mode: ExchangeMode;
   readonly rank: number;
   /** Shards of each rank. */
   readonly ranges: readonly ShardRange[];
@@ -74,6 +77,7 @@ export class Reduce {
   readonly #target: Float32Array;
   /** All pieces of all members, and of whom: together they cover the shards once. */
   readonly #pieces: ReadonlyMap<string, number>;
+  readonly #tree: TreeStep;
   /** The own slice of each piece, as far as it is here. */
   readonly #here = new Map<string, Arriving>();
   readonly #results = new Map<number, Arriving>();
@@ -92,13 +96,15 @@ export class Reduce {
 
   constructor(options: ReduceOptions) {
     this.#options = options;
-    const { vectorFloats, rank, ranges, step } = options;
+    const { vectorFloats, rank, ranges, shards, step, mode } = options;
     this.#own = sliceOf(vectorFloats, rank, ranges.length);
     this.#parity = (step % 2) as 0 | 1;
     this.#target = options.vectors.reduced[this.#parity];
+    const pieces = ranges.map((range) => piecesOf(range, mode));
     this.#pieces = new Map(
-      ranges.flatMap((range, of) => piecesOf(range).map((piece) => [pieceKey(piece), of] as const)),
+      pieces.flatMap((own, of) => own.map((piece) => [pieceKey(piece), of] as const)),
     );
+    this.#tree = sumOf(shards, pieces.flat(), mode);
     this.#slicesMissing = ranges.length;
   }
 
@@ -289,9 +295,9 @@ export class Reduce {
   }
 
   #buildSum(floats: number): Sum {
-    const { shards, kernels } = this.#options;
+    const { kernels } = this.#options;
     return buildSum({
-      tree: treeOf(shards, new Set(this.#pieces.keys())),
+      tree: this.#tree,
       out: this.#target.subarray(this.#own.from, this.#own.to),
       given: (piece) => this.#partOf(pieceKey(piece)),
       room: () => this.#room(Math.min(floats, blockFloats)),

@@ -4,7 +4,7 @@
  */
 import type { Layout } from "@coxswain/engine";
 import type { SharedMemory } from "@coxswain/shared-memory";
-import { assignShards, piecesOf } from "../decide/shards.ts";
+import { assignShards, type ExchangeMode, piecesOf } from "../decide/shards.ts";
 import type { Frame } from "./frames.ts";
 import { buildKernels } from "./kernels.ts";
 import { allocate, beginWrite, vectorsOf } from "./memory.ts";
@@ -15,6 +15,10 @@ import { placeOfProcess, SharedPeers } from "./shared-peers.ts";
 export interface ExchangeOptions {
   readonly rank: number;
   readonly world: number;
+  /** A power of two; default the ranks, rounded up to one. */
+  readonly shards?: number;
+  /** Default `exact`. */
+  readonly mode?: ExchangeMode;
   /** Floats of the vector, a multiple of 16. */
   readonly floats: number;
   /** Same for all; proves that they belong together. */
@@ -43,12 +47,11 @@ export interface Exchange {
   close(): Promise<void>;
 }
 
-/** Opens one rank. The shards are the ranks, rounded up to a power of two; spare shards are zero. */
+/** Opens one rank. The input is the first piece of its shards; the others are zero. */
 export async function openExchange(options: ExchangeOptions): Promise<Exchange> {
-  const { rank, world, floats, secret, ranksPerMachine = world } = options;
+  const { rank, world, floats, secret, mode = "exact", ranksPerMachine = world } = options;
   const machineOf = (other: number) => Math.floor(other / ranksPerMachine);
-  let shards = 1;
-  while (shards < world) shards *= 2;
+  const shards = options.shards ?? 2 ** Math.ceil(Math.log2(world));
   const layout: Layout = {
     segments: [],
     parameterFloats: 0,
@@ -69,7 +72,7 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
   const vectors = vectorsOf(areas);
   const kernels = buildKernels(areas.memory);
   const ranges = assignShards(shards, world);
-  const pieces = piecesOf(ranges[rank]!);
+  const pieces = piecesOf(ranges[rank]!, mode);
   const input = vectors.pool[0]!;
   const zero = 1;
   const send = (other: number, frame: Buffer) => peers.send(nameOf(other), frame);
@@ -82,7 +85,7 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
     },
   };
   const rounds = new Rounds({
-    ...{ generation: 1, shards, rank, ranges, vectors, vectorFloats: floats, kernels },
+    ...{ generation: 1, shards, mode, rank, ranges, vectors, vectorFloats: floats, kernels },
     ...{ send, sendVector },
     ...among,
   });

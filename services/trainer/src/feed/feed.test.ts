@@ -88,6 +88,20 @@ test("expecting more than there is room for, and then something else, does not l
   }
 });
 
+test("what was used last may be expected again", async (t) => {
+  const { feed } = await open(t, inMemory);
+  const data = feed.open();
+  const labelAt = (shard: number) => {
+    const indices = shardSamples({ ...job, samples, step: 1, shard });
+    const { labels } = feed.at({ step: 1, shard }, () => data.train.batch(indices));
+    return labels[0] === -indices[0]!;
+  };
+  feed.expect(everyShard(1));
+  equal(labelAt(0) && labelAt(1), true);
+  feed.expect(everyShard(1)); // A new order: the shards' sum is of no use to it.
+  for (const shard of [0, 1, 2, 3]) equal(labelAt(shard), true);
+});
+
 test("the program's own error comes from where its data is used, with the place", async (t) => {
   const broken = `batch: () => { throw new Error("record 7 is broken"); }`;
   const { feed } = await open(t, broken);

@@ -60,8 +60,10 @@ export class Feed {
     };
   }
 
-  /** These come next, in this order; what is ready and not among them is let go. */
+  /** These come next, in this order; what is ready and not among them is let go, as is the last batch. */
   expect(places: readonly BatchPlace[]): void {
+    // First: the loader takes what is released for what is not wanted any more.
+    this.#letGo();
     const keys = new Set(places.map(batchKey));
     this.#drain();
     const useless = [...this.#ready].filter(([key]) => !keys.has(key));
@@ -86,8 +88,7 @@ export class Feed {
   #take(place: BatchPlace): Batch {
     const key = batchKey(place);
     this.#drain();
-    if (this.#slotInUse !== undefined) this.#send({ kind: "release", slot: this.#slotInUse });
-    this.#slotInUse = undefined;
+    this.#letGo();
     if (!this.#isSettled(key)) this.#await(place);
     const failed = this.#failed.get(key);
     if (failed !== undefined) throw reviveError(failed, "program-threw");
@@ -95,6 +96,11 @@ export class Feed {
     this.#ready.delete(key);
     this.#wanted = this.#wanted.filter((one) => batchKey(one) !== key);
     return slotViews(this.#slots, this.#slotInUse);
+  }
+
+  #letGo(): void {
+    if (this.#slotInUse !== undefined) this.#send({ kind: "release", slot: this.#slotInUse });
+    this.#slotInUse = undefined;
   }
 
   get #slots(): Slots {

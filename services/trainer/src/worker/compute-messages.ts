@@ -1,7 +1,7 @@
 /** What the control thread and the compute thread of a worker say to each other. */
 import type { CompileOptions, Layout, ProgramMode } from "@coxswain/engine";
 import type { NoiseSample } from "@coxswain/goodput";
-import type { Piece } from "../decide/shards.ts";
+import type { ExchangeMode, Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
 import type { FeedEnds } from "../feed/feed.ts";
 import type { SaverEnds, Snapshot } from "./save-messages.ts";
@@ -10,6 +10,7 @@ export interface ComputeOptions {
   readonly engine: string;
   readonly cacheDir: string;
   readonly compile: Omit<CompileOptions, "onRecording" | "openData">;
+  readonly exchange: ExchangeMode;
   readonly feed: FeedEnds;
 }
 

@@ -16,7 +16,7 @@ import {
 } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
 import type { BatchPlace } from "../decide/load-queue.ts";
-import type { Piece } from "../decide/shards.ts";
+import { halvesOf, type Piece } from "../decide/shards.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
 import { beginWrite, copyState, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
@@ -204,7 +204,12 @@ class Compute {
     return this.#vectors!.pool[buffer]!.subarray(0, this.#program.layout.parameterFloats);
   }
 
-  /** Sums up one subtree; false when a newer order came in between. */
+  /** What is finished at an end of a range need not be computed again, where any order of addition will do. */
+  #partsOf(piece: Piece): readonly [Piece, Piece] {
+    return (options.exchange === "fast" && this.#subtrees.partsOf(piece)) || halvesOf(piece);
+  }
+
+  /** Sums up one piece; false when a newer order came in between. */
   async #finish(order: Order, piece: Piece): Promise<boolean> {
     if (this.#subtrees.get(piece) !== undefined) return true;
     if (piece.size === 1) {
@@ -219,9 +224,7 @@ class Compute {
       await breathe();
       return this.#order === order;
     }
-    const half = piece.size / 2;
-    const left = { lo: piece.lo, size: half };
-    const right = { lo: piece.lo + half, size: half };
+    const [left, right] = this.#partsOf(piece);
     if (!(await this.#finish(order, left))) return false;
     this.#subtrees.hold(left);
     if (!(await this.#finish(order, right))) return false;

@@ -2,6 +2,7 @@
 import type { AppError } from "@coxswain/domain";
 import type { Candidate } from "../decide/agreement.ts";
 import type { Audited, AuditRule } from "../decide/audit.ts";
+import type { ExchangeMode } from "../decide/shards.ts";
 import type { Slow } from "../decide/shares.ts";
 import type { Kernels } from "../exchange/kernels.ts";
 import type { Vectors } from "../exchange/memory.ts";
@@ -30,6 +31,7 @@ export type PeersPort = Pick<
 export interface MemberPorts {
   readonly me: Candidate;
   readonly shards: number;
+  readonly exchange: ExchangeMode;
   readonly steps: number;
   readonly compiled: Pick<Compiled, "layout" | "hash">;
   readonly compute: Pick<Compute, "order" | "apply" | "copy" | "forgetOrders">;

@@ -260,6 +260,8 @@ export class GroupMembership {
       }
     }
     if (this.rank < 0 || this.#state === "gone") return;
+    // Somebody may be ahead: a newcomer whose donor was the only one to commit a step.
+    if (this.stepAgeMs > catchUpMs) this.#askForStep();
     if (this.#state === "member" && this.#step < this.#ports.steps) this.supervision.tick();
     this.#reconnect();
     void this.change.run();
@@ -317,9 +319,13 @@ export class GroupMembership {
     if (this.#step >= this.#ports.steps) return this.#ports.onTrained();
     this.#stepStartedMs = this.#ports.clock.nowMs();
     this.#reduceOf(this.#step);
-    const own = this.#members[this.rank]!;
-    const pieces = piecesOf({ from: own.shardFrom, to: own.shardTo });
-    this.#ports.compute.order(this.#step, pieces, this.supervision.planOf(this.#step)?.shard);
+    const audited = this.supervision.planOf(this.#step)?.shard;
+    this.#ports.compute.order(this.#step, this.#ownPieces(), audited);
+  }
+
+  #ownPieces(): readonly Piece[] {
+    const { shardFrom: from, shardTo: to } = this.#members[this.rank]!;
+    return piecesOf({ from, to }, this.#ports.exchange);
   }
 
   #reduceOf(step: number): Reduce {
@@ -329,8 +335,7 @@ export class GroupMembership {
       reduce = new Reduce({
         generation: this.#generation,
         step,
-        shards: this.#ports.shards,
-        rank: this.rank,
+        ...{ shards: this.#ports.shards, mode: this.#ports.exchange, rank: this.rank },
         ranges: members.map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo })),
         vectors: this.#ports.vectors,
         vectorFloats: this.#ports.compiled.layout.vectorFloats,
@@ -350,10 +355,7 @@ export class GroupMembership {
   onPiece(step: number, piece: Piece, buffer: number, work?: Work): void {
     if (work !== undefined) this.supervision.worked(work);
     if (this.#state !== "member" || step !== this.#step) return;
-    const own = this.#members[this.rank]!;
-    const isOwn = piecesOf({ from: own.shardFrom, to: own.shardTo }).some(
-      (wanted) => pieceKey(wanted) === pieceKey(piece),
-    );
+    const isOwn = this.#ownPieces().some((own) => pieceKey(own) === pieceKey(piece));
     if (isOwn) this.#reduceOf(step).give(piece, buffer);
   }
 

@@ -9,7 +9,7 @@ import {
   tellCompiled,
 } from "./compiled-program.ts";
 import { Compute, type ComputeEvents } from "./compute.ts";
-import type { Compiled, CompileThreadOptions } from "./compute-messages.ts";
+import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
 import type { JobContext } from "./job-context.ts";
 
@@ -39,7 +39,7 @@ export async function openCompute(
   const { spec, engine } = context.job();
   const compile = { ...spec, programPath };
   const { COXSWAIN_ENGINE: name, COXSWAIN_CACHE_DIR: cacheDir } = config;
-  const options: CompileThreadOptions = { engine: name, cacheDir, compile };
+  const options = { engine: name, cacheDir, compile, exchange: spec.exchange };
   let obtained: ObtainedProgram | undefined;
   const onRecording = () => events.onRecording(compute.compiled);
   const initialParameters = async () => {

@@ -26,6 +26,20 @@ export class Subtrees {
     return this.#finished.get(pieceKey(piece));
   }
 
+  /** The piece as the largest finished one at one of its ends, and the rest. */
+  partsOf({ lo, size }: Piece): readonly [Piece, Piece] | undefined {
+    const end = lo + size;
+    const [largest] = [...this.#finished.keys()]
+      .map(parsePiece)
+      .filter((one) => one.size < size && (one.lo === lo || one.lo + one.size === end))
+      .sort((a, b) => b.size - a.size);
+    if (largest === undefined) return undefined;
+    const rest = size - largest.size;
+    return largest.lo === lo
+      ? [largest, { lo: lo + largest.size, size: rest }]
+      : [{ lo, size: rest }, largest];
+  }
+
   /**
    * A buffer for a new sum. When none is left: one whose piece nobody wants any more, else the
    * smallest that is not in use; what it held is computed again when its turn comes.

@@ -285,7 +285,7 @@ function buildGroup(
   { areas, saver }: { readonly areas: Areas; readonly saver: Saver },
 ): GroupMembership {
   const { bus, config, compute, compiled, parts, context, end, fail, log } = running;
-  const { shards, seed, audit } = context.job().spec;
+  const { shards, seed, audit, exchange } = context.job().spec;
   const { shareable } = running.links;
   const sharing = shareable && shareMemory(shareable, areas, { ...own, log });
   if (sharing !== undefined) parts.sharing = sharing;
@@ -295,10 +295,7 @@ function buildGroup(
   return new GroupMembership({
     ...own,
     ...(sharing && { sharing }),
-    shards,
-    compiled,
-    compute,
-    log,
+    ...{ shards, exchange, compiled, compute, log },
     clock: realClock,
     vectors,
     kernels: buildKernels(areas.memory),
