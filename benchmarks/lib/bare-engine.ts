@@ -2,7 +2,7 @@
  * One process that trains with the engine alone: gradients of all shards, their sum, the optimizer;
  * no platform, no exchange. Forked with its orders as the first argument.
  */
-import { openEngine, tensorRanges } from "@coxswain/engine";
+import { openEngine, takeState, tensorRanges } from "@coxswain/engine";
 import { buildKernels } from "../../services/trainer/src/exchange/kernels.ts";
 import { allocate, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import { buildUpdate } from "../../services/trainer/src/exchange/update-kernel.ts";
@@ -64,6 +64,7 @@ function train(step: number): void {
   if (update && rule)
     update({ parameters, gradient, slots }, { scalars: rule.scalars(step), tensors });
   else program.update({ step, parameters, slots, gradient, tensors });
+  takeState(program.layout, parameters, pool[0]!);
   lap("optimizer");
 }
 

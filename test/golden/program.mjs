@@ -47,6 +47,16 @@ const models = {
         layers.dense({ units: classes }),
       ],
     }),
+  "cnn with batch normalization": () =>
+    sequential({
+      layers: [
+        layers.conv2d({ inputShape: [side, side, 1], filters: 6, kernelSize: 3, strides: 2 }),
+        layers.batchNormalization({ momentum: 0.9 }),
+        layers.activation({ activation: "relu" }),
+        layers.flatten(),
+        layers.dense({ units: classes }),
+      ],
+    }),
   transformer: () => ({
     weights: ({ ones, zeros, glorotUniform, heNormal }) => ({
       embed: glorotUniform([side, width]),

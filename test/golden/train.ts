@@ -1,7 +1,7 @@
 /** Trains small models with every optimizer on one engine; prints the weights' hashes as JSON. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { type CompiledProgram, openEngine, tensorRanges } from "@coxswain/engine";
+import { type CompiledProgram, openEngine, takeState, tensorRanges } from "@coxswain/engine";
 import {
   adam,
   adamW,
@@ -18,7 +18,7 @@ import {
 
 const programPath = join(import.meta.dirname, "program.mjs");
 const settings = { data: "made up", batchSize: 32, shards: 8, seed: 3, steps: 40 };
-const models = ["mlp", "cnn", "transformer"];
+const models = ["mlp", "cnn", "transformer", "cnn with batch normalization"];
 const stepsOfEach = 4;
 const learningRate = warmUp({ steps: 2, from: 1e-3, after: cosine({ from: 0.05, steps: 20 }) });
 
@@ -59,8 +59,10 @@ function trained(program: CompiledProgram, optimizer: Optimizer, firstStep: numb
       program.gradient({ step: firstStep + step, shard, parameters }, out);
       return out;
     };
-    const gradient = sumOf(0, settings.shards, shardAt).subarray(0, parameters.length);
+    const reduced = sumOf(0, settings.shards, shardAt);
+    const gradient = reduced.subarray(0, parameters.length);
     optimizer.update({ step, parameters, slots, gradient, tensors });
+    takeState(layout, parameters, reduced);
   }
   return createHash("sha256").update(Buffer.from(parameters.buffer)).digest("hex");
 }

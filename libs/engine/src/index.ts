@@ -5,7 +5,7 @@ export {
   installNative,
   removeNative,
 } from "./install-native.ts";
-export { tensorRanges } from "./layout.ts";
+export { takeState, tensorRanges } from "./layout.ts";
 export { type EngineSpeed, measureEngine } from "./measure/measure-engine.ts";
 export { engineEnvironment, nativePlace } from "./native-place.ts";
 export {

@@ -11,16 +11,20 @@ import {
   type Weights,
 } from "@coxswain/program";
 import { purposes, withDeterministicRandom } from "./deterministic.ts";
+import type { Segment } from "./port.ts";
 
 export interface Model {
-  readonly weights: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  /** The trained ones, then state that is not trained. */
+  readonly weights: readonly Pick<Segment, "name" | "shape" | "trained">[];
   /** Fresh values of weight `index`, the same each time. */
   initial(index: number): Float32Array;
   /** Copies `values` into weight `index`. */
   assign(index: number, values: Float32Array): void;
   outputs(inputs: Tensor, isTraining: boolean): Tensor;
-  /** What `tf.variableGrads` derives by, in the order of `weights`. */
+  /** In the order of `weights`. `outputs` in training gives the state new values. */
   readonly variables: readonly Variable[];
+  /** So many of them are trained. */
+  readonly trainedCount: number;
   readonly topology: Readonly<Record<string, unknown>> | undefined;
   dispose(): void;
 }
@@ -34,15 +38,8 @@ export function buildModel(program: Program, context: ProgramContext): Model {
 }
 
 function layersModel(model: LayersModel): Model {
-  const untrained = model.nonTrainableWeights.map(({ originalName }) => originalName);
-  if (untrained.length > 0) {
-    const names = untrained.slice(0, 3).join(", ");
-    throw new AppError(
-      "program-invalid",
-      `the model has state that is not trained (${names}), such as moving averages of batch normalization; that is not supported yet`,
-    );
-  }
-  const layerWeights = model.trainableWeights;
+  const trainedCount = model.trainableWeights.length;
+  const layerWeights = [...model.trainableWeights, ...model.nonTrainableWeights];
   // The layers API keeps its variables to itself; deriving needs the variables.
   const variables = layerWeights.map((weight) => (weight as unknown as { val: Variable }).val);
   const initial = variables.map((variable) => variable.dataSync().slice() as Float32Array);
@@ -50,8 +47,10 @@ function layersModel(model: LayersModel): Model {
     weights: layerWeights.map((weight, index) => ({
       name: weight.originalName,
       shape: variables[index]!.shape,
+      ...stateFrom(trainedCount, index),
     })),
     variables,
+    trainedCount,
     initial: (index) => initial[index]!,
     assign: (index, values) => assign(variables[index]!, values),
     outputs: (inputs, isTraining) =>
@@ -61,21 +60,37 @@ function layersModel(model: LayersModel): Model {
   };
 }
 
+const stateFrom = (trainedCount: number, index: number) =>
+  index < trainedCount ? {} : { trained: false as const };
+
 function functionModel(model: FunctionModel, seed: number): Model {
-  const weights = Object.entries(model.weights(initializers(seed)));
+  const init = initializers(seed);
+  const trained = Object.entries(model.weights(init));
+  const trainedCount = trained.length;
+  const weights = [...trained, ...Object.entries(model.state?.(init) ?? {})];
   const variables = weights.map(([, { shape, values }]) =>
     tf.variable(tf.tensor(values.slice(), [...shape])),
   );
   const named = () =>
     Object.fromEntries(weights.map(([name], index) => [name, variables[index] as Tensor]));
   return {
-    weights: weights.map(([name, { shape }]) => ({ name, shape })),
+    weights: weights.map(([name, { shape }], index) => ({
+      ...{ name, shape },
+      ...stateFrom(trainedCount, index),
+    })),
     variables,
+    trainedCount,
     initial: (index) => weights[index]![1].values,
     assign: (index, values) => assign(variables[index]!, values),
     outputs: (inputs, isTraining) =>
       model.forward(named(), inputs, {
         isTraining,
+        setState: (name, value) => {
+          const index = weights.findIndex(([known]) => known === name);
+          if (index < trainedCount)
+            throw new AppError("program-invalid", `the model has no state "${name}"`);
+          if (isTraining) variables[index]!.assign(value);
+        },
         dropout: (x, rate) => (isTraining ? tf.dropout(x as never, rate) : x),
       }),
     topology: undefined,

@@ -16,11 +16,14 @@ export interface Segment {
   readonly offset: number;
   /** Product of the shape. */
   readonly size: number;
+  /** False for state that no gradient moves, such as moving averages; it comes after all the others. */
+  readonly trained?: false | undefined;
 }
 
 /**
- * The flat vector of a program: the parameters, one after the other. The reduced vector that the
- * exchange carries is the gradient in this layout, then one float for each metric:
+ * The flat vector of a program: the parameters, one after the other, then state that is not trained.
+ * The reduced vector that the exchange carries is the gradient in this layout, with the state's next
+ * value in the state's place, then one float for each metric:
  * shape [parameterFloats + metricNames.length], padded to a multiple of 16.
  */
 export interface Layout {
@@ -82,7 +85,8 @@ export interface CompiledProgram {
   initialize(parameters: Float32Array): void;
   /**
    * One shard's batch to loss, metrics and gradient, each already divided by the global batch, so
-   * that the tree sum over all shards is the mean. Writes all of `out`, shape [vectorFloats].
+   * that the tree sum over all shards is the mean; and to the next value of the state, divided by the
+   * number of shards. Writes all of `out`, shape [vectorFloats].
    * @throws AppError `program-threw` with the program's own error as cause.
    */
   gradient(input: ShardInput, out: Float32Array): void;

@@ -12,6 +12,11 @@ const format = "coxswain-program-1";
 const shape = Type.Array(Type.Integer({ minimum: 0 }));
 const count = Type.Integer({ minimum: 0 });
 
+const SegmentSchema = Type.Object({
+  ...{ name: Type.String(), shape, offset: count, size: count },
+  trained: Type.Optional(Type.Literal(false)),
+});
+
 const FunctionSchema = Type.Object({
   graph: Type.String({ description: "GraphDef, base64" }),
   inputs: Type.Array(Type.String()),
@@ -24,7 +29,7 @@ const Schema = Type.Object({
   hash: Type.String({ pattern: "^[0-9a-f]{64}$" }),
   engine: Type.String(),
   layout: Type.Object({
-    segments: Type.Array(Type.Object({ name: Type.String(), shape, offset: count, size: count })),
+    segments: Type.Array(SegmentSchema),
     parameterFloats: count,
     metricNames: Type.Array(Type.String()),
     vectorFloats: count,
@@ -114,5 +119,8 @@ export function programHash({ engine, options, source, ...compiled }: HashedFact
 
 /** TensorFlow.js numbers the layers of a process: the second model's are called otherwise. */
 function withoutNames({ segments, ...layout }: Layout): object {
-  return { ...layout, segments: segments.map(({ shape, offset }) => ({ shape, offset })) };
+  return {
+    ...layout,
+    segments: segments.map(({ shape, offset, trained }) => ({ shape, offset, trained })),
+  };
 }

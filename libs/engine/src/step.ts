@@ -45,23 +45,29 @@ export class Step {
     return { inputs: inputs!, labels: labels! };
   }
 
-  /** Loss, metric sums and gradients of one batch, each divided by the global batch. */
+  /**
+   * Loss, metric sums and gradients of one batch, each divided by the global batch; then the state's
+   * next values, each divided by the number of shards. The state itself stays.
+   */
   run({ inputs, labels }: BatchTensors): Tensor[] {
     const { model, options, program } = this.#parts;
     const share = 1 / options.batchSize;
+    const trained = model.variables.slice(0, model.trainedCount);
+    const state = model.variables.slice(model.trainedCount);
+    const before = state.map((variable) => tf.clone(variable as Tensor));
     let outputs: Tensor | undefined;
     const { value, grads } = tf.variableGrads(() => {
       outputs = tf.keep(model.outputs(inputs, true));
       return tf.mul(tf.sum(program.loss(labels, outputs)), share) as never;
-    }, [...model.variables]);
+    }, trained);
     const metrics = Object.values(program.metrics ?? {}).map((metric) =>
       tf.mul(tf.sum(metric(labels, outputs!)), share),
     );
     outputs?.dispose();
-    const gradients = model.variables.map(
-      (variable) => grads[variable.name] ?? tf.zerosLike(variable),
-    );
-    return [value, ...metrics, ...gradients];
+    const gradients = trained.map((variable) => grads[variable.name] ?? tf.zerosLike(variable));
+    const after = state.map((variable) => tf.mul(variable as Tensor, 1 / options.shards));
+    for (const [index, variable] of state.entries()) variable.assign(before[index]!);
+    return [value, ...metrics, ...gradients, ...after];
   }
 
   /** Loss and metrics of held-out samples, a value for each. */

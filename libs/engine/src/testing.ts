@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
 import { tf } from "@coxswain/program";
+import { takeState } from "./layout.ts";
 import type { CompiledProgram, Engine } from "./port.ts";
 
 export const mnistOptions = {
@@ -170,16 +171,59 @@ export function testEngine(engine: Engine): void {
     }
   });
 
-  test("what is no program, throws, or has state that is not trained is refused in words", async (t) => {
+  const normed =
+    "model: () => tf.sequential({ layers: [tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.batchNormalization({ momentum: 0.9 }), tf.layers.dense({ units: 10 })] })";
+  const running = `model: () => ({
+    weights: ({ glorotUniform }) => ({ w: glorotUniform([784, 10]) }),
+    state: ({ zeros }) => ({ mean: zeros([784]) }),
+    forward: (w, inputs, { isTraining, setState }) => {
+      const x = tf.reshape(inputs, [-1, 784]);
+      const mean = isTraining ? tf.mean(x, 0) : w.mean;
+      setState("mean", tf.add(tf.mul(w.mean, 0.9), tf.mul(mean, 0.1)));
+      return tf.matMul(tf.sub(x, mean), w.w);
+    } })`;
+  for (const [name, fields] of Object.entries({ layers: normed, functions: running }))
+    test(`${name}: the shards' next states sum up to what the whole batch says`, async (t) => {
+      const path = await programOf(t, fields);
+      const [four, one] = [await compile(path), await compile(path, { shards: 1 })];
+      const parameters = parametersOf(four);
+      const mean = four.layout.segments.find(
+        ({ name: of, trained }) => /mean/.test(of) && !trained,
+      )!;
+      const { offset, size } = mean;
+      equal(mean.trained, false);
+      equal(four.layout.segments.at(-1)!.trained, false);
+      const stateOf = (vector: Float32Array) => vector.subarray(offset, offset + size);
+      const sum = new Float32Array(four.layout.vectorFloats);
+      for (let shard = 0; shard < 4; shard += 1)
+        for (const [i, value] of gradientOf(four, parameters, 0, shard).entries()) sum[i]! += value;
+      const whole = stateOf(gradientOf(one, parameters, 0, 0));
+      ok(whole.some((value) => value > 0.01));
+      for (const [i, value] of stateOf(sum).entries())
+        ok(Math.abs(value - whole[i]!) < 1e-6, `${i}: ${value}, not ${whole[i]}`);
+      const tensors = tf.memory().numTensors;
+      gradientOf(four, parameters, 0, 2);
+      equal(tf.memory().numTensors, tensors);
+      // The state of a step stays what it is until the step is committed.
+      equal(
+        hashOf(gradientOf(four, parameters, 0, 1)),
+        hashOf(gradientOf(await compile(path), parameters, 0, 1)),
+      );
+      const before = four.evaluate(parameters, 0, 100)["loss"];
+      const next = parameters.slice();
+      takeState(four.layout, next, sum);
+      ok(four.evaluate(next, 0, 100)["loss"] !== before, "evaluation reads the state");
+      deepEqual(next.subarray(0, offset), parameters.subarray(0, offset));
+    });
+
+  test("what is no program, throws, or sets a state that it has not is refused in words", async (t) => {
     const folder = await temporaryFolder(t);
     await writeFile(join(folder, "none.mjs"), "export default {};");
     await writeFile(join(folder, "throws.mjs"), 'throw new Error("no luck");');
     await rejects(compile(join(folder, "none.mjs")), /program-invalid/);
     await rejects(compile(join(folder, "throws.mjs")), /program-threw.*no luck/);
-    const path = await programOf(
-      t,
-      "model: () => tf.sequential({ layers: [tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.batchNormalization(), tf.layers.dense({ units: 10 })] })",
-    );
-    await rejects(compile(path), /program-invalid.*not trained/);
+    const path = await programOf(t, running.replace('setState("mean"', 'setState("median"'));
+    const program = compile(path).then((made) => gradientOf(made, parametersOf(made), 0, 0));
+    await rejects(program, /program-invalid.*no state "median"/);
   });
 }

@@ -39,11 +39,18 @@ export interface ForwardContext {
   readonly isTraining: boolean;
   /** Zeroes a part of x and scales the rest; the mask is a function of (seed, step, shard, call). */
   dropout(x: Tensor, rate: number): Tensor;
+  /**
+   * In training, what the state of this name shall be after the step, says this shard; it becomes the
+   * mean of what all shards say. Otherwise nothing.
+   */
+  setState(name: string, value: Tensor): void;
 }
 
 /** A model as named weights and a function of them. */
 export interface FunctionModel {
   readonly weights: (init: Initializers) => Readonly<Record<string, Weights>>;
+  /** State that no gradient moves, such as moving averages; `forward` finds it among the weights. */
+  readonly state?: (init: Initializers) => Readonly<Record<string, Weights>>;
   /** inputs shape [samples, ...]; returns outputs, shape [samples, ...]. */
   readonly forward: (
     weights: Readonly<Record<string, Tensor>>,

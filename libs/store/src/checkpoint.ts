@@ -13,6 +13,8 @@ export interface CheckpointSegment {
   readonly shape: readonly number[];
   readonly offset: number;
   readonly size: number;
+  /** False for state that no gradient moves. */
+  readonly trained?: false | undefined;
 }
 
 /** Facts on which all parts of a checkpoint agree. */

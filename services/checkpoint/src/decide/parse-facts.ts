@@ -26,6 +26,7 @@ export const FactsSchema = Type.Object({
       shape: Type.Array(count),
       offset: count,
       size: count,
+      trained: Type.Optional(Type.Literal(false)),
     }),
   ),
   samplesTrain: Type.Optional(positive),

@@ -12,6 +12,7 @@ import {
   canRecord,
   openEngine,
   openRecordedEngine,
+  takeState,
   tensorRanges,
 } from "@coxswain/engine";
 import { sha256Of } from "@coxswain/store";
@@ -123,13 +124,15 @@ class Compute {
     const { parameters, slots, reduced } = vectors;
     const whole = reduced[(step % 2) as 0 | 1];
     const gradient = whole.subarray(0, parameters.length);
-    const sample = this.#noise.whole(step, gradient);
-    if (sample !== undefined) reply({ kind: "noise", sample });
     const { rule, layout } = this.#program;
     const tensors = tensorRanges(layout);
+    const sample = this.#noise.whole(step, gradient.subarray(0, tensors.at(-1)?.to));
+    if (sample !== undefined) reply({ kind: "noise", sample });
     if (this.#updateKernel === undefined || rule === undefined)
-      return this.#program.update({ step, parameters, slots, gradient, tensors });
-    this.#updateKernel({ parameters, gradient, slots }, { scalars: rule.scalars(step), tensors });
+      this.#program.update({ step, parameters, slots, gradient, tensors });
+    else
+      this.#updateKernel({ parameters, gradient, slots }, { scalars: rule.scalars(step), tensors });
+    takeState(layout, parameters, whole);
   }
 
   #load(request: Extract<ComputeRequest, { kind: "load" }>, { parameters, slots }: Vectors): void {
@@ -201,7 +204,7 @@ class Compute {
   }
 
   #gradientIn(buffer: number): Float32Array {
-    return this.#vectors!.pool[buffer]!.subarray(0, this.#program.layout.parameterFloats);
+    return this.#vectors!.pool[buffer]!.subarray(0, tensorRanges(this.#program.layout).at(-1)?.to);
   }
 
   /** What is finished at an end of a range need not be computed again, where any order of addition will do. */
