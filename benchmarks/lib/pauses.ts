@@ -15,18 +15,25 @@ export function repeatedSteps(commits: readonly Commit[]): number {
   return repeated;
 }
 
+/** Milliseconds between the first commits of a step and of the one before it. */
+function gapsOf(commits: readonly Commit[]) {
+  const firstAtMs = new Map<number, number>();
+  for (const { step, atMs } of commits)
+    firstAtMs.set(step, Math.min(atMs, firstAtMs.get(step) ?? atMs));
+  const at = (step: number) =>
+    (firstAtMs.get(step) ?? Number.NaN) - (firstAtMs.get(step - 1) ?? Number.NaN);
+  return { at, all: [...firstAtMs.keys()].map(at).filter(Number.isFinite) };
+}
+
+export const usualStepMs = (commits: readonly Commit[]) => median(gapsOf(commits).all);
+
 /** Milliseconds that the step at each change of membership took beyond a usual one, by cause. */
 export function pausesOf(
   commits: readonly Commit[],
   events: readonly FollowedEvent[],
 ): Readonly<Record<"join" | "leave" | "loss", number[]>> {
-  const firstAtMs = new Map<number, number>();
-  for (const { step, atMs } of commits)
-    firstAtMs.set(step, Math.min(atMs, firstAtMs.get(step) ?? atMs));
-  const gapAt = (step: number) =>
-    (firstAtMs.get(step) ?? Number.NaN) - (firstAtMs.get(step - 1) ?? Number.NaN);
-  const gaps = [...firstAtMs.keys()].map(gapAt).filter(Number.isFinite);
-  const usualMs = median(gaps);
+  const gapAt = gapsOf(commits).at;
+  const usualMs = usualStepMs(commits);
   const pauses: Record<"join" | "leave" | "loss", number[]> = { join: [], leave: [], loss: [] };
   for (const { name, payload } of events) {
     if (name !== "training.generation-formed" || !(payload.cause in pauses)) continue;

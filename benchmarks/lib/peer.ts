@@ -1,12 +1,13 @@
 /** PyTorch as the peer: found, or installed on demand; run as its own scripts say. */
 import { execFile } from "node:child_process";
-import { access } from "node:fs/promises";
+import { access, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import type { Options } from "./options.ts";
 
 const run = promisify(execFile);
 const torchVersion = "2.15.0";
+const torchftVersion = "2026.10.26";
 const installTimeoutMs = 30 * 60_000;
 const runTimeoutMs = 10 * 60_000;
 const root = resolve(import.meta.dirname, "../..");
@@ -80,6 +81,47 @@ async function install(venv: string): Promise<void> {
   await run("python3", ["-m", "venv", venv]);
   const args = ["-m", "pip", "install", "--quiet", `torch==${torchVersion}`, "numpy"];
   await run(python, args, { timeout: installTimeoutMs });
+}
+
+/** torchft beside this torch; undefined with one line that says why, where there is none. */
+export async function findTorchft(
+  peer: Peer,
+  cacheDir: string,
+  installs: boolean,
+): Promise<{ readonly name: string; readonly venv: string } | undefined> {
+  const venv = join(cacheDir, "peers", `torchft-nightly-${torchftVersion}`);
+  if (installs) await installTorchft(peer, venv);
+  const isThere = await run(join(venv, "bin/python"), ["-c", "import torchft"]).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return { name: `torchft nightly ${torchftVersion}`, venv };
+  console.log("peer: no torchft; --install-peers brings it");
+  return undefined;
+}
+
+/** The wheel of 0.2.0 lists what the nightly needs; torch itself is the peer's. */
+async function installTorchft(peer: Peer, venv: string): Promise<void> {
+  const python = join(venv, "bin/python");
+  if (
+    await access(python).then(
+      () => true,
+      () => false,
+    )
+  )
+    return;
+  console.log(`peer: installing torchft nightly ${torchftVersion} into ${venv} …`);
+  await run("python3", ["-m", "venv", venv]);
+  const where = "import sysconfig; print(sysconfig.get_path('purelib'))";
+  const [theirs, own] = await Promise.all(
+    [peer.python, python].map(async (one) => (await run(one, ["-c", where])).stdout.trim()),
+  );
+  await writeFile(join(own!, "zz-torch.pth"), `${theirs}\n`);
+  const pip = (...words: string[]) =>
+    run(python, ["-m", "pip", ...words], { timeout: installTimeoutMs });
+  await pip("install", "--quiet", "torchft==0.2.0");
+  await pip("uninstall", "--quiet", "--yes", "torchft");
+  await pip("install", "--quiet", "--no-deps", `torchft-nightly==${torchftVersion}`);
 }
 
 function buildPeer(

@@ -214,6 +214,7 @@ export class SimWorker {
   #generations: Generation[] = [];
   /** How much longer a shard takes here than elsewhere. */
   slowness = 1;
+  #isWarm = false;
   isPaused = false;
   isBusAway = false;
   isTrained = false;
@@ -528,6 +529,7 @@ export class SimWorker {
     const { world } = this;
     return {
       initialize: async () => {
+        this.#isWarm = true;
         this.#parameters.fill(1);
         this.hashes.clear();
         this.#parametersStep = 0;
@@ -545,6 +547,9 @@ export class SimWorker {
         ...{ kind: "copied" as const, id: 0, weightsSha256: undefined },
         floats: this.#parameters.slice(),
       }),
+      warm: async () => {
+        this.#isWarm = true;
+      },
       forgetOrders: () => {
         this.#order += 1;
       },
@@ -556,6 +561,7 @@ export class SimWorker {
         world.checkBits(this, step);
       },
       order: (step: number, pieces: readonly Piece[]) => {
+        world.check(this.#isWarm, true, `${this.id} makes nobody wait for its first gradient`);
         this.#order += 1;
         this.#work(this.#order, step, pieces, 0);
       },

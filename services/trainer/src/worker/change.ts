@@ -20,7 +20,7 @@ import {
 } from "../decide/agreement.ts";
 import type { Paces } from "../decide/shares.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
-import { Candidates } from "./candidates.ts";
+import { Candidates, type Ready } from "./candidates.ts";
 import type { Clock } from "./clock.ts";
 import { type RecordAcceptor, type RecordAnswer, recordOf } from "./record-acceptor.ts";
 
@@ -55,6 +55,7 @@ const answerTimeoutMs = 1000;
 const recordTimeoutMs = 1000;
 /** While a lost member holds up the others. */
 const recordHurryMs = 150;
+const standbyWordMs = 50;
 /** While everybody is frozen. */
 const recordAcceptTimeoutMs = 300;
 const retryMs = 50;
@@ -215,7 +216,7 @@ export class Change {
     const { clock } = this.#ports;
     const startedMs = clock.nowMs();
     const round = this.#newRound();
-    const candidate = await this.#admit(round);
+    const candidate = this.suspects.size > 0 ? undefined : await this.#admit(round);
     if (this.#isOver(round) || !this.#isNeeded()) return true;
     const own = promise(this.#vote, round.ballot);
     if (!own.isPromised) return false;
@@ -235,9 +236,11 @@ export class Change {
         return this.#waits(quorum.reason);
       }
       if (quorum.kind === "with-record" && !(await this.#askRecord(round))) return false;
+      const joins =
+        quorum.kind === "majority" ? (candidate ?? (await this.#takePlace(round))) : undefined;
+      if (this.#isOver(round)) return true;
       // Who has hung up meanwhile has given up.
-      const isThere = candidate !== undefined && this.#ports.isConnected(candidate.workerId);
-      const joining = quorum.kind === "majority" && isThere ? [candidate] : [];
+      const joining = joins !== undefined && this.#ports.isConnected(joins.workerId) ? [joins] : [];
       const proposal = this.#proposal(round, joining);
       return await this.#decide(round, proposal, startedMs);
     } finally {
@@ -269,24 +272,47 @@ export class Change {
     return false;
   }
 
-  /**
-   * Who joins in this round: one at a time, when the record can be asked. While a member is lost that
-   * is somebody who stood by, in its place, if the record answers at once.
-   */
+  /** Who joins in this round: one at a time, into a healthy group, when the record can be asked. */
   async #admit(round: Round) {
     const candidate = this.candidates.list()[0]?.candidate;
-    const isHurried = this.suspects.size > 0;
     if (candidate === undefined || this.#vote.promised > 0) return undefined;
-    if (isHurried && !this.#canTakePlace(round)) return undefined;
-    if (await this.#askRecord(round, isHurried ? recordHurryMs : recordTimeoutMs)) return candidate;
+    if (await this.#askRecord(round)) return candidate;
     this.candidates.remove(candidate.workerId); // It asks again.
     return undefined;
   }
 
-  /** Without a majority of those who are left nobody joins: the record has another part then. */
-  #canTakePlace({ members }: Round): boolean {
-    const left = members.filter(({ workerId }) => !this.suspects.has(workerId)).length;
-    return this.#ports.trainingMax() !== undefined && left * 2 > members.length;
+  /** Somebody who stood by joins in a lost member's place, if the record answers at once. */
+  async #takePlace(round: Round) {
+    if (this.suspects.size === 0 || this.#ports.trainingMax() === undefined) return undefined;
+    const ready = await this.#standby(round);
+    if (ready === undefined || !(await this.#askRecord(round, recordHurryMs))) return undefined;
+    return ready.candidate;
+  }
+
+  /**
+   * Who can go on from where the members are. Whose donor was lost says so itself, with the last step
+   * that it was given: nobody holds older ones than that.
+   */
+  async #standby(round: Round): Promise<Ready | undefined> {
+    const { clock } = this.#ports;
+    const fromStep = Math.max(...[...round.promises.values()].map(({ step }) => step));
+    const deadlineMs = clock.nowMs() + standbyWordMs;
+    for (;;) {
+      const all = this.candidates.list();
+      const found = all.find(
+        ({ donor, step }) => !this.suspects.has(donor) || step >= fromStep - 1,
+      );
+      const leftMs = deadlineMs - clock.nowMs();
+      if (found !== undefined || all.length === 0 || leftMs <= 0 || this.#isOver(round))
+        return found;
+      await this.#pause(leftMs);
+    }
+  }
+
+  /** Somebody has said that it is ready. */
+  heard(): void {
+    this.#wake();
+    void this.run();
   }
 
   async #askRecord(round: Round, timeoutMs = recordTimeoutMs): Promise<boolean> {

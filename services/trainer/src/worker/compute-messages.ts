@@ -78,6 +78,8 @@ export type ComputeRequest =
       readonly from: number;
       readonly floats: Float32Array;
     }
+  /** A gradient for nobody, so that the next one is not the first. */
+  | { readonly kind: "warm"; readonly id: number; readonly step: number }
   | { readonly kind: "evaluate"; readonly id: number };
 
 export type ComputeReply =

@@ -109,6 +109,12 @@ class Compute {
       case "load":
         this.#load(request, vectors);
         return reply({ kind: "done", id: request.id });
+      case "warm": {
+        const buffer = this.#subtrees.take([]);
+        this.#derive(request.step, 0, buffer);
+        this.#subtrees.giveBack(buffer);
+        return reply({ kind: "done", id: request.id });
+      }
       case "evaluate": {
         const samples = this.#program.samplesTest;
         const sums = this.#program.evaluate(vectors.parameters, 0, samples);

@@ -166,6 +166,11 @@ export class Compute {
     await this.#ask((id) => ({ kind: "load", id, from, floats }));
   }
 
+  /** Computes a gradient for nobody: the first one takes much longer than the others. */
+  async warm(step: number): Promise<void> {
+    await this.#ask((id) => ({ kind: "warm", id, step }));
+  }
+
   async copy(from: number, to: number): Promise<Extract<ComputeReply, { kind: "copied" }>> {
     return (await this.#ask((id) => ({ kind: "copy", id, from, to }))) as Extract<
       ComputeReply,

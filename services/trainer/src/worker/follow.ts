@@ -125,6 +125,11 @@ export class ReducedInbox {
     this.#onWhole = onWhole;
   }
 
+  /** Resolves when all that was received is applied. */
+  settled(): Promise<void> {
+    return this.#queue;
+  }
+
   receive(frame: Frame, isExpected: (step: number) => boolean): void {
     const payload = Uint8Array.from(frame.payload);
     const { step, offset } = frame;

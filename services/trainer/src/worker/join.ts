@@ -21,7 +21,7 @@ export interface JoinPorts {
   readonly peers: Pick<Peers, "connect" | "isConnected" | "drop"> & {
     tell(workerId: string, message: ControlMessage): void;
   };
-  readonly compute: Pick<Compute, "initialize" | "load">;
+  readonly compute: Pick<Compute, "initialize" | "load" | "warm">;
   readonly compiled: Pick<Compiled, "hash" | "identity" | "layout" | "samplesTrain">;
   readonly steps: number;
   readonly ledger: Pick<Ledger, "inherit">;
@@ -145,6 +145,7 @@ async function join(ports: JoinPorts, members: readonly Member[]): Promise<void>
   peers.tell(donor, { kind: "join" });
   while (isOn() && !transfer.isLoaded && clock.nowMs() - transfer.heardMs < transferIdleMs)
     await clock.delay(5);
+  if (transfer.isLoaded) await ports.compute.warm(membership.step);
   const deadlineMs = clock.nowMs() + takenInMs;
   while (isOn() && transfer.isLoaded && (membership.standsBy || clock.nowMs() < deadlineMs))
     await askIn(ports, donor);
@@ -165,9 +166,15 @@ async function askIn(ports: JoinPorts, donor: string): Promise<void> {
   if (membership.state !== "joining" || !transfer.isLoaded) return;
   if (connected.length === present.length) {
     membership.isReady = true;
-    const ready = { candidate: me, connected, step: membership.step, donor };
-    for (const { workerId } of present.slice(0, 2))
-      peers.tell(workerId, { kind: "ready", ...ready });
+    const say = (members: readonly Member[]) => {
+      const ready = { candidate: me, connected, step: membership.step, donor };
+      for (const { workerId } of members) peers.tell(workerId, { kind: "ready", ...ready });
+    };
+    say(present.slice(0, 2));
+    // The others want to know at once how far it got.
+    membership.onLostFrom = (lost) => {
+      if (lost === donor && membership.state === "joining" && membership.standsBy) say(present);
+    };
   }
   await clock.delay(membership.standsBy ? standByMs : retryMs);
 }

@@ -58,6 +58,8 @@ export class GroupMembership {
   isReady = false;
   /** A joiner that holds the state, and for which there is no place yet. */
   standsBy = false;
+  /** Somebody is lost, and what it had sent is applied. */
+  onLostFrom: ((workerId: string) => void) | undefined;
 
   constructor(ports: MemberPorts) {
     this.#ports = ports;
@@ -469,17 +471,14 @@ export class GroupMembership {
         else this.#ports.peers.drop(from);
         return;
       case "ready":
-        this.#onReady(from, message as unknown as Ready);
-        return;
+        return this.#onReady(from, message as unknown as Ready);
       case "stand-by":
-        this.#onStandBy(Number(message["generation"]));
-        return;
+        return this.#onStandBy(Number(message["generation"]));
       case "stuck":
         this.change.request();
         return;
       case "need":
-        this.#onNeed(from, Number(message["step"]));
-        return;
+        return this.#onNeed(from, Number(message["step"]));
       case "leave":
         this.change.leaving.add(String(message["workerId"]));
         void this.change.run();
@@ -506,7 +505,7 @@ export class GroupMembership {
     this.change.candidates.add(ready);
     if (this.change.candidates.isFull)
       this.#ports.peers.tell(from, { kind: "stand-by", generation: this.#generation });
-    else void this.change.run();
+    else this.change.heard();
   }
 
   #onStandBy(generation: number): void {
@@ -516,6 +515,8 @@ export class GroupMembership {
   }
 
   onLost(workerId: string): void {
+    if (this.#state === "joining")
+      void this.#reducedInbox.settled().then(() => this.onLostFrom?.(workerId));
     this.donor.remove(workerId);
     this.change.candidates.remove(workerId);
     const suspect = () => {
