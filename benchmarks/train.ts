@@ -3,20 +3,14 @@
  * gloo; and what a worker costs: memory, and time to its first step.
  */
 import { fork } from "node:child_process";
-import { glob, readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { ApiClient } from "@coxswain/cli";
 import { engineEnvironment } from "@coxswain/engine";
 import { runJob } from "../scripts/lib/run-job.ts";
-import { setUp } from "../scripts/lib/set-up.ts";
 import type { BareFigures, BareOrders } from "./lib/bare-engine.ts";
-import {
-  type CleanUp,
-  runBenchmark,
-  startTemporaryPlatform,
-  temporaryFolder,
-} from "./lib/clean-up.ts";
-import { type Commit, CommitLog } from "./lib/commit-log.ts";
+import { runBenchmark } from "./lib/clean-up.ts";
+import type { Commit } from "./lib/commit-log.ts";
+import { type LoggedPlatform, openLoggedPlatform } from "./lib/logged-platform.ts";
+import { lookAtWorkers, type WorkersSeen } from "./lib/look-at-workers.ts";
 import { median, rounded, spread } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
 import { findPeer, type Peer, peerOptions } from "./lib/peer.ts";
@@ -77,35 +71,8 @@ function samplesPerSecondOf(
   return (steps * batchSize) / ((to - from) / 1000);
 }
 
-interface Bench {
-  readonly api: ApiClient;
-  readonly log: CommitLog;
-  readonly cacheDir: string;
-  readonly dataDir: string;
-}
-
-interface WorkersSeen {
-  readonly mib: number;
-  /** When the first process was started. */
-  readonly startedMs: number;
-}
-
-/** The workers' processes, by the files that their agent keeps. */
-async function lookAtWorkers(dataDir: string, job: string): Promise<WorkersSeen> {
-  let [mib, startedMs] = [0, Number.POSITIVE_INFINITY];
-  for await (const file of glob("**/worker.json", { cwd: dataDir })) {
-    const path = join(dataDir, file);
-    const { pid, jobId } = JSON.parse(await readFile(path, "utf8"));
-    if (jobId !== job) continue;
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    mib = Math.max(mib, Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024);
-    startedMs = Math.min(startedMs, (await stat(path)).birthtimeMs);
-  }
-  return { mib, startedMs };
-}
-
 async function trainOurs(
-  { api, log, dataDir }: Bench,
+  { api, log, dataDir }: LoggedPlatform,
   { model, workers }: Place,
   signal: AbortSignal,
 ): Promise<Ours> {
@@ -154,24 +121,6 @@ async function trainPeer(peer: Peer, model: Model, workers: number): Promise<num
     String(stepsOf(model)),
   ]);
   return Number(lines.at(-1)?.["samples_per_s"]);
-}
-
-async function openPlatform(cleanUp: CleanUp) {
-  const ready = await setUp({
-    environment: process.env,
-    native: options.text("engine") !== "wasm",
-    onLine: (line) => console.log(line),
-  });
-  const dataDir = await temporaryFolder(cleanUp);
-  const log = new CommitLog(join(dataDir, "commits.jsonl"));
-  const platform = await startTemporaryPlatform(cleanUp, {
-    dataDir,
-    natsBinary: ready.natsBinary,
-    cacheDir: ready.cacheDir,
-    environment: { ...process.env, COXSWAIN_COMMIT_LOG: join(dataDir, "commits.jsonl") },
-  });
-  const { cacheDir, engine } = ready;
-  return { api: new ApiClient(platform.apiUrl), log, cacheDir, dataDir, engine };
 }
 
 const head = [
@@ -269,7 +218,7 @@ function rowOf(one: Measured, peer: Peer | undefined) {
 }
 
 await runBenchmark(async (cleanUp) => {
-  const bench = await openPlatform(cleanUp);
+  const bench = await openLoggedPlatform(cleanUp, { native: options.text("engine") !== "wasm" });
   const peer = await findPeer(options, process.env, bench.cacheDir);
   const places: Place[] = models.flatMap((model) => [
     ...bareShards.map((shards) => ({ model, workers: 1, bareShards: shards })),

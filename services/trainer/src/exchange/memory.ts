@@ -187,13 +187,13 @@ export function vectorsOf(areas: Areas): Vectors {
   };
 }
 
-/** A copy of floats `from <= i < to` of the state: the parameters, then each slot. */
+/** Copies floats `from <= i < to` of the state (the parameters, then each slot) to `floats`. */
 export function copyState(
   { parameters, slots }: Pick<Vectors, "parameters" | "slots">,
   from: number,
   to: number,
+  floats: Float32Array<ArrayBuffer> = new Float32Array(to - from),
 ): Float32Array<ArrayBuffer> {
-  const floats = new Float32Array(to - from);
   for (const [index, vector] of [parameters, ...slots].entries()) {
     const first = index * parameters.length;
     const begin = Math.max(from, first);

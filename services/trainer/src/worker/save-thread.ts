@@ -17,6 +17,7 @@ import type {
   SaveThreadOptions,
   Snapshot,
 } from "./save-messages.ts";
+import { WarmBuffers } from "./warm-buffers.ts";
 
 const options = workerData as SaveThreadOptions;
 const port = parentPort!;
@@ -24,6 +25,8 @@ const store = openStore(options.storeUrl);
 const vectors = vectorsOf(options.areas);
 const copied = new Int32Array(options.copied);
 const watch = new ChangeWatch();
+/** A part, and the parameters beside it. */
+const buffers = new WarmBuffers(2);
 const chunkBytes = 1024 * 1024;
 const retryMs = 2000;
 
@@ -47,9 +50,11 @@ function copyOf(id: number): PromiseWithResolvers<Copy> {
 /** At once: the compute thread may be waiting for it. */
 function take({ id, from, to }: Snapshot): void {
   const floats = vectors.parameters.length;
-  const part = copyState(vectors, from, to);
+  const part = copyState(vectors, from, to, buffers.take(to - from));
   const isWhole = from === 0 && to >= floats;
-  const parameters = isWhole ? part.subarray(0, floats) : copyState(vectors, 0, floats);
+  const parameters = isWhole
+    ? part.subarray(0, floats)
+    : copyState(vectors, 0, floats, buffers.take(floats));
   Atomics.add(copied, 0, 1);
   Atomics.notify(copied, 0);
   copyOf(id).resolve({ part, parameters });
@@ -99,7 +104,17 @@ async function findSame(
 }
 
 async function save(request: SaveRequest): Promise<Saved> {
-  const { part, parameters } = await copyOf(request.id).promise;
+  const copy = await copyOf(request.id).promise;
+  try {
+    return await saveCopy(copy, request);
+  } finally {
+    copies.delete(request.id);
+    for (const buffer of new Set([copy.part.buffer, copy.parameters.buffer]))
+      buffers.giveBack(new Float32Array(buffer));
+  }
+}
+
+async function saveCopy({ part, parameters }: Copy, request: SaveRequest): Promise<Saved> {
   const weightsSha256 = await hashOf(parameters);
   const same = await findSame(part, request);
   if (same !== undefined) return { ...same, weightsSha256, isReused: true };
@@ -130,13 +145,11 @@ function fail(id: number, { code, message }: AppError, isLast: boolean): void {
 
 options.snapshots.on("message", take);
 port.on("message", (request: SaveRequest) => {
-  void save(request)
-    .then(
-      (saved) => reply({ kind: "saved", id: request.id, saved }),
-      (error: unknown) => {
-        if (!(error instanceof AppError)) throw error;
-        fail(request.id, error, true);
-      },
-    )
-    .finally(() => copies.delete(request.id));
+  void save(request).then(
+    (saved) => reply({ kind: "saved", id: request.id, saved }),
+    (error: unknown) => {
+      if (!(error instanceof AppError)) throw error;
+      fail(request.id, error, true);
+    },
+  );
 });
