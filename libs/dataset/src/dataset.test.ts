@@ -1,5 +1,5 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -119,6 +119,26 @@ test("records of several sizes are found by their index", async (t) => {
   await writeFile(join(folder, "dataset.json"), JSON.stringify(manifest));
   const data = await openDataset(folder);
   deepEqual([...(await data.train.read([2, 0, 1])).inputs], [2, 0, 1]);
+});
+
+test("written again, a dataset has no file of the one before; broken off, it is none", async (t) => {
+  const { folder, source } = await written(t);
+  const few = { ...source, splits: { train: count(2), test: count(1) } };
+  await writeDataset(folder, few, 500);
+  const files = ["test-00000.tfrecord", "train-00000.tfrecord"].flatMap((file) => [
+    file,
+    `${file}.idx`,
+  ]);
+  deepEqual((await readdir(folder)).sort(), ["dataset.json", ...files]);
+  const broken = function* () {
+    yield* count(1);
+    throw new Error("no more");
+  };
+  await rejects(
+    writeDataset(folder, { ...source, splits: { train: broken(), test: count(1) } }),
+    /no more/,
+  );
+  await rejects(openDataset(folder), { code: "dataset-invalid" });
 });
 
 test("a damaged record is named with its file, number and offset, and only it fails", async (t) => {

@@ -126,7 +126,7 @@ async function readIndex(ranges: Ranges, file: string, records: number): Promise
 }
 
 /**
- * A dataset that `cox dataset pack`, or another writer of the format, has made.
+ * A dataset that `cox dataset-pack`, or another writer of the format, has made.
  *
  * @param source an absolute path, file:///FOLDER, or s3://BUCKET/PREFIX
  * @throws AppError `dataset-invalid`

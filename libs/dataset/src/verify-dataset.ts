@@ -4,7 +4,7 @@ import type { openDataset } from "./open-dataset.ts";
 
 export interface DamagedRecord {
   readonly split: "train" | "test";
-  readonly message: string;
+  readonly sentence: string;
   readonly details: Readonly<Record<string, unknown>>;
 }
 
@@ -29,7 +29,7 @@ export async function verifyDataset(
         await dataset[split].read([index]);
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== "record-damaged") throw error;
-        damaged.push({ split, message: error.message, details: error.details });
+        damaged.push({ split, sentence: error.sentence, details: error.details });
       }
     }
   }

@@ -1,6 +1,6 @@
 /** Writes a dataset into a folder; what names everything comes last. */
 import { createHash } from "node:crypto";
-import { type FileHandle, mkdir, open, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "@coxswain/domain";
 import { encodeExample } from "./example.ts";
@@ -39,6 +39,7 @@ export async function writeDataset(
   shardBytes = shardBytesDefault,
 ): Promise<DatasetManifest> {
   await mkdir(folder, { recursive: true });
+  await clear(folder);
   const written: Record<SplitName, Shard[]> = { train: [], test: [] };
   for (const split of ["train", "test"] as const) {
     for await (const shard of writeShards(folder, split, features, splits[split], shardBytes))
@@ -47,8 +48,18 @@ export async function writeDataset(
       throw new AppError("dataset-invalid", `there is no sample in ${split}`);
   }
   const manifest: DatasetManifest = { format: "coxswain-dataset-1", features, splits: written };
-  await writeFile(join(folder, manifestFile), `${JSON.stringify(manifest, undefined, 1)}\n`);
+  const temporary = join(folder, `.${manifestFile}.tmp`);
+  await writeFile(temporary, `${JSON.stringify(manifest, undefined, 1)}\n`, { flush: true });
+  await rename(temporary, join(folder, manifestFile));
   return manifest;
+}
+
+/** Takes away a dataset that was there before: first what names its files. */
+async function clear(folder: string): Promise<void> {
+  const files = (await readdir(folder)).filter((file) =>
+    /^(train|test)-\d+\.tfrecord(\.idx)?$/.test(file),
+  );
+  for (const file of [manifestFile, ...files]) await rm(join(folder, file), { force: true });
 }
 
 async function* writeShards(

@@ -2,7 +2,7 @@ import { openDataset } from "@coxswain/dataset";
 import type { StreamedDataset } from "./dataset.ts";
 
 /**
- * A dataset in record files, which may be larger than memory: what `cox dataset pack` writes.
+ * A dataset in record files, which may be larger than memory: what `cox dataset-pack` writes.
  *
  * @param source an absolute path, file:///FOLDER, or s3://BUCKET/PREFIX
  * @throws AppError `dataset-invalid`; reading a sample throws `record-damaged` with the place

@@ -1,4 +1,5 @@
 /** dataset pack, inspect, verify: data in record files. */
+import { access } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type DatasetSource, openDataset, verifyDataset, writeDataset } from "@coxswain/dataset";
 import { AppError } from "@coxswain/domain";
@@ -24,6 +25,13 @@ export function addDatasetCommands(add: Add, context: Context): void {
         const shardBytes = Number(options.shardMib) * 1024 * 1024;
         if (!(shardBytes > 0))
           throw new AppError("invalid-request", "--shard-mib: use a number above 0");
+        if (dir.includes("://"))
+          throw new AppError(
+            "invalid-request",
+            `${dir}: name a folder, and copy it to the bucket once it is written`,
+          );
+        if (at(options.source) === at(dir))
+          throw new AppError("invalid-request", `${dir} is the source: name another folder`);
         const source = await sourceOf(resolve(context.workingDir, program), options.source);
         const manifest = await writeDataset(at(dir), source, shardBytes);
         show(context, options, manifest, () => summary(manifest));
@@ -41,12 +49,15 @@ export function addDatasetCommands(add: Add, context: Context): void {
     const report = await verifyDataset(await openDataset(at(dir)));
     show(context, options, report, () =>
       [
-        ...report.damaged.map(({ message }) => message),
+        ...report.damaged.map(({ sentence }) => sentence),
         `${report.records} records read, ${report.damaged.length} damaged`,
       ].join("\n"),
     );
     if (report.damaged.length > 0)
-      throw new AppError("record-damaged", `${report.damaged.length} records are damaged`);
+      throw new AppError(
+        "record-damaged",
+        `${report.damaged.length} of ${report.records} records of ${dir} are damaged`,
+      );
   });
 }
 
@@ -54,8 +65,15 @@ const packBatch = 256;
 
 /** The program's samples, as the float32 values that it trains on: the same bits. */
 async function sourceOf(programPath: string, source: string): Promise<DatasetSource> {
+  await access(programPath).catch((cause: unknown) => {
+    throw new AppError("invalid-request", `there is no program at ${programPath}`, { cause });
+  });
   const program = await loadProgram(programPath);
-  const data = await program.data(source);
+  const data = await program.data(source).catch((cause: unknown) => {
+    if (cause instanceof AppError) throw cause;
+    const words = cause instanceof Error ? cause.message : String(cause);
+    throw new AppError("dataset-invalid", `the program's data("${source}"): ${words}`, { cause });
+  });
   const read = async (split: "train" | "test", indices: readonly number[]) =>
     isInMemory(data) ? data[split].batch(indices) : await data[split].read(indices);
   async function* samplesOf(split: keyof Pick<StreamedDataset, "train" | "test">) {

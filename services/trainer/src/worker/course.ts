@@ -87,8 +87,8 @@ export class Course {
     this.#metrics = metrics;
     this.#committedAtMs.push(this.#nowMs());
     if (this.#committedAtMs.length > paceWindow) this.#committedAtMs.shift();
-    const { steps, saver } = this.#ports;
-    saver.start();
+    const { steps, saver, membership } = this.#ports;
+    saver.start(membership().members.length);
     const next = step + 1;
     if (next < steps) this.#checkpoint(next);
     const epoch = Math.floor(this.#epochOf(next));

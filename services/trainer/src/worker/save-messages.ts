@@ -15,6 +15,8 @@ export interface SaverEnds {
 export interface SaveThreadOptions extends Pick<SaverEnds, "snapshots" | "copied"> {
   readonly storeUrl: string;
   readonly areas: Areas;
+  /** Lengths of the copies that will be asked for. */
+  readonly warmFloats: readonly number[];
 }
 
 /** From the compute thread: floats `from <= i < to` of the state are these until they are copied. */

@@ -27,6 +27,7 @@ const copied = new Int32Array(options.copied);
 const watch = new ChangeWatch();
 /** A part, and the parameters beside it. */
 const buffers = new WarmBuffers(2);
+for (const floats of options.warmFloats) buffers.giveBack(new Float32Array(floats).fill(0));
 const chunkBytes = 1024 * 1024;
 const retryMs = 2000;
 

@@ -1,6 +1,7 @@
 /** The thread that writes checkpoints, as the control thread sees it. */
 import { MessageChannel, Worker } from "node:worker_threads";
 import { AppError, reviveError } from "@coxswain/domain";
+import { partRange } from "@coxswain/store";
 import type { Areas } from "../exchange/memory.ts";
 import type { Compute } from "./compute.ts";
 import type {
@@ -59,12 +60,22 @@ export class Saver {
     return new Float64Array(this.#pausedMs)[0]!;
   }
 
-  /** Starts the thread, so that the first checkpoint does not wait for it. */
-  start(): void {
+  /**
+   * Starts the thread, so that the first checkpoint does not wait for it.
+   *
+   * @param parts of a checkpoint, as it looks now: memory for one is made ready
+   */
+  start(parts = 1): void {
     if (this.#thread !== undefined) return;
     const { storeUrl, areas, onFailed } = this.#ports;
     const { port2: snapshots } = this.#channel;
-    const workerData: SaveThreadOptions = { storeUrl, areas, snapshots, copied: this.#copied };
+    const { parameterFloats, slotCount } = areas.layout;
+    const partFloats = partRange(parameterFloats * (1 + slotCount), 0, parts).to;
+    const warmFloats = parts === 1 ? [partFloats] : [partFloats, parameterFloats];
+    const workerData: SaveThreadOptions = {
+      ...{ storeUrl, areas, snapshots, warmFloats },
+      copied: this.#copied,
+    };
     const file = new URL("./save-thread.ts", import.meta.url);
     const thread = new Worker(file, { workerData, transferList: [snapshots] });
     thread.on("error", (cause) =>
