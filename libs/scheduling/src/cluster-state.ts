@@ -5,11 +5,13 @@
  */
 import { isEnded, type Job } from "@coxswain/domain";
 import { decideEnd } from "./decide-end.ts";
+import { Demand } from "./demand.ts";
 import { Ledger } from "./ledger.ts";
+import { type Growth, growthFor, leastGrowth } from "./node-choice.ts";
 import { Pending } from "./pending.ts";
 import { Quotas } from "./quota.ts";
 import { replacementDueAtMs } from "./replacement.ts";
-import { Room } from "./room.ts";
+import { type Ask, Room, type RoomNode } from "./room.ts";
 import {
   defaultPolicy,
   type JobDecision,
@@ -21,10 +23,15 @@ import {
 } from "./snapshot.ts";
 import { times, type Units, unitsOf, vectorOf } from "./vector.ts";
 
+/** Nodes among which the best is looked for. */
+const candidatesMax = 16;
+
 /** A job that holds room. */
 export interface Held {
   readonly job: Job;
   readonly units: Units;
+  /** The same for all whose further workers find room, and quota, in the same places. */
+  readonly shape: string;
 }
 
 export class ClusterState {
@@ -32,6 +39,7 @@ export class ClusterState {
   readonly quotas = new Quotas();
   readonly ledger = new Ledger(this.room, this.quotas);
   readonly pending = new Pending();
+  readonly demand = new Demand();
   /** Jobs that hold room, by id; and those of them that may be shrunk, evicted, grown or mended. */
   readonly held = new Map<string, Held>();
   readonly heldByQueue = new Map<string, Set<string>>();
@@ -47,6 +55,7 @@ export class ClusterState {
   policy: Policy = defaultPolicy;
   /** Goes up with each change that may alter who fits where; not with progress or a new job. */
   version = 0;
+  #growth: { readonly shapes: object; readonly capacity: object; readonly of: Growth } | undefined;
   readonly #limited = new Map<string, { readonly job: Job; readonly deadlineMs: number }>();
   #nextLimitMs = Number.POSITIVE_INFINITY;
   readonly #jobsOnNode = new Map<string, Set<string>>();
@@ -74,6 +83,7 @@ export class ClusterState {
     this.removeService(view.name);
     const units = unitsOf(vectorOf(view.spec.resources));
     this.services.set(view.name, { ...view, units });
+    this.demand.set(serviceOwner(view.name), units, view.spec.replicas);
     for (const [nodeId, count] of Object.entries(view.reserved))
       this.room.use(nodeId, times(units, count), 1);
   }
@@ -83,6 +93,7 @@ export class ClusterState {
     const known = this.services.get(name);
     if (known === undefined) return;
     this.services.delete(name);
+    this.demand.delete(serviceOwner(name));
     for (const [nodeId, count] of Object.entries(known.reserved))
       this.room.use(nodeId, times(known.units, count), -1);
   }
@@ -94,6 +105,24 @@ export class ClusterState {
 
   removeJob(jobId: string): void {
     if (this.#forget(jobId)) this.version += 1;
+  }
+
+  /** Where one more goes by the policy's choice; undefined where it fits nowhere. */
+  nodeFor(ask: Ask): RoomNode | undefined {
+    const { nodeChoice = "fgd" } = this.policy;
+    if (nodeChoice === "best-fit") return this.room.bestFit(ask);
+    if (nodeChoice === "first-fit") return this.room.firstFit(ask);
+    const candidates = this.room.fullest(ask, candidatesMax);
+    if (candidates.length <= 1) return candidates[0];
+    return leastGrowth(candidates, ask.units, this.#growthNow());
+  }
+
+  #growthNow(): Growth {
+    const { shapes } = this.demand;
+    const { capacity } = this.room;
+    if (this.#growth?.shapes !== shapes || this.#growth.capacity !== capacity)
+      this.#growth = { shapes, capacity, of: growthFor(shapes, capacity) };
+    return this.#growth.of;
   }
 
   /** A job as it is now. */
@@ -137,6 +166,8 @@ export class ClusterState {
     }
     this.#watchLimit(job);
     const { kind } = job.state;
+    if (kind !== "stopping" && kind !== "suspended")
+      this.demand.set(job.id, unitsOf(vectorOf(job.spec.resources)), placedWanted(job));
     if (kind === "placed" || kind === "running" || kind === "finishing") this.#hold(job);
     if (kind !== "queued") return;
     const dueAtMs = replacementDueAtMs(job);
@@ -145,7 +176,10 @@ export class ClusterState {
   }
 
   #hold(job: Job): void {
-    const held = { job, units: unitsOf(vectorOf(job.spec.resources)) };
+    const { queue, resources, nodeSelector } = job.spec;
+    const units = unitsOf(vectorOf(resources));
+    const shape = JSON.stringify([queue, units, job.engine?.identity, nodeSelector]);
+    const held = { job, units, shape };
     this.held.set(job.id, held);
     addTo(this.heldByQueue, job.spec.queue, job.id);
     addTo(this.heldByPriority, job.spec.priority, job.id);
@@ -173,6 +207,7 @@ export class ClusterState {
 
   #forget(jobId: string): boolean {
     this.#limited.delete(jobId);
+    this.demand.delete(jobId);
     for (const ids of [this.troubled, this.surplus, this.over, this.hungry]) ids.delete(jobId);
     const wasWaiting = this.pending.delete(jobId) || this.delayed.delete(jobId);
     const wasEnding = this.ending.delete(jobId);
@@ -236,6 +271,9 @@ export class ClusterState {
     return Number.isFinite(next) ? next : undefined;
   }
 }
+
+/** No job is called so. */
+const serviceOwner = (name: string) => `service ${name}`;
 
 function isSameHold(a: Job, b: Job): boolean {
   return (

@@ -74,7 +74,7 @@ export function askOf({ job, units, engine }: Draft): Ask {
 export function addWorker({ state }: Cycle, draft: Draft): boolean {
   const { queue } = draft.job.spec;
   if (state.quotas.shortage(queue, draft.units) !== undefined) return false;
-  const node = state.room.bestFit(askOf(draft));
+  const node = state.nodeFor(askOf(draft));
   if (node === undefined) return false;
   state.ledger.take(node.nodeId, queue, draft.units);
   const workerId = `w${draft.job.lastJobSequence}-${draft.added}`;

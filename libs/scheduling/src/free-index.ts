@@ -8,6 +8,8 @@ import { compareText } from "./snapshot.ts";
 import { cpuIndex, gpuIndex, isWithin, memoryIndex, type Units } from "./vector.ts";
 
 const blockMax = 64;
+/** Nodes that fit, after which no different one is looked for. */
+const seenMax = 64;
 
 export interface IndexedNode {
   readonly nodeId: string;
@@ -68,6 +70,24 @@ export class FreeIndex<Node extends IndexedNode> {
     return undefined;
   }
 
+  /** The first such nodes in order, at most `limit`; of neighbours with the same free room the first. */
+  firstDifferent(need: Units, isMeant: (node: Node) => boolean, limit: number): Node[] {
+    const found: Node[] = [];
+    let seen = 0;
+    for (const block of this.#blocks) {
+      if (!isWithin(need, block.most)) continue;
+      for (const node of block.nodes) {
+        if (!isWithin(need, node.free)) continue;
+        const before = found[found.length - 1];
+        const isNew = before === undefined || !isSame(before.free, node.free);
+        if (isNew && isMeant(node)) found.push(node);
+        seen += 1;
+        if (found.length === limit || (seen >= seenMax && found.length > 0)) return found;
+      }
+    }
+    return found;
+  }
+
   /** How many blocks begin at or before the node. */
   #blockOf(node: Node): number {
     let [low, high] = [0, this.#blocks.length];
@@ -78,6 +98,11 @@ export class FreeIndex<Node extends IndexedNode> {
     }
     return low;
   }
+}
+
+function isSame(a: Units, b: Units): boolean {
+  for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index]) return false;
+  return true;
 }
 
 /** The place behind the node, or where it would stand. */

@@ -4,16 +4,18 @@
  * Workers that would stand by get what nobody else wants.
  *
  * Growth: one worker at a time, to the queue with the smallest weighted share, there to the job with
- * the fewest workers, then the more important. So equal jobs come to differ by one worker at most.
+ * the fewest workers, then the more important. So equal jobs that grow come to differ by one worker
+ * at most.
  *
  * Sharing anew: a job that wants more and finds no room takes a worker from the largest job of no
  * higher priority, if that stays at least as large after it. Each move makes the sum of the squares
- * of the sizes smaller, so moves come to an end; the freeze window bounds how often they happen.
+ * of the sizes smaller, so moves come to an end; the freeze window bounds how often they happen. Who
+ * has more than three quarters of the other's size takes nothing: each move disturbs two jobs, and
+ * the next arrival would move on.
  */
 import { type Job, wantedWorkers } from "@coxswain/domain";
 import {
   addWorker,
-  askOf,
   type Cycle,
   countOf,
   type Draft,
@@ -24,6 +26,9 @@ import {
 } from "./draft.ts";
 import { isReplacementDue } from "./replacement.ts";
 import { byImportance } from "./snapshot.ts";
+
+/** A part of the donor's size with which the taker is content. */
+const fairEnough = 0.75;
 
 export function growAndShare(cycle: Cycle): void {
   const drafts = draftsThatLack(cycle);
@@ -83,7 +88,7 @@ function grow(
       );
     const line = queues.get(queue)!;
     const draft = line.shift()!;
-    const shape = JSON.stringify([queue, askOf(draft)]);
+    const { shape } = cycle.state.held.get(draft.job.id)!;
     if (!full.has(shape) && addWorker(cycle, draft)) {
       draft.reason = draft.reason || "grows towards the wanted number of workers";
       if (wantsMore(draft)) insert(line, draft);
@@ -152,8 +157,9 @@ function isDonor(cycle: Cycle, job: Job, taker: Draft): boolean {
   // What it got in this cycle is not taken from it in the same one.
   if (known !== undefined && known.added > 0) return false;
   if (count > wantedWorkers(job)) return true; // Who stands by trains nothing.
-  const takerSize = sizeOf(cycle, taker.job, taker.workers.length + 1);
-  return sizeOf(cycle, job, count - 1) >= takerSize;
+  const { length } = taker.workers;
+  if (sizeOf(cycle, taker.job, length) > fairEnough * sizeOf(cycle, job, count)) return false;
+  return sizeOf(cycle, job, count - 1) >= sizeOf(cycle, taker.job, length + 1);
 }
 
 function moveWorker(cycle: Cycle, job: Job, taker: Draft): boolean {

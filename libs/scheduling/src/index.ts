@@ -19,6 +19,7 @@ export {
   recordsOf,
   type SawRecord,
 } from "./look.ts";
+export { type NodeChoice, nodeChoices } from "./node-choice.ts";
 export { type Replayed, replay } from "./replay.ts";
 export {
   compareText,

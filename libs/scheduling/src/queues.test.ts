@@ -210,13 +210,21 @@ const cases: Record<string, Case> = {
     ],
     want: ["j0: n0 n0 n0 n0", "j1: n0 n0"],
   },
-  "equal jobs come to equal sizes": {
+  "equal jobs come to nearly equal sizes": {
     cores: [8],
     jobs: [
       { min: 1, max: 8, has: ["n0", "n0", "n0", "n0", "n0", "n0"] },
       { min: 1, max: 8, has: ["n0", "n0"] },
     ],
     want: ["j0: n0 n0 n0 n0", "j1: n0 n0 n0 n0"],
+  },
+  "who has more than three quarters of another's takes nothing": {
+    cores: [18],
+    jobs: [
+      { min: 1, max: 18, has: Array(10).fill("n0") },
+      { min: 1, max: 18, has: Array(8).fill("n0") },
+    ],
+    want: [],
   },
 };
 

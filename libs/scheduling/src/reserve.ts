@@ -33,12 +33,12 @@ function keep({ state }: Cycle, service: Service): Map<string, number> {
 }
 
 function fill(cycle: Cycle, service: Service, reserved: Map<string, number>): ReserveDecision[] {
-  const { room, ledger } = cycle.state;
+  const { ledger } = cycle.state;
   const { name, spec, units } = service;
   const ask: Ask = { units, selector: spec.nodeSelector };
   let missing = spec.replicas - [...reserved.values()].reduce((total, count) => total + count, 0);
   for (; missing > 0; missing -= 1) {
-    const node = room.bestFit(ask) ?? roomMadeFor(cycle, name, ask);
+    const node = cycle.state.nodeFor(ask) ?? roomMadeFor(cycle, name, ask);
     if (node === undefined) break;
     ledger.take(node.nodeId, undefined, units);
     reserved.set(node.nodeId, (reserved.get(node.nodeId) ?? 0) + 1);
@@ -63,7 +63,7 @@ function roomMadeFor(cycle: Cycle, name: string, ask: Ask) {
     rankOf: () => 0,
     fits: () => room.bestFit(ask) !== undefined,
   });
-  return isMade ? room.bestFit(ask) : undefined;
+  return isMade ? cycle.state.nodeFor(ask) : undefined;
 }
 
 function isSame(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): boolean {

@@ -99,6 +99,20 @@ export class Room {
     return this.#index.first(ask.units, (node) => isMeant(node, ask));
   }
 
+  /** The fullest different nodes on which one more fits, the fullest first. */
+  fullest(ask: Ask, limit: number): RoomNode[] {
+    return this.#index.firstDifferent(ask.units, (node) => isMeant(node, ask), limit);
+  }
+
+  /** The node with the lowest id on which one more fits. */
+  firstFit(ask: Ask): RoomNode | undefined {
+    let first: RoomNode | undefined;
+    for (const node of this.#nodes.values())
+      if (isWithin(ask.units, node.free) && isMeant(node, ask))
+        if (first === undefined || node.nodeId < first.nodeId) first = node;
+    return first;
+  }
+
   /** Nodes that would do if they were empty. */
   hasMatch(ask: Ask): boolean {
     for (const node of this.#nodes.values())

@@ -1,5 +1,6 @@
 /** What the scheduler looks at: plain data, complete for one cycle; and what it may decide. */
 import { type Job, type QueueSpec, type ServiceSpec, wantedWorkers } from "@coxswain/domain";
+import type { NodeChoice } from "./node-choice.ts";
 import type { Vector } from "./vector.ts";
 
 export interface NodeView {
@@ -32,6 +33,8 @@ export interface Policy {
    * job to another for fairness' sake, before so long has passed since their last change.
    */
   readonly freezeMs: number;
+  /** On which of the nodes with room a worker goes; default `fgd`. */
+  readonly nodeChoice?: NodeChoice;
 }
 
 export const defaultPolicy: Policy = { freezeMs: 10_000 };

@@ -148,11 +148,11 @@ export function mayEvict(
 
 /** How many of the gang's workers would find room now, quota aside. */
 function fittingCount({ state }: Cycle, draft: Draft): number {
-  const { room, ledger } = state;
+  const { ledger } = state;
   return ledger.try(() => {
     let count = 0;
     for (const { min } = draft.job.spec.workers; count < min; count += 1) {
-      const node = room.bestFit(askOf(draft));
+      const node = state.nodeFor(askOf(draft));
       if (node === undefined) break;
       ledger.take(node.nodeId, undefined, draft.units);
     }

@@ -1,3 +1,4 @@
+import { nodeChoices } from "@coxswain/scheduling";
 import { type Static, Type } from "@coxswain/schema";
 import { commonConfig } from "@coxswain/service";
 
@@ -18,6 +19,10 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     description:
       "A job that gave workers away does not grow, and none move for fairness, for so long",
+  }),
+  NODE_CHOICE: Type.Enum([...nodeChoices], {
+    default: "fgd",
+    description: "Where a worker goes among nodes with room: fgd, best-fit or first-fit",
   }),
   NODE_TIMEOUT_MS: Type.Integer({
     default: 10_000,

@@ -19,6 +19,7 @@ await runService("scheduler", config, async ({ bus, log, signal }) => {
         leaseTtlMs: config.LEASE_TTL_MS,
         nodeTimeoutMs: config.NODE_TIMEOUT_MS,
         freezeMs: config.FREEZE_MS,
+        nodeChoice: config.NODE_CHOICE,
       },
     ),
   };

@@ -26,12 +26,10 @@ export interface Ports {
   readonly openMachines?: (onChange: () => void) => Machines;
 }
 
-export interface Options {
+export interface Options extends Partial<Policy> {
   readonly cycleIntervalMs: number;
   readonly leaseTtlMs: number;
   readonly nodeTimeoutMs: number;
-  /** See `Policy` of the scheduling library; default 10,000. */
-  readonly freezeMs?: number;
 }
 
 const projectionTimeoutMs = 2000;
@@ -61,7 +59,8 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
   const tenants = await followTenants(bus, { signal, onChange: lookAgain });
   await Promise.race([Promise.all([view.caughtUp, machines.ready]), aborted(signal)]);
   signal.addEventListener("abort", lookAgain, { once: true });
-  const policy = { freezeMs: options.freezeMs ?? defaultPolicy.freezeMs };
+  const { freezeMs = defaultPolicy.freezeMs, nodeChoice } = options;
+  const policy = { freezeMs, ...(nodeChoice === undefined ? {} : { nodeChoice }) };
 
   while (!signal.aborted) {
     const lease = await bus
