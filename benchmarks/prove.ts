@@ -27,7 +27,7 @@ const options = readOptions(
   "prove",
   "The same bits for any number of workers and any schedule of kills, joins, leaves and restores.",
   {
-    schedules: { value: "30", text: "random schedules for each model" },
+    schedules: { value: "34", text: "random schedules for each model: a hundred in all" },
     models: { value: "mlp,cnn,transformer", text: "of examples/mnist" },
     workers: { value: "2,3,4,8", text: "numbers of workers beside 1" },
     seed: { value: "1", text: "of the schedules" },

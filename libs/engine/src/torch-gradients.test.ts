@@ -4,15 +4,13 @@
  * `npm run bench -- train --install-peers` has put one.
  */
 import { ok } from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { test } from "node:test";
 import { shardSamples } from "@coxswain/domain";
 import { availableEngines, openEngine } from "./open-engine.ts";
 import type { CompiledProgram } from "./port.ts";
 import { gradientOf, parametersOf } from "./testing.ts";
 import { modelOptions, models, writeProgram } from "./testing-models.ts";
+import { askTorch, findTorch } from "./testing-torch.ts";
 
 /** Of float32 against float64, as a part of the greatest value. */
 const relativeErrorMax = 2e-6;
@@ -40,21 +38,7 @@ interface FromTorch {
 
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
 
-function findTorch(): string | undefined {
-  const peers = join(cacheDir, "peers");
-  let installed: string[] = [];
-  try {
-    installed = readdirSync(peers).map((name) => join(peers, name, "bin/python"));
-  } catch {
-    // None was installed.
-  }
-  const named = process.env["COXSWAIN_TORCH_PYTHON"];
-  const candidates = named === undefined ? [...installed, "python3"] : [named];
-  const hasTorch = (python: string) => spawnSync(python, ["-c", "import torch"]).status === 0;
-  return candidates.find(hasTorch);
-}
-
-function askTorch(
+function gradientsOf(
   python: string,
   source: string,
   program: CompiledProgram,
@@ -70,13 +54,10 @@ function askTorch(
     [...parameters.subarray(offset, offset + size)],
     shape,
   ]);
-  const input = JSON.stringify({ weights, x, labels, source });
-  const { status, stdout, stderr } = spawnSync(python, ["-c", script], { input, encoding: "utf8" });
-  ok(status === 0, stderr);
-  return JSON.parse(stdout) as FromTorch;
+  return askTorch<FromTorch>(python, script, { weights, x, labels, source });
 }
 
-const python = findTorch();
+const python = findTorch(process.env);
 const skip = python === undefined ? "no Python with torch was found" : false;
 const [best] = await availableEngines({ cacheDir });
 const engine = await openEngine(best!.name, { cacheDir });
@@ -91,7 +72,7 @@ for (const [name, model] of Object.entries(models)) {
     });
     const parameters = parametersOf(program);
     const vector = gradientOf(program, parameters, 0, 0);
-    const theirs = askTorch(python!, torch, program, parameters);
+    const theirs = gradientsOf(python!, torch, program, parameters);
     const all = program.layout.segments.flatMap(({ name: weight, offset, size }) =>
       theirs.gradients[weight]!.map((value, i) => ({
         value,
