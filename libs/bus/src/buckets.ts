@@ -31,6 +31,8 @@ export interface WantedWorker {
   readonly workerId: string;
   readonly engine: { readonly name: string; readonly identity: string };
   readonly resources: { readonly cpu: number; readonly memoryMib: number; readonly gpu: number };
+  /** Its job stops: it leaves, and where it was never started, somebody must say that it has left. */
+  readonly isLeaving?: boolean;
   /** Trace context of the submission, for the first step's span. */
   readonly traceparent?: string;
 }

@@ -50,10 +50,12 @@ export function busOn(given: BusPorts): Bus {
     follow: (options) => follow(ports, options),
     consume: (options, handle) => consume(ports, options, handle),
     lastJobSequence: async (jobId) => {
-      const last = await manager.streams.getMessage(eventStream, {
-        last_by_subj: `evt.v1.job.${jobId}`,
-      });
-      return last?.seq ?? 0;
+      try {
+        const query = { last_by_subj: `evt.v1.job.${jobId}` };
+        return (await manager.streams.getMessage(eventStream, query))?.seq ?? 0;
+      } catch (error) {
+        throw busError(error, `the last fact of "${jobId}"`);
+      }
     },
     bucket: (name) => buckets.get(name) as never,
     acquireLease: (role, options) =>

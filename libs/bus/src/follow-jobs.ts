@@ -1,5 +1,5 @@
 /** All jobs as the log tells them, kept current: what every control loop looks at. */
-import { AppError, type Job, next } from "@coxswain/domain";
+import { AppError, type Job, next, passOver } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import type { Bus } from "./bus.ts";
 import { within } from "./clock.ts";
@@ -84,6 +84,6 @@ function foldOne(
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     onRefused?.(event, error.message);
-    return job;
+    return job && passOver(job, event);
   }
 }

@@ -29,7 +29,7 @@ export {
   wantedWorkers,
 } from "./job.ts";
 export type { FactOf, JobFact } from "./job-facts.ts";
-export { next, whyIllegal } from "./job-fold.ts";
+export { next, passOver, whyIllegal } from "./job-fold.ts";
 export {
   type QueueSpec,
   QueueSpecSchema,

@@ -74,6 +74,18 @@ export function next(job: Job | undefined, fact: JobFact): Job {
   };
 }
 
+/**
+ * What a refused fact leaves: the job as it was, behind the fact. Its subject has moved on, so whoever
+ * writes next must name it.
+ */
+export function passOver(job: Job, { name, sequence }: Pick<JobFact, "name" | "sequence">): Job {
+  return {
+    ...job,
+    sequence,
+    lastJobSequence: name.startsWith("job.") ? sequence : job.lastJobSequence,
+  };
+}
+
 function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
   const { metadata, spec } = fact.payload.job;
   return {

@@ -14,7 +14,7 @@ import {
   sha256Of,
 } from "./checkpoint.ts";
 import { openFolderStore } from "./folder-store.ts";
-import { type Store, storePaths } from "./store.ts";
+import { manifestOf, type Store, storePaths } from "./store.ts";
 
 test("parts meet on 64-byte boundaries and cover the vector", () => {
   fc.assert(
@@ -61,7 +61,8 @@ async function save(store: Store, step: number, parts = 3): Promise<JobCheckpoin
     parts: listed,
   } as unknown as Manifest;
   const text = new TextEncoder().encode(JSON.stringify(manifest));
-  const { sha256 } = await store.write(storePaths.manifest("j", step), [text]);
+  const sha256 = sha256Of(text);
+  await store.write(storePaths.manifest("j", step, sha256), [text]);
   const path = storePaths.checkpoint("j", step);
   return { step, path, sha256 } as JobCheckpoint;
 }
@@ -109,17 +110,18 @@ for (const [name, damage] of Object.entries(damages)) {
 test("a manifest that differs from the committed one is damage", async (t) => {
   const { root, store } = await storeOf(t);
   const saved = await save(store, 10);
-  await writeFile(join(root, storePaths.manifest("j", 10)), " ", { flag: "a" });
+  await writeFile(join(root, manifestOf(saved)), " ", { flag: "a" });
   await rejects(readCheckpoint(store, saved), { code: "checkpoint-damaged" });
 });
 
 test("parts that are whole but not the named weights are damage", async (t) => {
   const { store } = await storeOf(t);
   const saved = await save(store, 10);
-  const path = storePaths.manifest("j", 10);
-  const manifest = JSON.parse(new TextDecoder().decode(await store.read(path)));
-  const text = JSON.stringify({ ...manifest, weightsSha256: "0".repeat(64) });
-  const { sha256 } = await store.write(path, [new TextEncoder().encode(text)]);
+  const manifest = JSON.parse(new TextDecoder().decode(await store.read(manifestOf(saved))));
+  const other = { ...manifest, weightsSha256: "0".repeat(64) };
+  const text = new TextEncoder().encode(JSON.stringify(other));
+  const sha256 = sha256Of(text);
+  await store.write(manifestOf({ ...saved, sha256 }), [text]);
   await rejects(readCheckpoint(store, { ...saved, sha256 }), { code: "checkpoint-damaged" });
 });
 

@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { AppError, type JobCheckpoint } from "@coxswain/domain";
-import type { ReadableStore } from "./store.ts";
+import { manifestOf, type ReadableStore } from "./store.ts";
 
 /** Where a named parameter lies in the vector; offset and size in floats. */
 export interface CheckpointSegment {
@@ -89,7 +89,7 @@ export async function readManifest(
   store: ReadableStore,
   checkpoint: Checkpoint,
 ): Promise<Manifest> {
-  const path = `${checkpoint.path}/manifest.json`;
+  const path = manifestOf(checkpoint);
   const bytes = await store.read(path);
   if (sha256Of(bytes) !== checkpoint.sha256)
     throw damaged(path, "its hash is not the committed one");
@@ -202,7 +202,7 @@ export async function inspectCheckpoint(
     const manifest = await readManifest(store, checkpoint);
     await verifyParts(store, manifest, ignore, ({ path }, error) => note(path, error));
   } catch (error) {
-    note(`${checkpoint.path}/manifest.json`, error);
+    note(manifestOf(checkpoint), error);
   }
   return damages;
 }

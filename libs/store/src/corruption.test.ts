@@ -3,7 +3,7 @@ import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
 import { AppError, type JobCheckpoint } from "@coxswain/domain";
 import { latestWholeCheckpoint, type Manifest, partRange, sha256Of } from "./checkpoint.ts";
-import { type Store, storePaths } from "./store.ts";
+import { manifestOf, type Store, storePaths } from "./store.ts";
 
 const parameterFloats = 256;
 const slotCount = 1;
@@ -39,8 +39,9 @@ function save(files: Files, step: number): JobCheckpoint {
   const facts = { version: 1, step, parameterFloats, slotCount, weightsSha256 };
   const manifest = { ...facts, parts: listed } as unknown as Manifest;
   const text = new TextEncoder().encode(JSON.stringify(manifest));
-  files.set(storePaths.manifest("j", step), text);
-  return { step, path: storePaths.checkpoint("j", step), sha256: sha256Of(text) } as JobCheckpoint;
+  const saved = { step, path: storePaths.checkpoint("j", step), sha256: sha256Of(text) };
+  files.set(manifestOf(saved), text);
+  return saved as JobCheckpoint;
 }
 
 interface Target {
@@ -85,9 +86,9 @@ const damages: Record<string, (target: Target) => unknown> = {
 test("500 corruptions over every region: each is found, and the checkpoint before is used", async () => {
   const whole: Files = new Map();
   const [older, newer] = [save(whole, 10), save(whole, 20)];
-  const filesOf = (step: number) => [
-    ...Array.from({ length: parts }, (_, part) => storePaths.part("j", step, 1, part, parts)),
-    storePaths.manifest("j", step),
+  const filesOf = (saved: JobCheckpoint) => [
+    ...Array.from({ length: parts }, (_, part) => storePaths.part("j", saved.step, 1, part, parts)),
+    manifestOf(saved),
   ];
   const names = Object.keys(damages);
   for (let i = 0; i < 500; i += 1) {
@@ -95,8 +96,8 @@ test("500 corruptions over every region: each is found, and the checkpoint befor
     const name = names[i % names.length]!;
     const which = Math.floor(i / names.length) % (parts + 1);
     const at = (i * 0.6180339887) % 1;
-    const [file, before] = [filesOf(20)[which]!, filesOf(10)[which]!];
-    damages[name]!({ files, file, older: before, other: filesOf(20)[(which + 1) % 4]!, at });
+    const [file, before] = [filesOf(newer)[which]!, filesOf(older)[which]!];
+    damages[name]!({ files, file, older: before, other: filesOf(newer)[(which + 1) % 4]!, at });
     const reports: number[] = [];
     const found = await latestWholeCheckpoint(storeOf(files), [older, newer], ({ step }) =>
       reports.push(step),

@@ -18,4 +18,10 @@ export {
 } from "./checkpoint.ts";
 export { type FolderPorts, openFolderStore } from "./folder-store.ts";
 export { openStore } from "./open-store.ts";
-export { type OwnedStore, type ReadableStore, type Store, storePaths } from "./store.ts";
+export {
+  manifestOf,
+  type OwnedStore,
+  type ReadableStore,
+  type Store,
+  storePaths,
+} from "./store.ts";

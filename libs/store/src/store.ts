@@ -31,6 +31,14 @@ export interface OwnedStore extends Store {
 }
 
 const partPattern = /\/\d{10,}\/g\d+-\d+-of-\d+\.bin$/;
+const hashCharsInName = 16;
+
+/**
+ * Where the manifest of a checkpoint lies. Its hash is part of its name: a later generation that
+ * comes to the same step must not write over what is named already.
+ */
+export const manifestOf = ({ path, sha256 }: { readonly path: string; readonly sha256: string }) =>
+  `${path}/manifest-${sha256.slice(0, hashCharsInName)}.json`;
 
 /** Where things lie in a store. */
 export const storePaths = {
@@ -42,6 +50,7 @@ export const storePaths = {
   /** Whether a part of some checkpoint of the job may lie there. */
   isPart: (jobId: string, path: string) =>
     path.startsWith(`${storePaths.checkpoints(jobId)}/`) && partPattern.test(path),
-  manifest: (jobId: string, step: number) => `${storePaths.checkpoint(jobId, step)}/manifest.json`,
+  manifest: (jobId: string, step: number, sha256: string) =>
+    manifestOf({ path: storePaths.checkpoint(jobId, step), sha256 }),
   model: (jobId: string) => `jobs/${jobId}/model`,
 } as const;

@@ -4,6 +4,7 @@ import {
   type CheckpointFacts,
   type Manifest,
   type Store,
+  sha256Of,
   storePaths,
   verifyParts,
 } from "@coxswain/store";
@@ -27,7 +28,8 @@ export async function commitParts(
   };
   await verifyParts(store, manifest);
   const text = new TextEncoder().encode(`${JSON.stringify(manifest, undefined, 1)}\n`);
-  const { sha256 } = await store.write(storePaths.manifest(jobId, facts.step), [text]);
+  const sha256 = sha256Of(text);
+  await store.write(storePaths.manifest(jobId, facts.step, sha256), [text]);
   const { step, generation, weightsSha256, final } = facts;
   const path = storePaths.checkpoint(jobId, step);
   const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);

@@ -52,7 +52,8 @@ async function saved(t: TestContext, weights: readonly Weight[], modelTopology?:
     weightsSha256: sha256Of(bytes.subarray(0, parameterFloats * 4)),
   } as unknown as Manifest;
   const text = new TextEncoder().encode(JSON.stringify(manifest));
-  const { sha256 } = await store.write(storePaths.manifest("j", 7), [text]);
+  const sha256 = sha256Of(text);
+  await store.write(storePaths.manifest("j", 7, sha256), [text]);
   const checkpoint = { step: 7, path: storePaths.checkpoint("j", 7), sha256 } as JobCheckpoint;
   return { root, store, checkpoint, folder: join(root, storePaths.model("j")) };
 }

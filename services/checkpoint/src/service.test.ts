@@ -327,7 +327,7 @@ function dieOnce<Args extends unknown[], Result>(
   };
 }
 
-const isManifest = (path: string) => path.endsWith("manifest.json");
+const isManifest = (path: string) => path.includes("/manifest-");
 const isModel = (path: string) => path.endsWith("model.safetensors");
 const says = (name: EventName) => (event: NewEvent) => event.name === name;
 
@@ -353,6 +353,7 @@ const deaths: Record<string, (world: World) => Partial<Ports>> = {
 
 function dyingBus(bus: World["bus"], name: EventName, when: "before" | "after"): Ports["bus"] {
   return {
+    clock: bus.clock,
     consume: (...args) => bus.consume(...args),
     follow: (options) => bus.follow(options),
     append: dieOnce((event: NewEvent) => bus.append(event), says(name), when),

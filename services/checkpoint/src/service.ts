@@ -13,7 +13,7 @@ import { ToldParts, type Written } from "./decide/told-parts.ts";
 import { exportModel } from "./export-model.ts";
 
 export interface Ports {
-  readonly bus: Pick<Bus, "append" | "consume" | "follow">;
+  readonly bus: Pick<Bus, "append" | "clock" | "consume" | "follow">;
   readonly store: Store;
   readonly signal: AbortSignal;
   readonly log: (sentence: string, fields: object) => void;
@@ -63,7 +63,8 @@ interface Known {
  * Goes on where a killed service stopped, at once: what it was at is only delivered again after a
  * while. A failure is left to that delivery.
  */
-async function resume(ports: Ports, { view, told }: Known): Promise<void> {
+async function resume(ports: Ports, known: Known): Promise<void> {
+  const { view, told } = known;
   const attempt = async (act: () => Promise<unknown>) => {
     try {
       if (!ports.signal.aborted) await act();
@@ -74,9 +75,9 @@ async function resume(ports: Ports, { view, told }: Known): Promise<void> {
   };
   for (const { jobId, sequence, part } of told.pending()) {
     const job = view.jobs.get(jobId);
-    if (job !== undefined) await attempt(() => judge(ports, job, told, { part, sequence }));
+    if (job !== undefined) await attempt(() => judge(ports, known, job, { part, sequence }));
   }
-  for (const job of view.jobs.values()) await attempt(() => publishModel(ports, job));
+  for (const job of view.jobs.values()) await attempt(() => publishModel(ports, known, job));
 }
 
 /** Look, decide, do: what is done depends on the log up to the event, so doing it twice is harmless. */
@@ -86,7 +87,7 @@ async function handle(
   event: StoredEvent,
   deliveries: number,
 ): Promise<Verdict> {
-  const { view, told } = known;
+  const { view } = known;
   if (!(await view.reached(event.sequence, projectionTimeoutMs)))
     return { kind: "nak", delayMs: projectionRetryMs, reason: "the projection is behind" };
   const job = view.jobs.get(event.jobId);
@@ -100,16 +101,16 @@ async function handle(
           attributes: { jobId: job.id, step: event.payload.step, part: event.payload.part },
         },
         () =>
-          judge(ports, job, told, { part: event.payload, sequence: event.sequence }, deliveries),
+          judge(ports, known, job, { part: event.payload, sequence: event.sequence }, deliveries),
       );
     case "checkpoint.committed":
-      await tidy(ports, known, job, event.sequence);
-      await tidyReleased(ports, known, event.sequence);
-      if (event.payload.final) await publishModel(ports, job);
+      await tidy(ports, known, job);
+      await tidyReleased(ports, known);
+      if (event.payload.final) await publishModel(ports, known, job);
       return { kind: "ack" };
     case "training.finished": {
       const isLast = deliveries >= finalWaits;
-      const outcome = await publishModel(ports, job, isLast);
+      const outcome = await publishModel(ports, known, job, isLast);
       if (outcome.kind !== "wait") return { kind: "ack" };
       return { kind: "nak", delayMs: finalWaitMs, reason: outcome.reason };
     }
@@ -121,13 +122,13 @@ async function handle(
 /** Commits or rejects a checkpoint whose parts are all told. */
 async function judge(
   ports: Ports,
+  known: Known,
   job: Job,
-  told: ToldParts,
   { part, sequence }: { readonly part: Written; readonly sequence: number },
   deliveries = 1,
 ): Promise<Verdict> {
   const { step, generation } = part;
-  const written = told.upTo(job.id, part, sequence);
+  const written = known.told.upTo(job.id, part, sequence);
   const decision = decideCommit({
     written,
     committed: job.checkpoints,
@@ -139,14 +140,21 @@ async function judge(
   const reject = async (reason: string): Promise<Verdict> => {
     ports.log("checkpoint rejected", { jobId: job.id, step, generation, reason });
     const payload = { step, generation, reason: reason.slice(0, 4000) };
-    await say(ports, job.id, "checkpoint.rejected", `${step}.g${generation}.${sequence}`, payload);
+    await say(
+      ports,
+      known,
+      job.id,
+      "checkpoint.rejected",
+      `${step}.g${generation}.${sequence}`,
+      payload,
+    );
     return { kind: "ack" };
   };
   if (decision.kind === "wait" || decision.kind === "ignore") return { kind: "ack" };
   if (decision.kind === "reject") return await reject(decision.reason);
   try {
     const committed = await commitParts(ports.store, job.id, decision.facts, decision.parts);
-    await say(ports, job.id, "checkpoint.committed", `${step}.g${generation}`, committed);
+    await say(ports, known, job.id, "checkpoint.committed", `${step}.g${generation}`, committed);
     ports.log("checkpoint committed", { jobId: job.id, step, generation, bytes: committed.bytes });
     return { kind: "ack" };
   } catch (error) {
@@ -160,21 +168,16 @@ async function judge(
  * Removes what is no longer needed. The event goes first: a checkpoint that is named is whole. When
  * the service is killed in between, its files are orphans, and go next time.
  */
-async function tidy(
-  ports: Ports,
-  { view, told, sources }: Known,
-  job: Job,
-  sequence: number,
-): Promise<void> {
+async function tidy(ports: Ports, known: Known, job: Job): Promise<void> {
   const { store } = ports;
+  const { sources, told } = known;
   const { keep } = job.spec.checkpoint;
   const pruned = decideRetention(job.checkpoints, keep, sources.stepsOf(job.id));
   const kept = job.checkpoints.filter((checkpoint) => !pruned.includes(checkpoint));
   const steps = pruned.map(({ step }) => step).sort((a, b) => a - b);
-  if (steps.length > 0) {
-    const said = await say(ports, job.id, "checkpoint.pruned", `after.${sequence}`, { steps });
-    await view.reached(said, projectionTimeoutMs);
-  }
+  // Named by what goes: the same commit that is delivered again may find more to prune.
+  const what = pruned.map(({ step, generation }) => `${step}g${generation}`).join("-");
+  if (steps.length > 0) await say(ports, known, job.id, "checkpoint.pruned", what, { steps });
   // A job that was submitted before the event still found the checkpoint that it names.
   const named = sources.stepsOf(job.id);
   const files = await store.list(storePaths.checkpoints(job.id));
@@ -188,39 +191,49 @@ async function tidy(
 }
 
 /** Checkpoints that were kept because another job named them. */
-async function tidyReleased(ports: Ports, known: Known, sequence: number): Promise<void> {
+async function tidyReleased(ports: Ports, known: Known): Promise<void> {
   for (const jobId of known.sources.takeReleased()) {
     const job = known.view.jobs.get(jobId);
-    if (job !== undefined) await tidy(ports, known, job, sequence);
+    if (job !== undefined) await tidy(ports, known, job);
   }
 }
 
 /** @param isLast no final checkpoint will come any more: says so instead of waiting on */
-async function publishModel(ports: Ports, job: Job, isLast = false) {
+async function publishModel(ports: Ports, known: Known, job: Job, isLast = false) {
   const decision = decideExport(job);
   if (decision.kind === "done" || (decision.kind === "wait" && !isLast)) return decision;
   const step = job.finished?.step ?? 1;
   try {
     if (decision.kind === "wait") throw new AppError("checkpoint-not-found", decision.reason);
     const payload = await exportModel(ports.store, job.id, decision.checkpoint);
-    await say(ports, job.id, "model.exported", String(payload.step), payload);
+    await say(ports, known, job.id, "model.exported", String(payload.step), payload);
     ports.log("model exported", { jobId: job.id, path: payload.path, format: payload.format });
   } catch (error) {
     if (!(error instanceof AppError) || error.retryable) throw error;
     ports.log("model export failed", { jobId: job.id, reason: error.message });
-    await say(ports, job.id, "model.export-failed", String(step), { step, reason: error.message });
+    await say(ports, known, job.id, "model.export-failed", String(step), {
+      step,
+      reason: error.message,
+    });
   }
   return { kind: "done" } as const;
 }
 
+/**
+ * Says a fact and waits until the view has it: else the next decision is made without it, and an
+ * older checkpoint is committed after a newer one while its files are taken for orphans.
+ */
 async function say(
   { bus }: Ports,
+  { view }: Known,
   jobId: string,
   name: EventName,
   what: string,
   payload: object,
-): Promise<number> {
+): Promise<void> {
   const id = `${jobId}.${name}.${what}`;
   const event = { name, jobId: jobId as JobId, id, source: "checkpoint", payload } as NewEvent;
-  return (await bus.append(event)).sequence;
+  const { sequence } = await bus.append(event);
+  if (!(await view.reached(sequence, projectionTimeoutMs)))
+    throw new AppError("bus-unavailable", `the projection is behind ${name} of "${jobId}"`);
 }

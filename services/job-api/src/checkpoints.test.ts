@@ -24,7 +24,8 @@ async function start(t: TestContext) {
   const weightsSha256 = sha256Of(vector);
   const manifest = { version: 1, step: 5, parameterFloats: floats, slotCount: 0, weightsSha256 };
   const text = new TextEncoder().encode(JSON.stringify({ ...manifest, parts }));
-  const { sha256 } = await store.write(storePaths.manifest(id, 5), [text]);
+  const sha256 = sha256Of(text);
+  await store.write(storePaths.manifest(id, 5, sha256), [text]);
   const committed = {
     generation: 1,
     step: 5,

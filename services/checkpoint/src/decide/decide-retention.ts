@@ -15,7 +15,7 @@ export function decideRetention<Checkpoint extends Kept>(
   return newestFirst.slice(keep).filter(({ final, step }) => !final && !named.has(step));
 }
 
-const filePattern = /^(?<folder>.*\/(?<step>\d+))\/(?:g(?<generation>\d+)-.*|manifest\.json)$/;
+const filePattern = /^(?<folder>.*\/(?<step>\d+))\/(?:g(?<generation>\d+)-.*|manifest-\w+\.json)$/;
 
 export interface RetentionFacts {
   /** Committed and not pruned. */

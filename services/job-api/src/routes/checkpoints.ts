@@ -2,7 +2,7 @@
 import { Socket } from "node:net";
 import { Readable } from "node:stream";
 import { AppError } from "@coxswain/domain";
-import { inspectCheckpoint, readManifest, type Store } from "@coxswain/store";
+import { inspectCheckpoint, manifestOf, readManifest, type Store } from "@coxswain/store";
 import type { FastifyInstance } from "fastify";
 import type { Api } from "../service.ts";
 import { anyObject, jobParams, problems } from "./schemas.ts";
@@ -86,7 +86,7 @@ export function addCheckpointRoutes(app: FastifyInstance, api: Api, store: Store
       },
     },
     async (request, reply) => {
-      const bytes = await store.read(`${find(request.params).path}/manifest.json`);
+      const bytes = await store.read(manifestOf(find(request.params)));
       return reply.type("application/json").send(Buffer.from(bytes));
     },
   );
