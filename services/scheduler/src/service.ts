@@ -99,10 +99,10 @@ async function attempt(act: () => Promise<unknown>, { bus, log }: Ports): Promis
   }
 }
 
-function agents({ bus, signal, now }: Ports, options: Options, onChange: () => void): Machines {
+function agents({ bus, signal }: Ports, options: Options, onChange: () => void): Machines {
   const timeoutMs = options.nodeTimeoutMs;
   return {
-    nodes: followNodes(bus, { timeoutMs, signal, now, onChange }),
+    nodes: followNodes(bus, { timeoutMs, signal, onChange }),
     ready: Promise.resolve(),
     launcher: (epoch) => buildAgentLauncher(bus, epoch),
   };

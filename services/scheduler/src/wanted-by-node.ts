@@ -3,15 +3,15 @@ import type { WantedWorker } from "@coxswain/bus";
 import type { Job } from "@coxswain/domain";
 import { vectorOf } from "@coxswain/scheduling";
 
-/** Jobs that hold a placement, node by node; those that are stopping or ended want nobody. */
+/** Jobs that hold a placement, node by node; the workers of those that are stopping leave. */
 export function wantedByNode(
   jobs: Iterable<Job>,
   traceparents: ReadonlyMap<string, string>,
 ): Map<string, WantedWorker[]> {
   const wanted = new Map<string, WantedWorker[]>();
   for (const job of jobs) {
-    const holds =
-      job.state.kind === "placed" || job.state.kind === "running" || job.state.kind === "finishing";
+    const isLeaving = job.state.kind === "stopping";
+    const holds = isLeaving || ["placed", "running", "finishing"].includes(job.state.kind);
     if (!holds || job.engine === undefined) continue;
     const traceparent = traceparents.get(job.id);
     for (const { workerId, nodeId } of job.placement) {
@@ -20,6 +20,7 @@ export function wantedByNode(
         workerId,
         engine: job.engine,
         resources: vectorOf(job.spec.resources),
+        ...(isLeaving && { isLeaving }),
         ...(traceparent === undefined ? {} : { traceparent }),
       };
       wanted.set(nodeId, [...(wanted.get(nodeId) ?? []), worker]);

@@ -41,7 +41,9 @@ export function buildKubernetesLauncher(ports: KubernetesLauncherPorts, epoch: n
       isFirst = false;
       await records.apply(wantedByNode, jobs);
       const wanted = [...wantedByNode].flatMap(([nodeId, workers]) =>
-        workers.map((worker): Wanted => ({ ...worker, nodeId })),
+        workers
+          .filter(({ isLeaving }) => !isLeaving)
+          .map((worker): Wanted => ({ ...worker, nodeId })),
       );
       const state = { launched, createdAtMs, missingAtMs, notBeforeMs };
       for (const action of look(ports, wanted, jobs, state)) await act(ports, action, state);

@@ -12,7 +12,6 @@ export function followNodes(
   options: {
     readonly timeoutMs: number;
     readonly signal: AbortSignal;
-    readonly now: () => number;
     readonly onChange: () => void;
   },
 ): Nodes {
@@ -20,7 +19,9 @@ export function followNodes(
   /** The last look; a node that is as it was stays the same object, so that nobody compares it. */
   const views = new Map<string, NodeView>();
   const heardAtMs = new Map<string, number>();
-  const { signal, now } = options;
+  const { signal } = options;
+  // Silence is measured: a wall clock that is set back would make every node silent, or none.
+  const now = () => bus.clock.nowMs();
   void (async () => {
     for await (const { key, value } of bus.bucket("nodes").watch({ signal })) {
       views.delete(key);
@@ -41,17 +42,13 @@ export function followNodes(
       if (wasSilent) options.onChange();
     }
   })();
-  const viewOf = (
-    key: string,
-    { nodeId, capacity, engines, labels }: NodeRecord,
-    nowMs: number,
-  ) => {
-    const isAlive = nowMs - (heardAtMs.get(nodeId) ?? 0) <= options.timeoutMs;
+  const viewOf = (key: string, { nodeId, capacity, engines, labels }: NodeRecord) => {
+    const isAlive = now() - (heardAtMs.get(nodeId) ?? 0) <= options.timeoutMs;
     const known = views.get(key);
     if (known?.isAlive === isAlive) return known;
     const view = { nodeId, capacity, engines, labels, isAlive };
     views.set(key, view);
     return view;
   };
-  return { view: (nowMs) => [...records].map(([key, record]) => viewOf(key, record, nowMs)) };
+  return { view: () => [...records].map(([key, record]) => viewOf(key, record)) };
 }

@@ -43,6 +43,21 @@ const workersMax = 64;
 const adoptedPollMs = 100;
 const stopTimeoutMs = 8000;
 
+const neverStarted = { generation: 1, step: 0, reason: "it was not started" };
+
+function leftEvent(
+  { workerId, jobId }: Pick<WantedWorker, "workerId" | "jobId">,
+  how: { readonly generation: number; readonly step: number; readonly reason: string },
+): NewEvent {
+  return {
+    name: "worker.left",
+    jobId: jobId as JobId,
+    id: `${jobId}.worker.left.${workerId}`,
+    source: "trainer",
+    payload: { ...how, workerId, generation: Math.max(1, how.generation) },
+  };
+}
+
 export class Agent {
   readonly #ports: AgentPorts;
   readonly #options: AgentOptions;
@@ -152,6 +167,7 @@ export class Agent {
     });
     for (const action of actions) {
       if (action.kind === "start") await this.#start(action.wanted);
+      else if (action.kind === "tell-left") this.#tellLeft(action.wanted);
       else if (action.kind === "ask-to-leave") this.#ask(action.workerId);
       else {
         this.#ports.log("worker killed", { workerId: action.workerId, reason: action.reason });
@@ -175,6 +191,15 @@ export class Agent {
     );
     this.#add(file, false);
     this.#ports.log("worker started", { jobId, workerId, pid: file.pid });
+  }
+
+  /** Its job stopped before it was started: it never will be. */
+  #tellLeft({ workerId, jobId }: WantedWorker): void {
+    this.#used.add(workerId);
+    const telling = this.#say(workerId, leftEvent({ workerId, jobId }, neverStarted)).finally(() =>
+      this.#telling.delete(telling),
+    );
+    this.#telling.add(telling);
   }
 
   #ask(workerId: string): void {
@@ -218,6 +243,13 @@ export class Agent {
       ...ended,
       ...(reason.isOrderly ? {} : { error: reason.error }),
     });
+    await this.#say(workerId, event);
+    this.#running.delete(workerId);
+    if (!signal.aborted || bus.isConnected) await rm(join(folder, "worker.json"), { force: true });
+  }
+
+  async #say(workerId: string, event: NewEvent): Promise<void> {
+    const { bus, log, signal } = this.#ports;
     for (let isTold = false; !isTold; ) {
       isTold = await bus.append(event).then(
         () => true,
@@ -227,8 +259,6 @@ export class Agent {
         },
       );
     }
-    this.#running.delete(workerId);
-    if (!signal.aborted || bus.isConnected) await rm(join(folder, "worker.json"), { force: true });
   }
 
   #eventOf(
@@ -237,19 +267,8 @@ export class Agent {
     { isOrderly, error, generation, step }: Awaited<ReturnType<typeof exitReasonOf>>,
   ): NewEvent {
     const common = { jobId: jobId as JobId, source: "trainer" } as const;
-    if (isOrderly) {
-      return {
-        ...common,
-        name: "worker.left",
-        id: `${jobId}.worker.left.${workerId}`,
-        payload: {
-          generation: Math.max(1, generation),
-          step,
-          workerId,
-          reason: "left in good order",
-        },
-      };
-    }
+    if (isOrderly)
+      return leftEvent({ workerId, jobId }, { generation, step, reason: "left in good order" });
     const how = {
       ...(ended.exitCode === null ? {} : { exitCode: ended.exitCode }),
       ...(ended.signal === null ? {} : { signal: ended.signal }),

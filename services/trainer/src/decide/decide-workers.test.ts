@@ -4,6 +4,8 @@ import { decideWorkers, type WorkersInput } from "./decide-workers.ts";
 
 interface Case {
   readonly wanted?: readonly string[];
+  /** Wanted no more, as their job stops. */
+  readonly leaving?: readonly string[];
   /** Workers by id; a number is when the worker was asked to leave. */
   readonly running?: Readonly<Record<string, number | undefined>>;
   readonly used?: readonly string[];
@@ -23,6 +25,12 @@ const cases: Record<string, Case> = {
     running: { a: undefined },
     want: ["ask-to-leave a", "start b"],
   },
+  "who leaves and never started is told to have left": {
+    leaving: ["a", "b", "c"],
+    running: { b: undefined },
+    used: ["c"],
+    want: ["ask-to-leave b", "tell-left a"],
+  },
   "a full node starts nobody": {
     wanted: ["a", "b"],
     running: { a: undefined },
@@ -33,13 +41,16 @@ const cases: Record<string, Case> = {
 
 for (const [
   name,
-  { wanted = [], running = {}, used = [], workersMax = 64, want },
+  { wanted = [], leaving = [], running = {}, used = [], workersMax = 64, want },
 ] of Object.entries(cases)) {
   test(name, () => {
-    const input: WorkersInput<{ readonly workerId: string }> = {
+    const input: WorkersInput<{ readonly workerId: string; readonly isLeaving?: boolean }> = {
       nowMs: 1000,
       leaveTimeoutMs: 500,
-      wanted: wanted.map((workerId) => ({ workerId })),
+      wanted: [
+        ...wanted.map((workerId) => ({ workerId })),
+        ...leaving.map((workerId) => ({ workerId, isLeaving: true })),
+      ],
       running: Object.entries(running).map(([workerId, askedToLeaveAtMs]) => ({
         workerId,
         jobId: "j",
@@ -51,7 +62,7 @@ for (const [
     deepEqual(
       decideWorkers(input).map(
         (action) =>
-          `${action.kind} ${action.kind === "start" ? action.wanted.workerId : action.workerId}`,
+          `${action.kind} ${"wanted" in action ? action.wanted.workerId : action.workerId}`,
       ),
       want,
     );

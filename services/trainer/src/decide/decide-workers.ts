@@ -2,6 +2,7 @@
 /** What identifies a worker that the scheduler wants here; the rest is for whoever starts it. */
 interface Wanted {
   readonly workerId: string;
+  readonly isLeaving?: boolean;
 }
 
 export interface RunningWorker {
@@ -13,6 +14,8 @@ export interface RunningWorker {
 
 export type WorkerAction<W extends Wanted> =
   | { readonly kind: "start"; readonly wanted: W }
+  /** It leaves before it was ever started: nobody else would say so. */
+  | { readonly kind: "tell-left"; readonly wanted: W }
   | { readonly kind: "ask-to-leave"; readonly workerId: string }
   | { readonly kind: "kill"; readonly workerId: string; readonly reason: string };
 
@@ -28,23 +31,28 @@ export interface WorkersInput<W extends Wanted> {
 
 /** Leaves and kills first, then starts, so that room is made before it is taken. */
 export function decideWorkers<W extends Wanted>(input: WorkersInput<W>): WorkerAction<W>[] {
-  const wantedIds = new Set(input.wanted.map(({ workerId }) => workerId));
+  const staying = input.wanted.filter(({ isLeaving }) => !isLeaving);
+  const wantedIds = new Set(staying.map(({ workerId }) => workerId));
   const runningIds = new Set(input.running.map(({ workerId }) => workerId));
   const ends = input.running
     .filter(({ workerId }) => !wantedIds.has(workerId))
     .flatMap((worker) => endOf(worker, input));
   const room = Math.max(0, input.workersMax - input.running.length);
-  const starts = input.wanted
-    .filter(({ workerId }) => !runningIds.has(workerId) && !input.used.has(workerId))
+  const isNew = ({ workerId }: W) => !runningIds.has(workerId) && !input.used.has(workerId);
+  const neverStarted = input.wanted
+    .filter((wanted) => wanted.isLeaving && isNew(wanted))
+    .map((wanted): WorkerAction<W> => ({ kind: "tell-left", wanted }));
+  const starts = staying
+    .filter(isNew)
     .slice(0, room)
     .map((wanted): WorkerAction<W> => ({ kind: "start", wanted }));
-  return [...ends, ...starts];
+  return [...ends, ...neverStarted, ...starts];
 }
 
 function endOf(
   { workerId, askedToLeaveAtMs }: RunningWorker,
   { nowMs, leaveTimeoutMs }: Pick<WorkersInput<Wanted>, "nowMs" | "leaveTimeoutMs">,
-): Exclude<WorkerAction<never>, { kind: "start" }>[] {
+): Extract<WorkerAction<never>, { workerId: string }>[] {
   if (askedToLeaveAtMs === undefined) return [{ kind: "ask-to-leave", workerId }];
   if (nowMs - askedToLeaveAtMs <= leaveTimeoutMs) return [];
   return [{ kind: "kill", workerId, reason: `it did not leave within ${leaveTimeoutMs} ms` }];

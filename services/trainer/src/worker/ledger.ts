@@ -157,17 +157,18 @@ export class Ledger {
   /** Tells until stopped. */
   async run(): Promise<void> {
     const { clock } = this.#ports.bus;
-    let lastMs = -Infinity;
+    let dueMs = -Infinity;
     while (!this.#isStopped) {
-      const waitMs = this.#isUrgent ? 0 : Math.max(0, lastMs + intervalMs - clock.nowMs());
+      // Rounded up: a timer that rings a hair too early would be set again and again.
+      const waitMs = this.#isUrgent ? 0 : Math.max(0, Math.ceil(dueMs - clock.nowMs()));
       if (waitMs > 0) await this.#pause(waitMs);
-      const isDue = this.#isUrgent || clock.nowMs() - lastMs >= intervalMs;
+      const isDue = this.#isUrgent || clock.nowMs() >= dueMs;
       this.#isUrgent = false;
       if (!isDue || !this.#isTeller) {
         if (!this.#isTeller) await this.#pause(intervalMs);
         continue;
       }
-      lastMs = clock.nowMs();
+      dueMs = clock.nowMs() + intervalMs;
       await this.#tellAll();
     }
   }
