@@ -9,7 +9,7 @@ import { regressions } from "../test/sim/regressions.ts";
 
 const help = `npm run sim [-- options]
 
-  --seeds N       so many seeds of each scenario (default 200), after those that once found a bug
+  --seeds N       so many seeds, shared by the scenarios (default 400), after those that once found a bug
   --first N       the first of them (default 1)
   --seed N        one seed, with its story; a failure is reduced to fewer faults
   --faults I,J    with --seed: only these faults of its plan
@@ -21,7 +21,7 @@ const help = `npm run sim [-- options]
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: "string", default: "200" },
+    seeds: { type: "string", default: "400" },
     first: { type: "string", default: "1" },
     seed: { type: "string" },
     faults: { type: "string" },
@@ -55,7 +55,8 @@ async function tellOne(scenario: ScenarioName, seed: number): Promise<boolean> {
 
 async function runAll(scenario: ScenarioName): Promise<Total> {
   const known = regressions.filter((one) => one.scenario === scenario);
-  const fresh = seedsFrom(Number(values.first), Number(values.seeds), { shrinks: true });
+  const share = Math.ceil(Number(values.seeds) / scenarios.length);
+  const fresh = seedsFrom(Number(values.first), share, { shrinks: true });
   const orders = [...known.map(({ seed, only }) => ({ seed, only })), ...fresh];
   const startedMs = performance.now();
   const total = await runSeeds({ scenario, threads, orders });

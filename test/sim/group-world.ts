@@ -29,7 +29,7 @@ import { GroupMembership } from "../../services/trainer/src/worker/member.ts";
 import { RecordAcceptor } from "../../services/trainer/src/worker/record-acceptor.ts";
 import { Transfer } from "../../services/trainer/src/worker/transfer.ts";
 import { type Random, randomFor, randomOf } from "./lib/random.ts";
-import { type Timer, Timers } from "./lib/timers.ts";
+import { Stage } from "./lib/stage.ts";
 
 export const shards = 8;
 const layout: Layout = {
@@ -88,7 +88,7 @@ interface Link {
   isBroken: boolean;
 }
 
-export class World {
+export class World extends Stage {
   readonly random: Random;
   readonly steps: number;
   readonly sharesMemory: boolean;
@@ -96,15 +96,10 @@ export class World {
   trainingMax: number | undefined;
   readonly oracle: readonly string[];
   readonly exchange: ExchangeMode;
-  nowMs = 0;
-  readonly #timers = new Timers();
-  #breach: string | undefined;
   #newestGeneration = 0;
-  events = 0;
   readonly workers = new Map<string, SimWorker>();
   readonly knownDead = new Set<string>();
   readonly cuts = new Set<string>();
-  readonly log: string[] = [];
   record: { value: MembershipRecord; revision: number } | undefined;
 
   /** @param oracle of no use with `fast`: then the members must have equal bits, whatever they are */
@@ -114,16 +109,12 @@ export class World {
     oracle: readonly string[],
     exchange: ExchangeMode = "exact",
   ) {
+    super();
     this.exchange = exchange;
     this.random = randomFor(seed, "group");
     this.steps = steps;
     this.sharesMemory = seed % 2 === 0;
     this.oracle = oracle;
-  }
-
-  /** What must hold; the first breach ends the run. */
-  check(actual: unknown, expected: unknown, sentence: string): void {
-    if (actual !== expected) this.#breach ??= `${sentence}: ${actual} is not ${expected}`;
   }
 
   /** A worker has applied a step: so have the others of its generation, to the same bits. */
@@ -136,37 +127,6 @@ export class World {
     for (const other of this.alive())
       if (other.group.rank >= 0 && other.group.generation === generation && other.hashes.has(step))
         this.check(other.hashes.get(step), hash, `step ${step} of ${worker.id} and ${other.id}`);
-  }
-
-  note(sentence: string): void {
-    this.log.push(`${this.nowMs.toFixed(1).padStart(9)} ${sentence}`);
-  }
-
-  at(delayMs: number, fire: () => void): Timer {
-    return this.#timers.add(this.nowMs + delayMs, fire);
-  }
-
-  cancel(timer: Timer): void {
-    timer.isCancelled = true;
-  }
-
-  /** Something happened that never may. */
-  fail(sentence: string): void {
-    this.#breach ??= sentence;
-  }
-
-  /** Runs until `isDone`, or until so much simulated time has passed. */
-  async run(isDone: () => boolean, limitMs: number): Promise<boolean> {
-    while (!isDone()) {
-      await new Promise(setImmediate); // Promises settle first.
-      if (this.#breach !== undefined) throw new Error(this.#breach);
-      const first = this.#timers.next();
-      if (first === undefined || first.atMs > limitMs) return false;
-      this.events += 1;
-      this.nowMs = first.atMs;
-      first.fire();
-    }
-    return true;
   }
 
   /** Who starts over undoes what the newest generation has committed: nobody of it may be alive. */

@@ -15,4 +15,40 @@ export const regressions: readonly Regression[] = [
     seed: 66,
     why: "a newcomer whose proposer died at once started over and waited for itself",
   },
+  {
+    scenario: "platform",
+    seed: 16,
+    why: "an older checkpoint was committed after a newer one, and its files taken for orphans",
+  },
+  { scenario: "platform", seed: 17, why: "the ledger's loop span when a timer rang a hair early" },
+  {
+    scenario: "platform",
+    seed: 25,
+    why: "a request that came behind the end of training made every later decision a conflict",
+  },
+  {
+    scenario: "platform",
+    seed: 28,
+    why: "a request for the last sequence that timed out ended the scheduler",
+  },
+  {
+    scenario: "platform",
+    seed: 54,
+    why: "a later generation wrote its manifest over one that was named",
+  },
+  {
+    scenario: "platform",
+    seed: 77,
+    why: "after its clock was set back, the scheduler took every node for silent",
+  },
+  {
+    scenario: "platform",
+    seed: 111,
+    why: "a job that stopped before its workers were started waited for them for ever",
+  },
+  {
+    scenario: "platform",
+    seed: 424,
+    why: "what a commit pruned when it was delivered again was removed and not told",
+  },
 ];

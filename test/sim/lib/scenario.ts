@@ -32,7 +32,7 @@ export interface Outcome {
 
 export type Scenario = (options: RunOptions) => Promise<Outcome>;
 
-export const scenarioNames = ["group", "group-fast"] as const;
+export const scenarioNames = ["group", "group-fast", "platform"] as const;
 export type ScenarioName = (typeof scenarioNames)[number];
 
 /** The seed's faults: at random times up to `untilMs`, `everyMs` apart on average. */
