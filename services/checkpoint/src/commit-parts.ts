@@ -33,7 +33,9 @@ export async function commitParts(
   const { step, generation, weightsSha256, final } = facts;
   const path = storePaths.checkpoint(jobId, step);
   const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
-  const borrowed = parts.map((part) => part.path).filter((part) => !part.startsWith(`${path}/`));
+  // An older generation's part of the same step is borrowed as well: it would go as that one's.
+  const own = `${path}/g${generation}-`;
+  const borrowed = parts.map((part) => part.path).filter((part) => !part.startsWith(own));
   const others = borrowed.length === 0 ? {} : { borrowed };
   return { generation, step, path, bytes, sha256, weightsSha256, final, ...others };
 }
