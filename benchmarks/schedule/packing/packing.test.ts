@@ -3,7 +3,9 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { fill } from "./fill.ts";
 import { classesOf, fragmentation } from "./fragmentation.ts";
+import { fillLive, nodeOf } from "./live.ts";
 import { fits, machineOf, type Pod, take, waysToTake } from "./machines.ts";
+import { fillApart, fillTogether, splitOf } from "./mixed.ts";
 import { inflated, readRows, syntheticTrace } from "./openb.ts";
 import { policies } from "./policies.ts";
 
@@ -66,4 +68,30 @@ test("rows of a file are read by the names in its first line", () => {
     { a: "1", b: "2" },
     { a: "3", b: "" },
   ]);
+});
+
+test("the live scheduler fills a cluster, and no more than there is", () => {
+  const nodes = [
+    nodeOf(0, { cpu: 12, memory: 1024, gpu: 1 }),
+    nodeOf(1, { cpu: 4, memory: 1024, gpu: 0 }),
+  ];
+  const worker = { cpu: 4, memory: 256, gpu: 0 };
+  const filled = fillLive(nodes, [worker, worker, worker, worker, worker], "fgd");
+  deepEqual([filled.placed, filled.rejected], [4, 1]);
+  deepEqual([filled.atEnd.cpu, filled.atEnd.memoryMib, filled.atEnd.gpu], [1, 0.5, 0]);
+});
+
+test("mixed jobs: every machine belongs to one kind, and together they hold more than apart", () => {
+  const split = splitOf(["vision", "vision", "tables", "small", "preparing"]);
+  equal(
+    split.reduce((sum, { count }) => sum + count, 0),
+    64,
+  );
+  ok(
+    split.find(({ kind }) => kind === "vision")!.count >
+      split.find(({ kind }) => kind === "small")!.count,
+  );
+  const [together, apart] = [fillTogether(1.1, 1, "fgd"), fillApart(1.1, 1, "fgd")];
+  ok(together.placed > apart.placed);
+  for (const part of Object.values(together.atEnd)) ok(part <= 1);
 });

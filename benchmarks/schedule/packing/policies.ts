@@ -41,7 +41,7 @@ function growth(classes: readonly PodClass[]): Score {
   };
 }
 
-/** As `libs/scheduling` orders nodes: the least free GPUs, then cores, then memory. */
+/** As `libs/scheduling` orders nodes that are otherwise alike: the least free GPUs, then cores, then memory. */
 const fullest: Score = (_pod, machine) =>
   freeGpu(machine) * 1e9 + machine.cpuFree * 1e3 + machine.memoryFree / 1e4;
 
@@ -57,6 +57,6 @@ export const policies: Readonly<Record<string, (classes: readonly PodClass[]) =>
   "best-fit": () => leftOver,
   "dot-product": () => (pod, machine) => -alignment(pod, machine),
   fgd: growth,
-  "coxswain (live order)": () => fullest,
-  "coxswain (fgd, ties by best fit)": growthThenFullest,
+  "fullest first": () => fullest,
+  "fgd, ties by best fit": growthThenFullest,
 };
