@@ -59,7 +59,9 @@ export async function exportCheckpoint(source: Source, folder: string): Promise<
 /** Copy `copy` of the parameters in the vector: 0 the parameters, then one for each slot. */
 function tensorsOf(manifest: Manifest, vector: Float32Array, copy: number): NamedTensor[] {
   const first = copy * manifest.parameterFloats;
-  return manifest.segments.map(({ name, shape, offset, size }) => ({
+  // The optimizer keeps nothing for state that is not trained.
+  const segments = manifest.segments.filter(({ trained }) => copy === 0 || trained !== false);
+  return segments.map(({ name, shape, offset, size }) => ({
     name,
     shape,
     values: vector.subarray(first + offset, first + offset + size),
