@@ -43,6 +43,7 @@ function workerVariables(
     STORE_URL: config.STORE_URL,
     HEARTBEAT_TIMEOUT_MS: String(config.HEARTBEAT_TIMEOUT_MS),
     SLOW_AFTER_MS: String(config.SLOW_AFTER_MS),
+    LEAVE_TIMEOUT_MS: String(config.LEAVE_TIMEOUT_MS),
     EXCHANGE_TLS: config.EXCHANGE_TLS,
     COXSWAIN_JOB_ID: wanted.jobId,
     COXSWAIN_WORKER_ID: wanted.workerId,

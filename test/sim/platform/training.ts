@@ -201,6 +201,7 @@ export class Trainer {
         weightsSha256: weightsAt(group.step),
       })),
       me: { workerId, nodeId: this.nodeId, address: workerId },
+      farewellMs: 10_000,
       compute: this.#compute(),
       job: context.job,
       membership: () => this.#membership(),

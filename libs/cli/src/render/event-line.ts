@@ -36,7 +36,8 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "training.finished": ({ step, metrics, weightsSha256 }) =>
     `step ${step}, ${metricsOf(metrics)}, weights ${weightsSha256.slice(0, 12)}`,
   "training.failed": ({ error }) => `${error.code}: ${error.message}`,
-  "checkpoint.written": ({ step, part, parts }) => `step ${step}, part ${part + 1} of ${parts}`,
+  "checkpoint.written": ({ step, part, parts, isReused }) =>
+    `step ${step}, part ${part + 1} of ${parts}${isReused ? ", unchanged" : ""}`,
   "checkpoint.committed": ({ step, bytes }) => `step ${step}, ${bytes} bytes`,
   "checkpoint.skipped": ({ step, error }) => `step ${step}: ${error.message}`,
   "checkpoint.rejected": ({ step, reason }) => `step ${step}: ${reason}`,

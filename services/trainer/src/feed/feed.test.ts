@@ -1,9 +1,10 @@
-import { deepEqual, equal, ok, throws } from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { deepEqual, equal, match, ok, throws } from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { MessageChannel, Worker } from "node:worker_threads";
+import { writeDataset } from "@coxswain/dataset";
 import { shardSamples } from "@coxswain/domain";
 import type { BatchPlace } from "../decide/load-queue.ts";
 import { Feed } from "./feed.ts";
@@ -24,10 +25,10 @@ export default defineProgram({ data: async (source) => {
   return { inputShape: [2], labelShape: [1], train: split, test: split };
 } });`;
 
-async function open(t: TestContext, split: string, data = "made-up") {
+async function open(t: TestContext, split: string, data = "made-up", program = programOf(split)) {
   const folder = await mkdtemp(join(tmpdir(), "coxswain-feed-"));
   const programPath = join(folder, "program.mjs");
-  await writeFile(programPath, programOf(split));
+  await writeFile(programPath, program);
   const { port1, port2 } = new MessageChannel();
   const [bell, stalledMs] = [new SharedArrayBuffer(4), new SharedArrayBuffer(8)];
   const loader = new Worker(new URL("./loader-thread.ts", import.meta.url), {
@@ -42,6 +43,9 @@ async function open(t: TestContext, split: string, data = "made-up") {
   return { feed: new Feed({ port: port2, bell, stalledMs }), stalledMs };
 }
 
+const readsRecords = `
+import { defineProgram, records } from "@coxswain/program";
+export default defineProgram({ data: records });`;
 const inMemory = "batch: gather";
 const streamed = "read: async (indices) => gather(indices)";
 const everyShard = (step: number) => [0, 1, 2, 3].map((shard) => ({ step, shard }));
@@ -112,6 +116,35 @@ test("the program's own error comes from where its data is used, with the place"
     message: /data of step 1, shard 2: Error: record 7 is broken/,
   });
   throws(() => data.test.batch([0]), /record 7/);
+});
+
+test("a damaged record is an error that names its file and number, once it is used", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "coxswain-feed-data-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const feature = (length: number) => ({ dtype: "float32" as const, shape: [length] });
+  const sample = { inputs: new Uint8Array(8), labels: new Uint8Array(4) };
+  await writeDataset(folder, {
+    features: { inputs: feature(2), labels: feature(1) },
+    splits: { train: Array.from({ length: samples }, () => sample), test: [sample] },
+  });
+  const file = join(folder, "train-00000.tfrecord");
+  const bytes = await readFile(file);
+  bytes[Math.floor((bytes.length / samples) * 7.5)]! ^= 4;
+  await writeFile(file, bytes);
+  const { feed } = await open(t, "", folder, readsRecords);
+  const data = feed.open();
+  const named: string[] = [];
+  for (const place of [0, 1, 2].flatMap(everyShard)) {
+    const indices = shardSamples({ ...job, samples, ...place });
+    try {
+      feed.at(place, () => data.train.batch(indices));
+      equal(indices.includes(7), false);
+    } catch (error) {
+      const { code, message } = error as { readonly code: string; readonly message: string };
+      named.push(`${code} ${indices.includes(7)} ${message}`);
+    }
+  }
+  match(named[0] ?? "", /^record-damaged true .*train-00000\.tfrecord, record 7 at byte \d+/);
 });
 
 test("data that cannot be opened, and batches of another shape, are errors", async (t) => {

@@ -47,6 +47,12 @@ export const WorkerConfigSchema = Type.Object({
     minimum: 0,
     description: "A worker that is slower than the others for so long gives shards away",
   }),
+  LEAVE_TIMEOUT_MS: Type.Integer({
+    default: 15_000,
+    minimum: 100,
+    description:
+      "Who was asked to leave is killed after so long; two thirds are for its checkpoint",
+  }),
   AGENT_TIMEOUT_MS: Type.Integer({
     default: 60_000,
     minimum: 0,

@@ -12,6 +12,8 @@ import type { Ledger, Pace } from "./ledger.ts";
 import type { GroupMembership } from "./member.ts";
 
 export interface CoursePorts extends Omit<CheckpointPorts, "job" | "workerId" | "toldUpTo"> {
+  /** Time for the checkpoint of the last one who leaves. */
+  readonly farewellMs: number;
   readonly compute: Pick<Compute, "evaluate" | "stalledMs" | "gradientNoise">;
   readonly job: () => CheckpointPorts["job"];
   readonly ledger: Ledger;
@@ -24,7 +26,6 @@ export interface CoursePorts extends Omit<CheckpointPorts, "job" | "workerId" | 
 
 const paceWindow = 64;
 const rejectionsMax = 5;
-const lastPartTimeoutMs = 10_000;
 const finalRetryMs = 1000;
 const leaveRetryMs = 50;
 
@@ -209,7 +210,8 @@ export class Course {
   /** The log's words on this job. */
   observe(event: StoredEvent): void {
     if (event.name === "checkpoint.committed") this.#isAnew = false;
-    if (event.name === "checkpoint.rejected") this.#isAnew = true;
+    const isDoubtful = ["checkpoint.rejected", "checkpoint.passed-over"].includes(event.name);
+    if (isDoubtful) this.#isAnew = true;
     if (event.name === "checkpoint.committed" && event.payload.final)
       this.#inBackground(this.#tellFinish());
     if (
@@ -247,7 +249,7 @@ export class Course {
       const write = this.#write(place).catch((error: unknown) =>
         this.#ports.log("the last checkpoint could not be written", { err: error }),
       );
-      await within(this.#ports.bus.clock, write, lastPartTimeoutMs);
+      await within(this.#ports.bus.clock, write, this.#ports.farewellMs);
     }
     this.#ports.onEnded("left");
   }

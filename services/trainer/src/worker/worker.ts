@@ -257,13 +257,14 @@ function buildTransfer({ parts, compute, compiled, fail }: Running, ledger: Ledg
 type Me = ConstructorParameters<typeof GroupMembership>[0]["me"];
 
 function buildCourse(
-  { bus, compute, compiled, parts, context, end, fail, log }: Running,
+  { bus, config, compute, compiled, parts, context, end, fail, log }: Running,
   own: { readonly saver: Saver; readonly ledger: Ledger; readonly steps: number; readonly me: Me },
 ): Course {
   return new Course({
     ...own,
     bus,
     compute,
+    farewellMs: (config.LEAVE_TIMEOUT_MS * 2) / 3,
     compiled,
     job: context.job,
     membership: () => parts.group!,
