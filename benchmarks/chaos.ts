@@ -22,19 +22,28 @@ import {
   temporaryFolder,
 } from "./lib/clean-up.ts";
 import { CommitLog } from "./lib/commit-log.ts";
-import { draw, type Scene } from "./lib/faults.ts";
+import { draw, type Fault, outage, type Scene } from "./lib/faults.ts";
 import { MemoryWatch } from "./lib/memory-watch.ts";
+import { type ClusterVerdict, killLeaders } from "./lib/nats-cluster.ts";
 import { median, percentile, rounded, seeded } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
+import { TcpProxy } from "./lib/proxy.ts";
 import { printLastLine, printTable } from "./lib/report.ts";
+import { mountSmallDisk } from "./lib/small-disk.ts";
 
 const options = readOptions("chaos", "Faults of every kind on a real platform, and the verdict.", {
   minutes: { value: "3", text: "so long" },
   seed: { value: "1", text: "of the faults' order and places" },
+  outage: { value: "60", text: "seconds without the bus, once; in a run of 2 minutes or more" },
+  leaders: { value: "5", text: "kills of the leader of three nats-servers" },
   "no-native": { text: "train with wasm" },
 });
 const minutes = options.quick ? 0.5 : options.count("minutes");
 const seed = options.count("seed");
+const outageMs = minutes >= 2 ? options.count("outage") * 1000 : 0;
+const leaderKills = options.quick ? 1 : options.count("leaders");
+/** Room for the checkpoints that are kept, and a few more. */
+const smallDiskMib = 96;
 const root = resolve(import.meta.dirname, "..");
 const jobFile = join(root, "examples/mnist/mlp.yaml");
 const workersMax = 4;
@@ -46,6 +55,8 @@ const patienceMs = 90_000;
 
 interface Course extends Scene {
   readonly log: CommitLog;
+  readonly proxy: TcpProxy;
+  readonly natsBinary: string;
 }
 
 async function openCourse(cleanUp: CleanUp): Promise<Course> {
@@ -54,8 +65,17 @@ async function openCourse(cleanUp: CleanUp): Promise<Course> {
   const ready = await setUp({ environment: process.env, native, onLine });
   const dataDir = await temporaryFolder(cleanUp);
   const path = join(dataDir, "commits.jsonl");
+  const smallDisk = await mountSmallDisk(cleanUp, join(dataDir, "store"), smallDiskMib);
+  if (smallDisk === undefined) console.log("no small disk can be mounted here: none gets full");
+  const proxies: TcpProxy[] = [];
+  const throughProxy = async (url: string) => {
+    const proxy = new TcpProxy(url);
+    proxies.push(proxy);
+    cleanUp.add(() => proxy.close());
+    return await proxy.listen();
+  };
   const platform = await startTemporaryPlatform(cleanUp, {
-    dataDir,
+    ...{ dataDir, throughProxy },
     natsBinary: ready.natsBinary,
     cacheDir: ready.cacheDir,
     environment: { ...process.env, COXSWAIN_COMMIT_LOG: path },
@@ -77,7 +97,11 @@ async function openCourse(cleanUp: CleanUp): Promise<Course> {
       events.push(event);
   })();
   const log = new CommitLog(path);
-  return { api, platform, jobId, events, log, workersMax, random: seeded(seed) };
+  const [proxy] = proxies;
+  return {
+    ...{ api, platform, jobId, events, log, workersMax, random: seeded(seed), smallDisk },
+    ...{ proxy: proxy!, natsBinary: ready.natsBinary },
+  };
 }
 
 const lastStep = async ({ log }: Course) =>
@@ -115,16 +139,33 @@ async function recoveryMs(
   return first && first.atMs - killed.atMs;
 }
 
-async function disturb(course: Course): Promise<{
+interface Disturbed {
   readonly injected: ReadonlyMap<string, number>;
   readonly recoveries: readonly number[];
-}> {
+  /** Steps per second while nobody reached the bus. */
+  readonly outageRate: number | undefined;
+}
+
+/** The long outage comes first: what follows shows whether the platform got over it. */
+async function disturb(course: Course): Promise<Disturbed> {
+  let outageRate: number | undefined;
+  const long: Fault = {
+    name: `bus away for ${outageMs / 1000} s`,
+    weight: 0,
+    inject: async (scene) => {
+      const first = await lastStep(course);
+      const done = await outage(scene, outageMs);
+      outageRate = ((await lastStep(course)) - first) / (outageMs / 1000);
+      return done;
+    },
+  };
+  const planned = outageMs > 0 ? [long] : [];
   const injected = new Map<string, number>();
   const recoveries: number[] = [];
   const endMs = performance.now() + minutes * 60_000;
   while (performance.now() < endMs) {
     await delay(course.random() * 1500);
-    const fault = draw(course.random);
+    const fault = planned.shift() ?? draw(course.random);
     const { events, log } = course;
     const commits = (await log.read()).length;
     const before = { atMs: Date.now(), events: events.length, commits };
@@ -136,7 +177,7 @@ async function disturb(course: Course): Promise<{
     const ms = done.victim && (await recoveryMs(course, done.victim, before));
     if (ms !== undefined) recoveries.push(ms);
   }
-  return { injected, recoveries };
+  return { injected, recoveries, outageRate };
 }
 
 /** What the log says of losses and failures, when the run cannot go on. */
@@ -178,6 +219,16 @@ async function isHashEqual({ api, jobId, events }: Course, signal: AbortSignal):
   return run.weightsSha256 === weightsSha256;
 }
 
+function clusterResult({ leadersKilled, acknowledged, lost, twice, waitsMs }: ClusterVerdict) {
+  return {
+    leadersKilled,
+    factsAcknowledged: acknowledged,
+    factsLost: lost,
+    factsTwice: twice,
+    factWaitMaxMs: rounded(Math.max(...waitsMs)),
+  };
+}
+
 function printVerdict(
   injected: ReadonlyMap<string, number>,
   result: Readonly<Record<string, unknown>>,
@@ -196,6 +247,10 @@ function printVerdict(
       ["same bits as undisturbed", of("hashEqual")],
       ["a worker killed: ms to the next step, p50, p99", of("recoveryP50Ms", "recoveryP99Ms")],
       ["steps/s against before", of("throughputRatio")],
+      ["steps/s while the bus was away, against before", of("outageRateRatio")],
+      ["leaders of three servers killed", of("leadersKilled")],
+      ["facts acknowledged there; lost, twice", of("factsAcknowledged", "factsLost", "factsTwice")],
+      ["longest wait for an acknowledgement, ms", of("factWaitMaxMs")],
       ["memory, MiB a minute", JSON.stringify(result["memoryMibPerMinute"])],
     ],
   );
@@ -210,7 +265,7 @@ await runBenchmark(async (cleanUp) => {
   );
   cleanUp.add(async () => watch.stop());
   const [firstStep, startedMs] = [await lastStep(course), performance.now()];
-  const { injected, recoveries } = await disturb(course).catch((error: unknown) => {
+  const { injected, recoveries, outageRate } = await disturb(course).catch((error: unknown) => {
     tellEnd(course);
     throw error;
   });
@@ -218,6 +273,9 @@ await runBenchmark(async (cleanUp) => {
   const rate = ((await lastStep(course)) - firstStep) / seconds;
   const hashEqual = await isHashEqual(course, cleanUp.signal);
   const report = await auditThroughApi(api, jobId);
+  const cluster = await killLeaders(cleanUp, {
+    ...{ binary: course.natsBinary, dataDir: await temporaryFolder(cleanUp), kills: leaderKills },
+  });
   const result = {
     benchmark: "chaos",
     seed,
@@ -234,9 +292,12 @@ await runBenchmark(async (cleanUp) => {
     recoveryP50Ms: rounded(median(recoveries)),
     recoveryP99Ms: rounded(percentile(recoveries, 0.99)),
     throughputRatio: rounded(rate / calmRate),
+    outageRateRatio: outageRate === undefined ? null : rounded(outageRate / calmRate),
+    ...clusterResult(cluster),
     memoryMibPerMinute: watch.slopes(),
   };
   printVerdict(injected, result);
   printLastLine(result);
-  if (!report.ok || !hashEqual) throw new Error("the verdict is bad");
+  const isClusterGood = cluster.lost === 0 && cluster.twice === 0;
+  if (!report.ok || !hashEqual || !isClusterGood) throw new Error("the verdict is bad");
 });

@@ -4,8 +4,15 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ApiClient, FollowedEvent } from "@coxswain/cli";
 import { liveWorkers, type Platform, type WorkerProcess } from "@coxswain/embedded";
+import type { TcpProxy } from "./proxy.ts";
+import { forgetReader, publishAgain } from "./replays.ts";
+import { fill } from "./small-disk.ts";
 
 export interface Scene {
+  /** Between nats-server and everybody else. */
+  readonly proxy?: TcpProxy;
+  /** Where checkpoints lie on a small disk; undefined where none could be mounted. */
+  readonly smallDisk?: string | undefined;
   readonly api: ApiClient;
   readonly platform: Platform;
   readonly jobId: string;
@@ -152,6 +159,56 @@ async function damageCheckpoint(scene: Scene) {
   return undefined;
 }
 
+/** Some connections let nothing through, and nobody is told. */
+async function partition({ proxy, random }: Scene) {
+  const mend = proxy?.cut(random, 0.2 + random() * 0.8);
+  if (mend === undefined) return undefined;
+  await delay(1000 + random() * 8000);
+  mend();
+  return {};
+}
+
+async function slowNetwork({ proxy, random }: Scene) {
+  if (proxy === undefined) return undefined;
+  const mostMs = 50 + random() * 450;
+  proxy.delayMs = () => random() * mostMs;
+  await delay(1000 + random() * 5000);
+  proxy.delayMs = () => 0;
+  return {};
+}
+
+async function resetConnections({ proxy, random }: Scene) {
+  proxy?.reset(random, 0.3 + random() * 0.7);
+  return proxy && {};
+}
+
+/** Nobody reaches the bus for so long. */
+export async function outage({ proxy }: Scene, ms: number) {
+  if (proxy === undefined) return undefined;
+  proxy.isDown = true;
+  await delay(ms);
+  proxy.isDown = false;
+  return {};
+}
+
+async function fillDisk({ smallDisk, random }: Scene) {
+  if (smallDisk === undefined) return undefined;
+  const makeRoom = await fill(smallDisk);
+  await delay(1000 + random() * 6000);
+  await makeRoom();
+  return {};
+}
+
+async function forget({ platform }: Scene) {
+  return (await forgetReader(platform.natsUrl)) ? {} : undefined;
+}
+
+const repeatedMax = 50;
+
+async function repeat({ platform }: Scene) {
+  return (await publishAgain(platform.natsUrl, repeatedMax)) > 0 ? {} : undefined;
+}
+
 export const faults: readonly Fault[] = [
   { name: "worker killed", weight: 8, inject: killWorker },
   { name: "two workers killed", weight: 2, inject: killTwo },
@@ -163,6 +220,12 @@ export const faults: readonly Fault[] = [
   { name: "resized", weight: 4, inject: resize },
   { name: "suspended, resumed", weight: 1, inject: suspendAndResume },
   { name: "checkpoint damaged, all killed", weight: 1, inject: damageCheckpoint },
+  { name: "connections cut off in silence", weight: 3, inject: partition },
+  { name: "network slow", weight: 2, inject: slowNetwork },
+  { name: "connections reset", weight: 3, inject: resetConnections },
+  { name: "disk full", weight: 2, inject: fillDisk },
+  { name: "everything delivered again", weight: 2, inject: forget },
+  { name: "facts published again, in reverse", weight: 2, inject: repeat },
 ];
 
 /** The next fault, by weight. */

@@ -37,7 +37,7 @@ async function open(options: ConnectOptions, deadlineMs: number): Promise<NatsCo
   for (;;) {
     try {
       return await connect({
-        servers: options.url,
+        servers: options.url.split(","),
         name: options.name,
         maxReconnectAttempts: -1,
         reconnectTimeWait: 100,

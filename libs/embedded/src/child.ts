@@ -29,8 +29,9 @@ export interface ChildEvents {
 
 const readyTimeoutMs = 20_000;
 const stopTimeoutMs = 12_000;
-/** A service that dies more often than this within the window is given up. */
+/** A service that dies more often than this, each time sooner than it may, is given up. */
 const restartsMax = 20;
+const livesMsMin = 60_000;
 const restartDelayMs = 200;
 
 export class ServiceChild {
@@ -41,6 +42,7 @@ export class ServiceChild {
   #child: ChildProcess | undefined;
   #isStopping = false;
   #restarts = 0;
+  #startedMs = 0;
   /** What it found out when it was first ready: a port that clients hold is taken again. */
   #learned: Readonly<Record<string, string>> = {};
 
@@ -67,6 +69,7 @@ export class ServiceChild {
     });
     closeSync(output);
     this.#child = child;
+    this.#startedMs = performance.now();
     child.once("exit", (code, signal) => void this.#exited(child, signal ?? `code ${code}`));
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
@@ -110,6 +113,7 @@ export class ServiceChild {
     if (this.#isStopping || this.#child !== child) return;
     this.#events.onExit(this.name, how, this.#restarts);
     this.#child = undefined;
+    if (performance.now() - this.#startedMs >= livesMsMin) this.#restarts = 0;
     if (this.#restarts >= restartsMax) return;
     this.#restarts += 1;
     await delay(restartDelayMs);

@@ -23,6 +23,8 @@ export interface PlatformOptions {
   /** Environment for the services, such as PATH and HOME. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly onEvent?: (sentence: string) => void;
+  /** Between nats-server and everybody else: gives the address that they get instead. */
+  readonly throughProxy?: (natsUrl: string) => Promise<string>;
 }
 
 export interface PlatformFile {
@@ -63,7 +65,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
   });
   await nats.start(0);
-  const children = childrenOf(options, dataDir, nats.url);
+  const natsUrl = (await options.throughProxy?.(nats.url)) ?? nats.url;
+  const children = childrenOf(options, dataDir, natsUrl);
   const stop = async () => {
     for (const child of children) child.expectEnd();
     nats.expectEnd();
