@@ -118,7 +118,7 @@ export const errorCodes = {
   "checkpoint-damaged": {
     status: 500,
     retryable: false,
-    fix: "The one before it is used; look at the disk.",
+    fix: "A restart uses the one before it; `cox checkpoints JOB --verify` names what is damaged. Look at the disk.",
   },
   "checkpoint-mismatch": {
     status: 422,

@@ -80,6 +80,11 @@ export function addEventCommands(add: Add, context: Context): void {
           ? pc.green(`${id}: each step committed once, each sample of each epoch once`)
           : pc.red(`${id}: the log does not add up`),
         `  ${report.stepsCommitted} steps committed, ${report.stepsTwice} twice, ${report.stepsSkipped} skipped, in ${report.generations.length} generations`,
+        ...(report.stepsInherited === 0
+          ? []
+          : [
+              `  ${report.stepsInherited} of them are the job's at whose checkpoint it began: verify that one too`,
+            ]),
         `  ${report.samplesTwice} samples twice, ${report.samplesSkipped} skipped`,
         ...report.violations.map((violation) =>
           pc.red(`  ${typeof violation === "string" ? violation : JSON.stringify(violation)}`),

@@ -43,7 +43,7 @@ export async function reportEnd(
 
 function failureOf(ending: Ending): Pick<WorkerEnd, "error"> {
   if (!("error" in ending)) return {};
-  const { code, message } = ending.error;
+  const { code, sentence: message } = ending.error;
   const step = ending.step >= 0 ? { step: ending.step } : {};
   return { error: { code, message: message.slice(0, messageCharsMax), ...step } };
 }
