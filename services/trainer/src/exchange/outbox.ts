@@ -9,9 +9,13 @@
 import type { Socket } from "node:net";
 import { type Checksum, encodeHead, type FrameHead, payloadBytesMax } from "./frames.ts";
 
+/** Heads of a vector's frames by offset: the same vector to several peers is checked once. */
+export type Heads = WeakMap<Float32Array, Map<number, Buffer>>;
+
 /** The head of a vector's frames; the offset is that of its first byte. */
 interface Vector {
   readonly head: FrameHead;
+  readonly heads: Map<number, Buffer>;
   readonly bytes: Buffer;
   sent: number;
 }
@@ -24,6 +28,7 @@ const batchBytes = 512 * 1024;
 export class Outbox {
   readonly #socket: Socket;
   readonly #checksum: Checksum;
+  readonly #heads: Heads;
   #queue: (Buffer | Vector)[] = [];
   #queuedBytes = 0;
   #inFlightBytes = 0;
@@ -31,9 +36,10 @@ export class Outbox {
   readonly #idle: (() => void)[] = [];
   #settled: PromiseWithResolvers<void> | undefined;
 
-  constructor(socket: Socket, checksum: Checksum) {
+  constructor(socket: Socket, checksum: Checksum, heads: Heads) {
     this.#socket = socket;
     this.#checksum = checksum;
+    this.#heads = heads;
     socket.once("close", () => this.#closed());
   }
 
@@ -48,10 +54,12 @@ export class Outbox {
     this.#queuedBytes += frame.length;
   }
 
-  /** The frames of a vector, at least one. */
+  /** The frames of a vector, at least one. The same object has the same head, whomever it goes to. */
   pushVector(head: FrameHead, vector: Float32Array): void {
+    const heads = this.#heads.get(vector) ?? new Map<number, Buffer>();
+    this.#heads.set(vector, heads);
     const bytes = Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength);
-    this.#queue.push({ head, bytes, sent: 0 });
+    this.#queue.push({ head, heads, bytes, sent: 0 });
     this.#queuedBytes += bytes.length;
     this.#pump();
   }
@@ -87,11 +95,13 @@ export class Outbox {
   }
 
   #nextFrame(vector: Vector): Buffer[] {
-    const { head, bytes, sent } = vector;
+    const { head, heads, bytes, sent } = vector;
     const payload = bytes.subarray(sent, sent + payloadBytesMax);
     vector.sent += payload.length;
     const offset = head.offset + sent;
-    return [encodeHead({ ...head, offset }, payload, this.#checksum), payload];
+    const known = heads.get(sent) ?? encodeHead({ ...head, offset }, payload, this.#checksum);
+    heads.set(sent, known);
+    return [known, payload];
   }
 
   #sent(bytes: number): void {

@@ -13,7 +13,7 @@ import {
   type HandshakeOptions,
   parseControl,
 } from "./handshake.ts";
-import { Outbox } from "./outbox.ts";
+import { type Heads, Outbox } from "./outbox.ts";
 import { buildTlsWire } from "./tls-wire.ts";
 import { isLocalName, listening, localName, plainWire, type Sink, type Wire } from "./wire.ts";
 
@@ -57,6 +57,7 @@ export class Peers {
   readonly #events: PeersEvents;
   readonly #checksum: Checksum;
   readonly #wire: Wire;
+  readonly #heads: Heads = new WeakMap();
   readonly #peers = new Map<string, Peer>();
   readonly #open = new Set<Socket>();
   readonly #servers: Server[] = [];
@@ -198,7 +199,7 @@ export class Peers {
     }
     if (shaken.frame !== undefined) socket.write(shaken.frame);
     if (shaken.kind === "answered") return undefined;
-    const outbox = new Outbox(socket, this.#checksum);
+    const outbox = new Outbox(socket, this.#checksum, this.#heads);
     return { socket, outbox, workerId: shaken.workerId, heardMs: performance.now() };
   }
 
