@@ -129,7 +129,7 @@ async function proveModel(
   where: { readonly platform: Platform; readonly signal: AbortSignal },
   model: string,
 ) {
-  const random = seeded(options.count("seed"));
+  const random = seeded(options.count("seed") + models.indexOf(model));
   const still = (workers: number) => ({
     ...{ model, schedule: [], random },
     workers: `{min: ${workers}, max: ${workers}}`,

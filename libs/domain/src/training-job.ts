@@ -202,7 +202,11 @@ export const TrainingJobSpecSchema = Type.Object(
       }),
     ),
     checkpoint: CheckpointPolicySchema,
-    exchange: Type.Union([Type.Literal("exact"), Type.Literal("fast")], { default: "exact" }),
+    exchange: Type.Union([Type.Literal("exact"), Type.Literal("fast")], {
+      default: "exact",
+      description:
+        "fast: fewer bytes between workers, and weights whose last bits depend on who trained.",
+    }),
     tls: Type.Optional(
       Type.Boolean({
         description:
