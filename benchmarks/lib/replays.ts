@@ -1,17 +1,21 @@
 /** What an operator's mistake or a crash of the server does to the log's readers: all of it comes again. */
-import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { JetStreamApiError, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
 
 const stream = "EVENTS";
 const durable = "checkpoint-parts";
+const consumerNotFound = 10014;
 
 /** The place of a durable reader is lost: it reads the whole log again. */
 export async function forgetReader(url: string): Promise<boolean> {
   const connection = await connect({ servers: url });
   try {
     const manager = await jetstreamManager(connection);
-    return await manager.consumers.delete(stream, durable);
+    return await manager.consumers.delete(stream, durable).catch((error: unknown) => {
+      if (error instanceof JetStreamApiError && error.code === consumerNotFound) return false; // Its service has just died.
+      throw error;
+    });
   } finally {
     await connection.close();
   }

@@ -1,16 +1,38 @@
 /** What the bus promises, held against a real nats-server. */
-import { rejects } from "node:assert/strict";
+import { deepEqual, rejects } from "node:assert/strict";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { connectBus } from "@coxswain/bus";
 import { startNatsServer } from "@coxswain/embedded";
 import { startTestBus } from "@coxswain/embedded/testing";
-import { coded, holdBusContract } from "./bus-contract.ts";
-import { accessTo } from "./nats-access.ts";
+import { coded, holdBusContract, lost } from "./bus-contract.ts";
+import { accessTo, removeDurable } from "./nats-access.ts";
 
 holdBusContract(async (t) => {
   const started = await startTestBus(t);
   return { ...started, access: accessTo(started.url) };
+});
+
+test("a reader whose place was removed reads the log again from its beginning", async (t) => {
+  const { bus, url } = await startTestBus(t);
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const twice = Promise.withResolvers<void>();
+  const seen: string[] = [];
+  const consuming = bus.consume(
+    { durable: "test-place", names: ["worker.lost"], signal: stop.signal },
+    async ({ id }) => {
+      seen.push(id);
+      if (seen.length === 1) await removeDurable(url, "test-place");
+      if (seen.length === 2) twice.resolve();
+      return { kind: "ack" };
+    },
+  );
+  await bus.append(lost("place", 1));
+  await twice.promise;
+  stop.abort();
+  await consuming;
+  deepEqual(seen, ["place.lost.1", "place.lost.1"]);
 });
 
 test("an old server is refused with its version", async (t) => {

@@ -35,3 +35,9 @@ export function accessTo(url: string): BusAccess {
     },
   };
 }
+
+export async function removeDurable(url: string, name: string): Promise<void> {
+  const raw = await connect({ servers: url });
+  await (await jetstreamManager(raw)).consumers.delete("EVENTS", name);
+  await raw.close();
+}

@@ -150,7 +150,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "the checkpoint service goes on before its view has what it said",
-    seenAt: 16,
+    seenAt: 17,
     file: "services/checkpoint/src/service.ts",
     from: "if (!(await view.reached(sequence, projectionTimeoutMs)))",
     to: "if (sequence < 0)",
@@ -166,7 +166,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "a worker whose end is told may be placed again",
-    seenAt: 1,
+    seenAt: 198,
     file: "libs/domain/src/fold-decisions.ts",
     from: "workers.filter(({ workerId }) => !hasEnded.has(workerId))",
     to: "workers",

@@ -9,7 +9,9 @@ import {
   AckPolicy,
   type Consumer,
   DeliverPolicy,
+  JetStreamApiError,
   type JetStreamClient,
+  JetStreamError,
   type JetStreamManager,
   type JsMsg,
 } from "@nats-io/jetstream";
@@ -50,7 +52,8 @@ export async function consume(
       continue;
     }
     const messages = await consumer
-      .consume({ max_messages: 16, idle_heartbeat: 5000 })
+      // Without its place on the server it would wait for ever.
+      .consume({ max_messages: 16, idle_heartbeat: 5000, abort_on_missing_resource: true })
       .catch(() => undefined);
     if (messages === undefined) continue; // As above: opening it again waits.
     const stop = () => messages.stop();
@@ -58,12 +61,22 @@ export async function consume(
     options.signal.addEventListener("abort", stop, { once: true });
     if (options.signal.aborted) stop(); // While the consumer was being opened.
     try {
-      for await (const message of messages) await deliver(ports, options, message, handle);
+      for await (const message of whileThere(messages))
+        await deliver(ports, options, message, handle);
     } finally {
       stopListening();
       options.signal.removeEventListener("abort", stop);
       messages.stop();
     }
+  }
+}
+
+/** Ends when the server has no such consumer any more: then it is opened again. */
+async function* whileThere(messages: AsyncIterable<JsMsg>): AsyncGenerator<JsMsg> {
+  try {
+    yield* messages;
+  } catch (error) {
+    if (!(error instanceof JetStreamApiError || error instanceof JetStreamError)) throw error;
   }
 }
 
