@@ -73,7 +73,7 @@ class Ranks {
     const opened = await this.#ask((rank) => ({
       ...{ kind: "open", rank, ranks, bytes, transport, mode, shards: shardsOf(ranks), cacheDir },
     }));
-    const addresses = opened.map((rank) => rank.addresses!);
+    const addresses = opened.map(({ address }) => address!);
     await this.#ask(() => ({ kind: "connect", addresses }));
     const trial = await this.#ask(() => ({ kind: "measure", rounds: 3 }));
     const onceMs = median(trial[0]!.ms!);
@@ -100,7 +100,7 @@ class Ranks {
 }
 
 interface Answer {
-  readonly addresses?: readonly [string, string];
+  readonly address?: string;
   readonly ms?: number[];
 }
 

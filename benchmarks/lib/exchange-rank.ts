@@ -6,7 +6,6 @@ import { assert } from "@coxswain/domain";
 import { openSharedMemory } from "@coxswain/shared-memory";
 import type { ExchangeMode } from "../../services/trainer/src/decide/shards.ts";
 import { type Exchange, openExchange } from "../../services/trainer/src/exchange/testing.ts";
-import { watching } from "../../services/trainer/src/worker/shareable.ts";
 
 /** `mixed`: two pretended machines; shared memory within each, TCP between them. */
 export interface Transport {
@@ -27,15 +26,12 @@ export type ToRank =
       readonly shards: number;
       readonly cacheDir: string;
     }
-  /** Two addresses of each rank. */
-  | { readonly kind: "connect"; readonly addresses: readonly (readonly [string, string])[] }
+  | { readonly kind: "connect"; readonly addresses: readonly string[] }
   | { readonly kind: "measure"; readonly rounds: number }
   | { readonly kind: "close" };
 
 const warmUps = 3;
 let exchange: Exchange | undefined;
-/** A barrier is an all-reduce of next to nothing: all leave it at nearly the same time. */
-let barrier: Exchange | undefined;
 let expected = 0;
 
 async function open(orders: ToRank & { kind: "open" }) {
@@ -43,8 +39,9 @@ async function open(orders: ToRank & { kind: "open" }) {
   const { name, addon } = transport;
   const opened = addon ? await openSharedMemory(cacheDir) : undefined;
   assert(!addon || opened !== undefined, "the addon is installed");
-  const common = {
-    ...{ rank, world: ranks, mode, shards, secret: "bench", watching: watching(ranks) },
+  const floats = Math.ceil(bytes / 4 / 16) * 16;
+  exchange = await openExchange({
+    ...{ rank, world: ranks, floats, mode, shards, secret: "bench" },
     memory: name === "shared-memory" || name === "mixed" ? opened : undefined,
     ranksPerMachine: name === "mixed" ? ranks / 2 : ranks,
     connections: {
@@ -52,20 +49,17 @@ async function open(orders: ToRank & { kind: "open" }) {
       isLocalAllowed: name === "unix",
       isEncrypted: name === "tls",
     },
-  };
-  const floats = Math.ceil(bytes / 4 / 16) * 16;
-  exchange = await openExchange({ ...common, floats });
-  barrier = await openExchange({ ...common, floats: 16 });
+  });
   exchange.change((input) => input.fill(rank + 1));
   expected = (ranks * (ranks + 1)) / 2;
-  return { addresses: [exchange.address, barrier.address] };
+  return { address: exchange.address };
 }
 
 /** Milliseconds of each round, from the barrier to the whole sum. */
-async function measure(own: Exchange, before: Exchange, rounds: number): Promise<number[]> {
+async function measure(own: Exchange, rounds: number): Promise<number[]> {
   const ms: number[] = [];
   for (let round = 0; round < rounds + warmUps; round += 1) {
-    await before.allReduce();
+    await own.barrier();
     const startedMs = performance.now();
     const sum = await own.allReduce();
     if (round >= warmUps) ms.push(performance.now() - startedMs);
@@ -79,13 +73,12 @@ async function answer(message: ToRank): Promise<object> {
     case "open":
       return open(message);
     case "connect":
-      await exchange!.connect(message.addresses.map(([address]) => address));
-      await barrier!.connect(message.addresses.map(([, address]) => address));
+      await exchange!.connect(message.addresses);
       return {};
     case "measure":
-      return { ms: await measure(exchange!, barrier!, message.rounds) };
+      return { ms: await measure(exchange!, message.rounds) };
     case "close":
-      await Promise.all([exchange!.close(), barrier!.close()]);
+      await exchange!.close();
       return {};
   }
 }

@@ -239,7 +239,6 @@ interface Transport {
   readonly isLocalAllowed?: boolean;
   readonly isEncrypted?: boolean;
   readonly ranksPerMachine?: number;
-  readonly watchMs?: number;
 }
 
 const transports: readonly Transport[] = [
@@ -247,7 +246,6 @@ const transports: readonly Transport[] = [
   { name: "TLS", isLocalAllowed: false, isEncrypted: true },
   { name: "Unix sockets" },
   { name: "shared memory", memory: true },
-  { name: "shared memory, watched", memory: true, watchMs: 2 },
   { name: "shared memory within a machine, TCP between", memory: true, ranksPerMachine: 2 },
 ];
 
@@ -262,7 +260,6 @@ async function openRanks(t: TestContext, world: number, transport: Transport) {
       connections: { isLocalAllowed, isEncrypted },
     },
     memory: transport.memory === true ? memory : undefined,
-    ...(transport.watchMs !== undefined && { watching: { watchMs: transport.watchMs } }),
   };
   const ranks = await Promise.all(
     Array.from({ length: world }, (_, rank) => openExchange({ ...options, rank })),

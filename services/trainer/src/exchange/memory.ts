@@ -12,7 +12,6 @@
 import { assert } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import { pageBytes } from "@coxswain/shared-memory";
-import { boardInts } from "./board.ts";
 import { readerBytes } from "./frame-reader.ts";
 
 export interface Areas {
@@ -29,7 +28,6 @@ export interface Shared {
   readonly token: Int32Array;
   /** One for each vector: first the pool's, then those of `reduced`. */
   readonly stamps: Int32Array;
-  readonly board: Int32Array;
   /** The reduced vectors of two consecutive steps, by step % 2; [vectorFloats] each. */
   readonly reduced: readonly [Float32Array, Float32Array];
   /** Subtrees of the own shards; [vectorFloats] each. */
@@ -67,10 +65,7 @@ export function beginWrite({ stamps }: Shared, vector: number): void {
   Atomics.add(stamps, vector, 1);
 }
 
-const stampInts = (shards: number) => poolSize(shards) + 2;
-
-const headInts = (shards: number) =>
-  Math.ceil((tokenInts + stampInts(shards) + boardInts(shards)) / line) * line;
+const headInts = (shards: number) => Math.ceil((tokenInts + poolSize(shards) + 2) / line) * line;
 
 /** Pages of the shared part. */
 function sharedPages(layout: Layout, shards: number): number {
@@ -168,11 +163,9 @@ export function sharedOf({ memory, layout, shards }: Areas, range: Uint8Array): 
   const cursor = new Cursor(memory, range.byteOffset);
   const head = cursor.ints(headInts(shards));
   const vector = () => cursor.floats(layout.vectorFloats);
-  const boardFrom = tokenInts + stampInts(shards);
   return {
     token: head.subarray(0, tokenInts),
-    stamps: head.subarray(tokenInts, boardFrom),
-    board: head.subarray(boardFrom, boardFrom + boardInts(shards)),
+    stamps: head.subarray(tokenInts),
     reduced: [vector(), vector()],
     pool: Array.from({ length: poolSize(shards) }, vector),
   };

@@ -27,13 +27,17 @@ import {
   sumOf,
   type TreeStep,
 } from "../decide/shards.ts";
-import { type Arriving, arrived, isWhole, whyNotNext } from "./arriving.ts";
-import { post } from "./board.ts";
-import { encodePlace, type Frame, type FrameHead, frameTypes, parsePlace } from "./frames.ts";
+import {
+  encodePlace,
+  type Frame,
+  type FrameHead,
+  frameTypes,
+  type Place,
+  parsePlace,
+} from "./frames.ts";
 import type { Kernels } from "./kernels.ts";
 import { beginWrite, blockFloats, reducedStamp, type Shared, type Vectors } from "./memory.ts";
 import { buildSum, type Part, type Sum } from "./tree-sum.ts";
-import { type Found, isAsTold, type Watched, watchBoards } from "./watch-boards.ts";
 
 export interface ReduceOptions {
   readonly generation: number;
@@ -52,8 +56,6 @@ export interface ReduceOptions {
     readonly windowOf: (rank: number) => Shared | undefined;
     /** Whether this rank has mapped our memory. */
     readonly isMappedBy: (rank: number) => boolean;
-    /** So long the boards are watched before the connections are waited for. */
-    readonly watchMs?: number;
   };
   /** Sends to the member of this rank. */
   readonly send: (rank: number, frame: Buffer) => void;
@@ -61,6 +63,12 @@ export interface ReduceOptions {
   readonly sendVector: (rank: number, head: FrameHead, vector: Float32Array) => void;
   /** The reduced vector of the step is whole. */
   readonly onWhole: () => void;
+}
+
+/** The own slice of a piece, or another's finished slice: its bytes arrive in order. */
+interface Arriving {
+  readonly target: Float32Array;
+  bytes: number;
 }
 
 export class Reduce {
@@ -73,11 +81,9 @@ export class Reduce {
   /** The own slice of each piece, as far as it is here. */
   readonly #here = new Map<string, Arriving>();
   readonly #results = new Map<number, Arriving>();
-  readonly #piecesByRank: readonly (readonly Piece[])[];
-  #givenPieces = 0;
   #receivedFloats = 0;
   /** What was read from windows, and must be as it was told when a sum is sent. */
-  readonly #read: Found[] = [];
+  readonly #read: { readonly window: Shared; readonly place: Place }[] = [];
   #slicesMissing: number;
   readonly #parity: 0 | 1;
   #isTargetOpen = false;
@@ -95,7 +101,6 @@ export class Reduce {
     this.#parity = (step % 2) as 0 | 1;
     this.#target = options.vectors.reduced[this.#parity];
     const pieces = ranges.map((range) => piecesOf(range, mode));
-    this.#piecesByRank = pieces;
     this.#pieces = new Map(
       pieces.flatMap((own, of) => own.map((piece) => [pieceKey(piece), of] as const)),
     );
@@ -113,9 +118,6 @@ export class Reduce {
     const { send, sendVector, sharing } = this.#options;
     const sum = vectors.pool[buffer]!;
     const place = { vector: buffer, stamp: Atomics.load(vectors.stamps, buffer) };
-    const own = this.#piecesByRank[rank]!;
-    const slot = 1 + own.findIndex((one) => pieceKey(one) === pieceKey(piece));
-    post(vectors.board, this.#options, slot, place);
     for (let other = 0; other < ranges.length; other += 1) {
       if (other === rank) continue;
       const head = { lo: piece.lo, size: piece.size, slice: other, generation, step, offset: 0 };
@@ -128,23 +130,6 @@ export class Reduce {
       sendVector(other, { ...head, type: frameTypes.piece }, part);
     }
     this.#arrived(pieceKey(piece), sum.subarray(this.#own.from, this.#own.to));
-    this.#givenPieces += 1;
-    if (this.#givenPieces === own.length) this.#watch();
-  }
-
-  #watch(): void {
-    const { sharing, ranges, generation, step, shards, rank: own } = this.#options;
-    if (sharing?.watchMs === undefined) return;
-    const windows = ranges.map((_, rank) => (rank === own ? undefined : sharing.windowOf(rank)));
-    const watched: Watched = {
-      ...{ generation, step, shards, windows, pieces: this.#piecesByRank },
-      isHere: (piece) => this.#here.has(piece),
-      hasResult: (rank) => this.#results.has(rank),
-      onPiece: (piece, found) => this.#readPiece(piece, found),
-      onResult: (rank, found) => this.#readResult(rank, found),
-      isDone: () => this.#slicesMissing === 0,
-    };
-    watchBoards(watched, sharing.watchMs);
   }
 
   /** A frame of the member of rank `from` for this step. Returns why it cannot be, if it cannot. */
@@ -218,40 +203,31 @@ export class Reduce {
   #lookUp(frame: Frame, from: number) {
     const place = parsePlace(frame);
     const window = this.#options.sharing?.windowOf(from);
-    const isThere = place !== undefined && place.vector < (window?.stamps.length ?? 0);
-    return isThere && window !== undefined ? { place, window } : undefined;
+    if (place === undefined || window === undefined) return undefined;
+    return place.vector < window.stamps.length ? { place, window } : undefined;
   }
 
   #receivePieceHere(frame: Frame, from: number): string | undefined {
     const found = this.#lookUp(frame, from);
-    if (found?.window.pool[found.place.vector] === undefined)
-      return "it points at no memory of a peer";
-    if (!this.#here.has(pieceKey(frame))) this.#readPiece(frame, found);
-    return undefined;
-  }
-
-  #readPiece(piece: Piece, found: Found): void {
-    const vector = found.window.pool[found.place.vector];
-    if (vector === undefined) return;
+    const vector = found?.window.pool[found.place.vector];
+    if (found === undefined || vector === undefined) return "it points at no memory of a peer";
+    if (this.#here.has(pieceKey(frame))) return undefined;
     this.#read.push(found);
-    this.#arrived(pieceKey(piece), vector.subarray(this.#own.from, this.#own.to));
+    this.#arrived(pieceKey(frame), vector.subarray(this.#own.from, this.#own.to));
+    return undefined;
   }
 
   #receiveResultHere(frame: Frame, from: number): string | undefined {
     const found = this.#lookUp(frame, from);
     if (found === undefined) return "it points at no memory of a peer";
-    if (!this.#results.has(frame.slice)) this.#readResult(frame.slice, found);
-    return undefined;
-  }
-
-  #readResult(rank: number, { window, place }: Found): void {
-    const { from, to } = sliceOf(this.#options.vectorFloats, rank, this.#options.ranges.length);
+    const { ranges, vectorFloats, kernels } = this.#options;
+    const { window, place } = found;
+    const slice = sliceOf(vectorFloats, frame.slice, ranges.length);
     this.#openTarget();
-    const target = this.#target.subarray(from, to);
-    this.#options.kernels.copy(target, window.reduced[this.#parity].subarray(from, to));
-    if (!isAsTold({ window, place })) return;
-    this.#results.set(rank, arrived(target));
-    this.#sliceDone();
+    const part = (vector: Float32Array) => vector.subarray(slice.from, slice.to);
+    kernels.copy(part(this.#target), part(window.reduced[this.#parity]));
+    if (isAsTold(window, place)) this.#sliceDone();
+    return undefined;
   }
 
   /** Peers that still read what was there before will find the stamp changed. */
@@ -290,7 +266,7 @@ export class Reduce {
 
   #arrived(key: string, slice: Float32Array): void {
     if (this.#here.has(key)) return;
-    this.#here.set(key, arrived(slice));
+    this.#here.set(key, { target: slice, bytes: slice.byteLength });
     this.#advance();
   }
 
@@ -310,7 +286,7 @@ export class Reduce {
       const to = Math.min(here, from + blockFloats);
       this.#sum(from, to);
       // Somebody has gone on without this member: what was added up is nothing.
-      if (!this.#read.every(isAsTold)) return;
+      if (!this.#read.every(({ window, place }) => isAsTold(window, place))) return;
       this.#sendResult(from, to);
       from = to;
     } while (from < here);
@@ -343,7 +319,6 @@ export class Reduce {
     const { shards, ranges, rank, generation, step, send, sharing, vectors } = this.#options;
     const vector = reducedStamp(shards, step);
     const place = { vector, stamp: Atomics.load(vectors.stamps, vector) };
-    post(vectors.board, this.#options, 0, place);
     const head = { lo: 0, size: 0, slice: rank, generation, step };
     for (let other = 0; other < ranges.length; other += 1)
       if (other !== rank && sharing?.isMappedBy(other))
@@ -355,4 +330,18 @@ export class Reduce {
     this.#slicesMissing -= 1;
     if (this.#slicesMissing === 0) this.#options.onWhole();
   }
+}
+
+/** Bytes arrive in order, and not beyond the end. */
+function whyNotNext({ target, bytes }: Arriving, { offset, payload }: Frame): string | undefined {
+  const isRest = offset === bytes && offset + payload.length <= target.byteLength;
+  const isEmpty = payload.length === 0 && target.length > 0;
+  return isRest && !isEmpty ? undefined : "the frame is not the next one of its vector";
+}
+
+const isWhole = ({ target, bytes }: Arriving) => bytes === target.byteLength;
+
+/** Whether what was read there is what was meant. */
+function isAsTold({ stamps }: Shared, { vector, stamp }: Place): boolean {
+  return Atomics.load(stamps, vector) === stamp;
 }

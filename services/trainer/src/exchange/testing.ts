@@ -27,7 +27,6 @@ export interface ExchangeOptions {
   readonly memory?: SharedMemory | undefined;
   /** Ranks of one machine share memory; here each machine has so many. Default: all on one. */
   readonly ranksPerMachine?: number | undefined;
-  readonly watching?: { readonly watchMs?: number } | undefined;
   readonly connections?:
     | Pick<PeersOptions, "checksum" | "isLocalAllowed" | "isEncrypted">
     | undefined;
@@ -83,7 +82,6 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
     sharing: {
       windowOf: (other: number) => sharing.windowOf(nameOf(other)),
       isMappedBy: (other: number) => sharing.isMappedBy(nameOf(other)),
-      ...options.watching,
     },
   };
   const rounds = new Rounds({
@@ -92,7 +90,6 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
     ...among,
   });
   const onFrame = (from: string, frame: Frame) => {
-    if (frame.step < done) return; // The board was faster.
     const refused = rounds.at(frame.step).reduce.receive(frame, Number(from.slice(1)));
     if (refused !== undefined) throw new Error(`a frame was refused: ${refused}`);
   };
@@ -113,7 +110,6 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
   peers.useBuffers(vectors.receiveBuffers);
   const barrier = new Barrier(rank, world, (other, kind) => tell(nameOf(other), { kind }));
   let step = 0;
-  let done = 0;
   return {
     address: await peers.listen(),
     input,
@@ -136,7 +132,6 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
       const { reduce, whole } = rounds.at(present);
       for (const [index, piece] of pieces.entries()) reduce.give(piece, index ? zero : 0);
       await whole;
-      done = present + 1;
       rounds.forget(present);
       return vectors.reduced[(present % 2) as 0 | 1];
     },

@@ -1,6 +1,4 @@
 /** A worker's memory, shared with the workers beside it where that can be. */
-
-import { availableParallelism } from "node:os";
 import type { Layout } from "@coxswain/engine";
 import { openSharedMemory } from "@coxswain/shared-memory";
 import { type Areas, allocate } from "../exchange/memory.ts";
@@ -36,12 +34,6 @@ export async function openLinks(
   };
 }
 
-const watchMs = 0.1;
-
-/** Watching takes a core that nobody else needs at that moment, or it does harm. */
-export const watching = (workers: number): { readonly watchMs?: number } =>
-  workers <= availableParallelism() ? { watchMs } : {};
-
 /** What a reduction among these members needs of the memory that is shared. */
 export function sharingAmong(
   sharing: Pick<SharedPeers, "windowOf" | "isMappedBy"> | undefined,
@@ -53,7 +45,6 @@ export function sharingAmong(
     sharing: {
       windowOf: (rank) => sharing.windowOf(at(rank)),
       isMappedBy: (rank) => sharing.isMappedBy(at(rank)),
-      ...watching(members.length),
     },
   };
 }
