@@ -16,8 +16,10 @@
  *
  * What it knows of a job: its length, as its owner declared it (steps, or epochs of the data); how
  * far it is; the model fitted to its own measured steps; its own gradient noise. Nothing of the
- * future, of other jobs' profiles, or of a job that never ran: that one gets a single worker, before
- * all others, and from then on at most twice as many as it has been measured with.
+ * future, of other jobs' profiles, or of a job that never ran: that one gets its first worker before
+ * all others, up to a node's worth where nobody else makes more of them (it is taken to scale like
+ * k^0.7), and from then on at most `reach` times as many as it has been measured with. Where a move
+ * is dear, a larger reach saves several of them.
  */
 
 import { type Choice, divideWorkers } from "./divide-workers.ts";
@@ -46,21 +48,26 @@ export interface AllocationPolicy {
   readonly hoursCap: number;
   readonly fairness: number;
   readonly horizonSeconds: number;
+  /** How many times the workers that it was measured with a job may get at once: `workersReach`. */
+  readonly reach: number;
 }
 
 export const defaultPolicy: AllocationPolicy = {
-  urgency: 0.4,
-  hoursCap: 4,
+  urgency: 0.3,
+  hoursCap: 3,
   fairness: 0.3,
   horizonSeconds: 300,
+  reach: 4,
 };
 
-/** The weight of a job that was never measured, over that of one hour left. */
-const unmeasuredWeight = 20;
+/** What the first worker of a job that was never measured is worth; one of an hour's job is worth 1. */
+const unmeasuredWorth = 20;
+/** How the speed of such a job is taken to grow with its workers. */
+const assumedScaling = 0.7;
 
-/** Explored carefully: at most twice as many as were tried. */
-export function workersReach(workersTried: number): number {
-  return Math.max(1, 2 * workersTried);
+/** Explored carefully: at most so many times as many as were tried. */
+export function workersReach(workersTried: number, reach: number): number {
+  return Math.max(1, reach * workersTried);
 }
 
 /**
@@ -89,8 +96,7 @@ export interface Size {
 export function choicesOf(demand: Demand, size: Size, policy: AllocationPolicy): Choice[] {
   const { goodput, present, workersMin, efficiency = 1 } = demand;
   const none: readonly Choice[] = workersMin === 0 ? [{ workers: 0, worth: 0 }] : [];
-  if (goodput === undefined)
-    return [...none, { workers: Math.max(1, workersMin), worth: unmeasuredWeight }];
+  if (goodput === undefined) return [...none, ...firstChoicesOf(demand, size, policy)];
   const single = goodput({ nodes: 1, workers: 1 });
   const secondsLeft = demand.stepsLeft / single;
   const weight = Math.min(secondsLeft / 3600, policy.hoursCap) ** -policy.urgency;
@@ -102,6 +108,15 @@ export function choicesOf(demand: Demand, size: Size, policy: AllocationPolicy):
     return { workers, worth: weight * (speedup * efficiency * kept) ** policy.fairness };
   });
   return [...none, ...counts.filter(({ worth }) => worth > 0 || workersMin > 0)];
+}
+
+/** As a job of one hour, on a single node. */
+function firstChoicesOf(demand: Demand, size: Size, { fairness }: AllocationPolicy): Choice[] {
+  const workersMax = Math.max(demand.workersMin, Math.min(demand.workersMax, size.perNode));
+  return countsOf({ ...demand, workersMax }, size.total).map((workers) => ({
+    workers,
+    worth: unmeasuredWorth + workers ** (assumedScaling * fairness) - 1,
+  }));
 }
 
 function countsOf({ workersMin, workersMax }: Demand, total: number): number[] {

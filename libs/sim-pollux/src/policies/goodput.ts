@@ -46,9 +46,11 @@ export class Goodput implements Policy {
     const { application, fixedBatch, allocation, progress } = job;
     const { limits, epochs } = application;
     const most = Math.floor(limits.max / limits.localMin);
+    const tried = workersReach(job.workersTried, this.#policy.reach);
+    const reach = job.workersTried === 0 ? most : Math.min(tried, most);
     return {
       workersMin: 0,
-      workersMax: fixedBatch === undefined ? Math.min(workersReach(job.workersTried), most) : 1,
+      workersMax: fixedBatch === undefined ? reach : 1,
       present: allocation,
       goodput: this.#curveOf(job),
       stepsLeft: Math.max(1, application.progressAfter(epochs) - progress),

@@ -23,6 +23,9 @@ import {
 } from "@coxswain/goodput";
 import { type Batch, fitSpeed, type Measured, type SpeedModel, speedAt } from "./speed-model.ts";
 
+/** A move is cheap here, so a curve is explored by doubling. */
+const liveReach = 2;
+
 export interface JobSpeed extends Batch {
   readonly jobId: string;
   readonly nowMs: number;
@@ -107,7 +110,7 @@ function weigh(job: JobSpeed, policy: Policy): Weighed {
     return hold("the number of workers has just changed");
   const speed = fitSpeed(job, job.measured);
   const tried = Math.max(...job.measured.map(({ workers }) => workers));
-  const reach = Math.max(job.min, Math.min(job.max, workersReach(tried)));
+  const reach = Math.max(job.min, Math.min(job.max, workersReach(tried, liveReach)));
   return { kind: "weigh", job, speed, most: paysUpTo(speed, job.min, reach, policy.gainMin) };
 }
 
