@@ -211,9 +211,13 @@ test("vectors that became void are not sent, and their memory may be written aft
   const b = openPeers(t, "b", "right");
   equal(await b.peers.connect("a", await a.peers.listen()), true);
   const vector = new Float32Array(8 * 1024 * 1024);
+  // More than the system takes at once goes first, so that the vector's first part has to wait.
+  const other = encodeFrame(head, new Uint8Array(payloadBytesMax));
+  for (let i = 0; i < 64; i += 1) b.peers.send("a", other);
+  const beforeBytes = b.peers.queuedBytes("a");
   b.peers.sendVector("a", head, vector);
   const sending = b.peers.forgetVectors();
-  ok(b.peers.queuedBytes("a") < vector.byteLength / 2, "most of it was taken back");
+  ok(b.peers.queuedBytes("a") - beforeBytes < vector.byteLength / 2, "most of it was taken back");
   ok(sending !== undefined, "the socket still has a part");
   await sending;
   vector.fill(1);
