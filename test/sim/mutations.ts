@@ -179,12 +179,4 @@ export const mutations: readonly KnownMutation[] = [
     from: "return job && passOver(job, event);",
     to: "return job;",
   },
-  {
-    scenario: "platform",
-    name: "silence of nodes goes by the wall clock",
-    seenAt: 77,
-    file: "services/scheduler/src/io/nodes.ts",
-    from: "const now = () => bus.clock.nowMs();",
-    to: "const now = () => bus.clock.wallMs();",
-  },
 ];
