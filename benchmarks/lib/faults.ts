@@ -47,7 +47,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** The API may be what was just killed. */
+/** The API, or the bus, may be what was just killed. */
 async function persist<Result>(act: () => Promise<Result>): Promise<Result> {
   const deadlineMs = performance.now() + apiPatienceMs;
   for (;;) {
@@ -200,13 +200,13 @@ async function fillDisk({ smallDisk, random }: Scene) {
 }
 
 async function forget({ platform }: Scene) {
-  return (await forgetReader(platform.natsUrl)) ? {} : undefined;
+  return (await persist(() => forgetReader(platform.natsUrl))) ? {} : undefined;
 }
 
 const repeatedMax = 50;
 
 async function repeat({ platform }: Scene) {
-  return (await publishAgain(platform.natsUrl, repeatedMax)) > 0 ? {} : undefined;
+  return (await persist(() => publishAgain(platform.natsUrl, repeatedMax))) > 0 ? {} : undefined;
 }
 
 export const faults: readonly Fault[] = [
