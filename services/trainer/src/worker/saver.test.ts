@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { openStore, sha256Of } from "@coxswain/store";
+import { manifestOf, openStore, sha256Of } from "@coxswain/store";
 import { allocate, copyState, vectorsOf } from "../exchange/memory.ts";
 import type { Snapshot } from "./save-messages.ts";
 import { type SaveOptions, Saver } from "./saver.ts";
@@ -72,8 +72,10 @@ test("a part that has not changed is not written again; one float makes the diff
   fill(1);
   const { path, bytes, sha256 } = await save("10/a.bin");
   const manifest = JSON.stringify({ version: 1, parts: [{ path, bytes, sha256 }] });
-  const written = await store.write("10/manifest.json", [new TextEncoder().encode(manifest)]);
-  const newest = { path: "10", sha256: written.sha256 };
+  const text = new TextEncoder().encode(manifest);
+  const newest = { path: "10", sha256: sha256Of(text) };
+  const manifestPath = manifestOf(newest);
+  await store.write(manifestPath, [text]);
   deepEqual(
     [(await save("20/a.bin", { newest })).isReused, (await save("30/a.bin", { newest })).path],
     [true, "10/a.bin"],
@@ -84,9 +86,9 @@ test("a part that has not changed is not written again; one float makes the diff
   const changed = await save("50/a.bin", { newest });
   deepEqual([changed.isReused, changed.path], [false, "50/a.bin"]);
   const files = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith("n"));
-  deepEqual(files.sort(), ["10/a.bin", "10/manifest.json", "40/a.bin", "50/a.bin"]);
+  deepEqual(files.sort(), ["10/a.bin", manifestPath, "40/a.bin", "50/a.bin"]);
   // A manifest that is not the committed one says nothing.
-  await writeFile(join(folder, "10/manifest.json"), manifest.replace("10/a", "66/a"));
+  await writeFile(join(folder, manifestPath), manifest.replace("10/a", "66/a"));
   equal((await save("60/a.bin", { newest })).path, "60/a.bin");
 });
 
