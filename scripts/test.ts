@@ -1,4 +1,7 @@
-/** Runs the tests with what they need: `npm test [-- PATTERN …]`. */
+/**
+ * Runs the tests with what they need: `npm test [-- PATTERN …]`. Without a pattern all but the longer
+ * ones of the simulation, which `npm run test:sim` runs.
+ */
 import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { AppError } from "@coxswain/domain";
@@ -15,7 +18,8 @@ const all = [
   "test/deploy/**/*.test.ts",
   "test/golden/**/*.test.ts",
   "test/contract/**/*.test.ts",
-  "test/sim/**/*.test.ts",
+  "test/sim/bus/contract.test.ts",
+  "test/sim/scenarios.test.ts",
   "test/e2e/**/*.test.ts",
   "test/conformance/**/*.test.ts",
 ];
