@@ -1,6 +1,8 @@
 /** What the bus promises, held against a real nats-server. */
 import { deepEqual, rejects } from "node:assert/strict";
+import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { connectBus } from "@coxswain/bus";
 import { startNatsServer } from "@coxswain/embedded";
@@ -33,6 +35,27 @@ test("a reader whose place was removed reads the log again from its beginning", 
   stop.abort();
   await consuming;
   deepEqual(seen, ["place.lost.1", "place.lost.1"]);
+});
+
+test("a reader whose place the server has lost on its disk gets a new one", async (t) => {
+  const { bus, dataDir } = await startTestBus(t);
+  const read = async (id: string) => {
+    const stop = new AbortController();
+    t.after(() => stop.abort());
+    await bus.consume(
+      { durable: "test-disk", names: ["worker.lost"], signal: stop.signal },
+      async (event) => {
+        if (event.id === id) stop.abort();
+        return { kind: "ack" };
+      },
+    );
+  };
+  await bus.append(lost("disk", 1));
+  await read("disk.lost.1");
+  const stored = join(dataDir, "jetstream/jetstream/$G/streams/EVENTS/obs/test-disk");
+  await rm(stored, { recursive: true });
+  await bus.append(lost("disk", 2));
+  await read("disk.lost.2");
 });
 
 test("an old server is refused with its version", async (t) => {

@@ -26,6 +26,10 @@ const deliveriesMaxDefault = 10;
 const nakDelayMsMax = 10_000;
 const ackWaitMs = 30_000;
 const retryDelayMs = 250;
+/** So often in a row a server that answers may refuse a reader its place. */
+const refusalsMax = 8;
+/** Of `JSConsumerCreateErrF`: the server cannot keep the place, such as when its files are gone. */
+const placeBroken = 10_012;
 
 /** An expected failure is retried or given up; anything else is a bug and is not caught here. */
 export function verdictOf(error: unknown, deliveries: number): Verdict {
@@ -45,12 +49,18 @@ export async function consume(
   options: ConsumeOptions,
   handle: Handle,
 ): Promise<void> {
+  let refusals = 0;
   while (!options.signal.aborted) {
-    const consumer = await openDurable(ports, options).catch(() => undefined); // The server is away: try again.
+    const consumer = await openDurable(ports, options).catch((error: unknown) => {
+      refusals = isPlaceBroken(error) ? refusals + 1 : 0; // Else the server is away.
+      return undefined;
+    });
     if (consumer === undefined) {
+      if (refusals >= refusalsMax) await forget(ports.manager, options.durable);
       await ports.clock.delay(retryDelayMs, options.signal);
       continue;
     }
+    refusals = 0;
     const messages = await consumer
       // Without its place on the server it would wait for ever.
       .consume({ max_messages: 16, idle_heartbeat: 5000, abort_on_missing_resource: true })
@@ -69,6 +79,14 @@ export async function consume(
       messages.stop();
     }
   }
+}
+
+const isPlaceBroken = (error: unknown) =>
+  error instanceof JetStreamApiError && error.code === placeBroken;
+
+/** A new place begins at the start of the log: handlers bear what comes again. */
+async function forget(manager: JetStreamManager, durable: string): Promise<void> {
+  await manager.consumers.delete(eventStream, durable).catch(() => undefined); // Next time, then.
 }
 
 /** Ends when the server has no such consumer any more: then it is opened again. */
