@@ -1,6 +1,6 @@
 /**
  * Runs the tests with what they need: `npm test [-- PATTERN …]`. Without a pattern all but the longer
- * ones of the simulation, which `npm run test:sim` runs.
+ * ones: those of the simulation, which `npm run test:sim` runs, and test/conformance.
  */
 import { spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -21,7 +21,6 @@ const all = [
   "test/sim/bus/contract.test.ts",
   "test/sim/scenarios.test.ts",
   "test/e2e/**/*.test.ts",
-  "test/conformance/**/*.test.ts",
 ];
 
 try {
