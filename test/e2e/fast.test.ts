@@ -4,11 +4,10 @@
  */
 import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { auditJob } from "@coxswain/audit";
 import type { PayloadOf } from "@coxswain/events";
 import { type Cluster, startCluster, type WorkerProcess } from "./worker-cluster.ts";
+import { endOf, members, steps } from "./worker-stories.ts";
 
-const steps = 300;
 /** Of the loss on held-out samples after all steps; the rounding of 300 steps adds up. */
 const lossErrorMax = 0.01;
 
@@ -29,26 +28,12 @@ const startFast = (t: TestContext) =>
     isUnhurried: true,
   });
 
-const members = (cluster: Cluster, ids: readonly string[]) =>
-  cluster.event("training.generation-formed", ({ members: formed }) => {
-    const present = formed.map(({ workerId }) => workerId);
-    return present.sort().join() === ids.join();
-  });
-
 async function endsRight(
   t: TestContext,
   cluster: Cluster,
   workers: readonly WorkerProcess[],
 ): Promise<string> {
-  await cluster.release();
-  const finished = await cluster.event("training.finished");
-  for (const worker of workers) equal(await worker.ended, 0, worker.output());
-  const report = auditJob(cluster.events);
-  deepEqual(report.violations, []);
-  deepEqual(
-    [report.stepsCommitted, report.samplesTwice, report.samplesSkipped, report.samplesProof],
-    [steps, 0, 0, "counted"],
-  );
+  const finished = await endOf(cluster, workers, steps);
   // A checkpoint's parts come from all members, and are one only where the weights are equal.
   const rejected = cluster.events.filter(({ name }) => name === "checkpoint.rejected");
   deepEqual(rejected, []);

@@ -1,28 +1,20 @@
 /** State that is not trained, through real workers under faults: the same bits, in checkpoints and the model. */
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { auditJob } from "@coxswain/audit";
 import { readParameters, storePaths } from "@coxswain/store";
 import { exportModel } from "../../services/checkpoint/src/export-model.ts";
-import { type Cluster, startCluster, type WorkerProcess } from "./worker-cluster.ts";
+import { startCluster } from "./worker-cluster.ts";
+import { endOf } from "./worker-stories.ts";
 
 const steps = 200;
 const spec = { steps, checkpoint: { everySteps: 50, keep: 2 } };
-
-async function endOf(cluster: Cluster, workers: readonly WorkerProcess[]) {
-  await cluster.release();
-  const finished = await cluster.event("training.finished");
-  for (const worker of workers) equal(await worker.ended, 0, worker.output());
-  deepEqual(auditJob(cluster.events).violations, []);
-  return finished;
-}
 
 const start = (t: TestContext, isUnhurried: boolean) =>
   startCluster(t, { program: "normed.mjs", spec, isUnhurried });
 
 test("moving averages: workers killed, joined, restored; the bits of one worker", async (t) => {
   const alone = await start(t, false);
-  const wanted = await endOf(alone, [alone.start("w0")]);
+  const wanted = await endOf(alone, [alone.start("w0")], steps);
 
   const cluster = await start(t, true);
   const before = ["wa", "wb", "wc"].map((id) => cluster.start(id));
@@ -36,7 +28,7 @@ test("moving averages: workers killed, joined, restored; the bits of one worker"
     await cluster.event("worker.lost", (lost) => lost.workerId === workerId);
   }
   const after = ["wd", "we"].map((id) => cluster.start(id));
-  const finished = await endOf(cluster, after);
+  const finished = await endOf(cluster, after, steps);
   equal(finished.weightsSha256, wanted.weightsSha256);
   deepEqual(finished.metrics, wanted.metrics);
 

@@ -2,6 +2,7 @@
 import { deepEqual, equal } from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { auditJob } from "@coxswain/audit";
+import type { PayloadOf } from "@coxswain/events";
 import { type Cluster, startCluster, type WorkerProcess } from "./worker-cluster.ts";
 
 /** Of a story that says nothing else. */
@@ -24,13 +25,12 @@ function oracleOf(t: TestContext, stepCount: number): Promise<string> {
   return oracle;
 }
 
-/** The job ends with the weights of an undisturbed run; its log tells each step once. */
-export async function endsRight(
-  t: TestContext,
+/** The job ends, its workers in good order, and its log tells each of its steps and samples once. */
+export async function endOf(
   cluster: Cluster,
   workers: readonly WorkerProcess[],
-  stepCount = steps,
-): Promise<void> {
+  stepCount: number,
+): Promise<PayloadOf<"training.finished">> {
   await cluster.release();
   const finished = await cluster.event("training.finished");
   for (const worker of workers) equal(await worker.ended, 0, worker.output());
@@ -40,6 +40,17 @@ export async function endsRight(
     [report.stepsCommitted, report.samplesTwice, report.samplesSkipped, report.samplesProof],
     [stepCount, 0, 0, "counted"],
   );
+  return finished;
+}
+
+/** As `endOf`, with the weights of an undisturbed run. */
+export async function endsRight(
+  t: TestContext,
+  cluster: Cluster,
+  workers: readonly WorkerProcess[],
+  stepCount = steps,
+): Promise<void> {
+  const finished = await endOf(cluster, workers, stepCount);
   equal(finished.weightsSha256, await oracleOf(t, stepCount));
   equal(cluster.events.filter(({ name }) => name === "training.finished").length, 1);
 }

@@ -17,7 +17,9 @@ export function findTorch(environment: Environment): string | undefined {
   }
   const named = environment["COXSWAIN_TORCH_PYTHON"];
   const candidates = named === undefined ? [...installed, "python3"] : [named];
-  const hasTorch = (python: string) => spawnSync(python, ["-c", "import torch"]).status === 0;
+  // Looked for, not imported: that takes seconds, and the script does it anyway.
+  const look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)";
+  const hasTorch = (python: string) => spawnSync(python, ["-c", look]).status === 0;
   return candidates.find(hasTorch);
 }
 
