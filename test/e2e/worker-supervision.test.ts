@@ -18,11 +18,15 @@ test("slower than the others for long: named, and its shards are moved; the bits
   const slowed = await cluster.event("worker.slowed", ({ workerId }) => workerId === "wb");
   ok(slowed.msPerShard > slowed.othersMsPerShard, JSON.stringify(slowed));
   ok(slowed.shardsAfter < slowed.shardsBefore, JSON.stringify(slowed));
-  const renewed = await cluster.event("training.generation-formed", ({ cause, members: all }) => {
+  await cluster.event("training.generation-formed", ({ cause, members: all }) => {
     const b = all.find(({ workerId }) => workerId === "wb");
     return cause === "renew" && b !== undefined && b.shardTo - b.shardFrom === slowed.shardsAfter;
   });
-  equal(renewed.members.length, 3);
+  // It may have been seen before the third one joined; nobody is shut out for being slow.
+  deepEqual(
+    cluster.events.filter(({ name }) => name === "worker.lost"),
+    [],
+  );
   // The slow one leaves, so that the story ends soon.
   workers[1]!.process.kill("SIGTERM");
   equal(await workers[1]!.ended, 0);
