@@ -1,5 +1,5 @@
 /** What the bus promises, held against a real nats-server. */
-import { deepEqual, rejects } from "node:assert/strict";
+import { deepEqual, fail, rejects } from "node:assert/strict";
 import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { connectBus } from "@coxswain/bus";
 import { startNatsServer } from "@coxswain/embedded";
 import { startTestBus } from "@coxswain/embedded/testing";
-import { coded, holdBusContract, lost } from "./bus-contract.ts";
+import { coded, holdBusContract, job, lost } from "./bus-contract.ts";
 import { accessTo, removeDurable } from "./nats-access.ts";
 
 holdBusContract(async (t) => {
@@ -56,6 +56,21 @@ test("a reader whose place the server has lost on its disk gets a new one", asyn
   await rm(stored, { recursive: true });
   await bus.append(lost("disk", 2));
   await read("disk.lost.2");
+});
+
+test("who has read leaves nothing of itself on the server", async (t) => {
+  const { bus, url } = await startTestBus(t);
+  const deletions = (stream: string) =>
+    accessTo(url).collect(`$JS.EVENT.ADVISORY.CONSUMER.DELETED.${stream}.*`, 1);
+  const ofLog = await deletions("EVENTS");
+  for await (const item of bus.follow()) if (item.kind === "caught-up") break;
+  await ofLog();
+
+  const ofLines = await deletions("WORKER_LOGS");
+  const signal = new AbortController().signal;
+  for await (const line of bus.followLogs({ jobId: job("silent"), follow: false, signal }))
+    fail(`a line: ${line.text}`);
+  await ofLines();
 });
 
 test("an old server is refused with its version", async (t) => {

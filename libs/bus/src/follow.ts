@@ -108,6 +108,8 @@ async function openSource(ports: FollowPorts, options: FollowOptions, next: numb
       stopListening();
       options.signal?.removeEventListener("abort", stop);
       messages.stop();
+      // Else the server keeps it for minutes.
+      consumer.delete().catch(() => undefined);
     },
   };
 }

@@ -1,5 +1,5 @@
 /** A stream from its beginning: to its present end, or on and on. */
-import { DeliverPolicy, type JetStreamClient, type JsMsg } from "@nats-io/jetstream";
+import { type Consumer, DeliverPolicy, type JetStreamClient, type JsMsg } from "@nats-io/jetstream";
 
 /** Messages that may wait for their reader. */
 const waitingMax = 256;
@@ -20,8 +20,19 @@ export async function* readStream(
     filter_subjects: subject,
     deliver_policy: DeliverPolicy.All,
   });
-  const info = await consumer.info();
-  if (!follow && info.num_pending === 0) return;
+  try {
+    const info = await consumer.info();
+    if (follow || info.num_pending > 0) yield* readConsumer(consumer, { follow, signal });
+  } finally {
+    // Else the server keeps it for minutes.
+    consumer.delete().catch(() => undefined);
+  }
+}
+
+async function* readConsumer(
+  consumer: Consumer,
+  { follow, signal }: Pick<ReadOptions, "follow" | "signal">,
+): AsyncGenerator<JsMsg> {
   const messages = await consumer.consume({ max_messages: waitingMax });
   const stop = () => messages.stop();
   signal.addEventListener("abort", stop, { once: true });

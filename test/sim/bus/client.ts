@@ -119,6 +119,7 @@ function orderedConsumer(link: Link, stream: Stream, filters: readonly string[],
       attach(link, stream, channel, push);
       return channel;
     },
+    delete: async () => true, // It is kept by its reader alone.
   };
 }
 
