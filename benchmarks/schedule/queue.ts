@@ -15,10 +15,10 @@ const options = readOptions(
     "fact-ms": { value: "0.84", text: "what one fact costs in the log, synced (bench platform)" },
     rigid: { value: "500,1000,2500,5000", text: "nodes, with ten rigid jobs of one priority each" },
     elastic: {
-      value: "100,1000,5000",
+      value: "100,500,1000,2500,5000",
       text: "nodes, with ten jobs each, half elastic, 3 priorities",
     },
-    events: { value: "60", text: "events measured for each size" },
+    events: { value: "200", text: "events measured for each size" },
     out: dataOptions.out,
   },
 );

@@ -38,6 +38,7 @@ function jobAt(sequence: number, { mix, gpusPerNode }: Size, random: () => numbe
 class Cluster {
   readonly state = new ClusterState();
   readonly jobs = new Map<string, Job>();
+  /** A second goes by with each cycle, so that freeze windows end during the measurement. */
   #nowMs: number;
 
   constructor({ nodes, gpusPerNode }: Size, nowMs: number) {
@@ -63,7 +64,7 @@ class Cluster {
 
   /** Milliseconds of the decision alone, after which it is carried out. */
   cycle(): { readonly tookMs: number; readonly decisions: number } {
-    this.#nowMs += 100;
+    this.#nowMs += 1000;
     const beginMs = performance.now();
     const decisions = decideCycle(this.state, this.#nowMs);
     const tookMs = performance.now() - beginMs;

@@ -6,6 +6,7 @@
 import { isEnded, type Job } from "@coxswain/domain";
 import { decideEnd } from "./decide-end.ts";
 import { Demand } from "./demand.ts";
+import { type Held, HeldJobs } from "./held-jobs.ts";
 import { Ledger } from "./ledger.ts";
 import { type Growth, growthFor, leastGrowth } from "./node-choice.ts";
 import { Pending } from "./pending.ts";
@@ -26,28 +27,13 @@ import { times, type Units, unitsOf, vectorOf } from "./vector.ts";
 /** Nodes among which the best is looked for. */
 const candidatesMax = 16;
 
-/** A job that holds room. */
-export interface Held {
-  readonly job: Job;
-  readonly units: Units;
-  /** The same for all whose further workers find room, and quota, in the same places. */
-  readonly shape: string;
-}
-
 export class ClusterState {
   readonly room = new Room();
   readonly quotas = new Quotas();
   readonly ledger = new Ledger(this.room, this.quotas);
   readonly pending = new Pending();
   readonly demand = new Demand();
-  /** Jobs that hold room, by id; and those of them that may be shrunk, evicted, grown or mended. */
-  readonly held = new Map<string, Held>();
-  readonly heldByQueue = new Map<string, Set<string>>();
-  readonly heldByPriority = new Map<number, Set<string>>();
-  readonly surplus = new Set<string>();
-  readonly hungry = new Set<string>();
-  readonly over = new Set<string>();
-  readonly troubled = new Set<string>();
+  readonly holders = new HeldJobs(this.room);
   /** Jobs whose workers were lost, and which start again after a pause; with the end of it. */
   readonly delayed = new Map<string, { readonly job: Job; readonly dueAtMs: number }>();
   readonly ending = new Map<string, JobDecision>();
@@ -58,7 +44,11 @@ export class ClusterState {
   #growth: { readonly shapes: object; readonly capacity: object; readonly of: Growth } | undefined;
   readonly #limited = new Map<string, { readonly job: Job; readonly deadlineMs: number }>();
   #nextLimitMs = Number.POSITIVE_INFINITY;
-  readonly #jobsOnNode = new Map<string, Set<string>>();
+
+  /** Jobs that hold room, by id. */
+  get held(): ReadonlyMap<string, Held> {
+    return this.holders.byId;
+  }
 
   setNode(view: NodeView): void {
     if (!this.room.setNode(view)) return;
@@ -71,7 +61,7 @@ export class ClusterState {
 
   #nodeChanged(nodeId: string): void {
     this.version += 1;
-    for (const jobId of this.#jobsOnNode.get(nodeId) ?? []) this.#mark(this.held.get(jobId)!);
+    this.holders.nodeChanged(nodeId);
   }
 
   setQueues(views: readonly QueueView[]): void {
@@ -130,10 +120,8 @@ export class ClusterState {
     const held = this.held.get(job.id);
     if (held !== undefined && isSameHold(held.job, job)) {
       // Progress: it may alter who is evicted first, not who fits.
-      const same = { ...held, job };
-      this.held.set(job.id, same);
+      this.holders.update(job);
       this.#watchLimit(job);
-      this.#mark(same);
       return;
     }
     const waiting = this.pending.jobOf(job.id) ?? this.delayed.get(job.id)?.job;
@@ -176,50 +164,23 @@ export class ClusterState {
   }
 
   #hold(job: Job): void {
-    const { queue, resources, nodeSelector } = job.spec;
-    const units = unitsOf(vectorOf(resources));
-    const shape = JSON.stringify([queue, units, job.engine?.identity, nodeSelector]);
-    const held = { job, units, shape };
-    this.held.set(job.id, held);
-    addTo(this.heldByQueue, job.spec.queue, job.id);
-    addTo(this.heldByPriority, job.spec.priority, job.id);
+    const { units } = this.holders.add(job);
     for (const { nodeId } of job.placement) {
-      this.room.use(nodeId, held.units, 1);
-      this.quotas.use(job.spec.queue, held.units, 1);
-      addTo(this.#jobsOnNode, nodeId, job.id);
+      this.room.use(nodeId, units, 1);
+      this.quotas.use(job.spec.queue, units, 1);
     }
-    this.#mark(held);
-  }
-
-  #mark({ job }: Held): void {
-    const { id, placement, spec } = job;
-    const { kind } = job.state;
-    const isActive = kind === "placed" || kind === "running";
-    const count = placement.length;
-    const isTroubled =
-      (isActive && count < spec.workers.min) ||
-      placement.some(({ nodeId }) => !this.room.has(nodeId));
-    put(this.troubled, id, isTroubled);
-    put(this.surplus, id, isActive && count > spec.workers.min);
-    put(this.over, id, isActive && count > placedWanted(job));
-    put(this.hungry, id, kind === "running" && count < placedWanted(job));
   }
 
   #forget(jobId: string): boolean {
     this.#limited.delete(jobId);
     this.demand.delete(jobId);
-    for (const ids of [this.troubled, this.surplus, this.over, this.hungry]) ids.delete(jobId);
     const wasWaiting = this.pending.delete(jobId) || this.delayed.delete(jobId);
     const wasEnding = this.ending.delete(jobId);
-    const held = this.held.get(jobId);
+    const held = this.holders.delete(jobId);
     if (held === undefined) return wasWaiting || wasEnding;
-    this.held.delete(jobId);
-    removeFrom(this.heldByQueue, held.job.spec.queue, jobId);
-    removeFrom(this.heldByPriority, held.job.spec.priority, jobId);
     for (const { nodeId } of held.job.placement) {
       this.room.use(nodeId, held.units, -1);
       this.quotas.use(held.job.spec.queue, held.units, -1);
-      removeFrom(this.#jobsOnNode, nodeId, jobId);
     }
     return true;
   }
@@ -260,7 +221,8 @@ export class ClusterState {
   nextDeadlineMs(nowMs: number): number | undefined {
     let next = this.#nextLimitMs + 1;
     for (const { dueAtMs } of this.delayed.values()) next = Math.min(next, dueAtMs);
-    for (const jobId of [...this.hungry, ...this.surplus, ...this.troubled]) {
+    const { hungry, surplus, troubled } = this.holders;
+    for (const jobId of [...hungry, ...surplus, ...troubled]) {
       const { job } = this.held.get(jobId)!;
       for (const atMs of [job.placedAtMs, job.shrunkAtMs])
         if (atMs !== undefined && atMs + this.policy.freezeMs > nowMs)
@@ -286,21 +248,4 @@ function isSameHold(a: Job, b: Job): boolean {
     a.placedAtMs === b.placedAtMs &&
     decideEnd(b, Number.NEGATIVE_INFINITY) === undefined
   );
-}
-
-function put(ids: Set<string>, id: string, isIn: boolean): void {
-  if (isIn) ids.add(id);
-  else ids.delete(id);
-}
-
-function addTo<Key>(sets: Map<Key, Set<string>>, key: Key, id: string): void {
-  const set = sets.get(key);
-  if (set === undefined) sets.set(key, new Set([id]));
-  else set.add(id);
-}
-
-function removeFrom<Key>(sets: Map<Key, Set<string>>, key: Key, id: string): void {
-  const set = sets.get(key);
-  set?.delete(id);
-  if (set?.size === 0) sets.delete(key);
 }

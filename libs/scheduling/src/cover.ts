@@ -33,8 +33,8 @@ export function coveredOf(gangs: readonly Job[], nominal: Units): ReadonlySet<st
 
 /** Gangs of the queue that hold room at this point of the cycle. */
 export function gangsOf(cycle: Cycle, queue: string): Job[] {
-  const { held, heldByQueue } = cycle.state;
-  const before = [...(heldByQueue.get(queue) ?? [])]
+  const { held, holders } = cycle.state;
+  const before = [...(holders.byQueue.get(queue) ?? [])]
     .filter((id) => cycle.drafts.get(id)?.evictedBy === undefined)
     .map((id) => held.get(id)!.job);
   return [

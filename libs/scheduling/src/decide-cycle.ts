@@ -53,7 +53,7 @@ const byJob = <One extends { readonly jobId: string }>(decisions: One[]): One[] 
   decisions.sort((a, b) => compareText(a.jobId, b.jobId));
 
 function mend(cycle: Cycle): void {
-  const { troubled, over } = cycle.state;
+  const { troubled, over } = cycle.state.holders;
   for (const jobId of new Set([...troubled, ...over])) {
     const draft = draftOf(cycle, jobId);
     const wanted = placedWanted(draft.job);
@@ -102,11 +102,13 @@ function tell(cycle: Cycle, waits: ReadonlyMap<PendingClass, Wait>): JobDecision
   const placed = new Set(cycle.placed.map(({ job }) => job.id));
   const news: (JobDecision & { readonly kind: "queue" })[] = [];
   for (const [one, wait] of waits) {
-    const told = one.told.get(wait.reason)?.size ?? 0;
-    if (told === one.members.length) continue;
-    for (const job of one.members) {
-      if (one.told.get(wait.reason)?.has(job.id) || placed.has(job.id)) continue;
-      news.push({ kind: "queue", jobId: job.id, position: pending.positionOf(job), ...wait });
+    for (const [reason, ids] of one.told) {
+      if (reason === wait.reason) continue;
+      for (const jobId of ids) {
+        if (placed.has(jobId)) continue;
+        const position = pending.positionOf(pending.jobOf(jobId)!);
+        news.push({ kind: "queue", jobId, position, ...wait });
+      }
     }
   }
   for (const { job } of delayed.values()) {

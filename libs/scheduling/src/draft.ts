@@ -1,8 +1,9 @@
 /** What a cycle makes of a job that holds room, or shall: changed freely, and forgotten afterwards. */
 import { type Job, wantedWorkers } from "@coxswain/domain";
 import type { ClusterState } from "./cluster-state.ts";
+import { isReplacementDue } from "./replacement.ts";
 import type { Ask } from "./room.ts";
-import { type PlacedWorker, placedWanted } from "./snapshot.ts";
+import { byImportance, type PlacedWorker, placedWanted } from "./snapshot.ts";
 import { type Units, unitsOf, vectorOf } from "./vector.ts";
 
 export interface Draft {
@@ -117,6 +118,29 @@ export function lacksStandby(draft: Draft): boolean {
 
 function lacks({ job, workers, evictedBy }: Draft, wanted: number): boolean {
   return job.state.kind === "running" && evictedBy === undefined && workers.length < wanted;
+}
+
+export function isFrozen({ nowMs, state }: Cycle, sinceMs: number | undefined): boolean {
+  return sinceMs !== undefined && nowMs - sinceMs < state.policy.freezeMs;
+}
+
+export function mayGrow(cycle: Cycle, job: Job): boolean {
+  return isReplacementDue(job, cycle.nowMs) && !isFrozen(cycle, job.shrunkAtMs);
+}
+
+/** Who gave something away in this cycle does not take it back in the same one. */
+export function hasGiven({ job, workers, declaredDead }: Draft): boolean {
+  return workers.length < job.placement.length - declaredDead.length;
+}
+
+export interface Need {
+  readonly count: number;
+  readonly job: Job;
+}
+
+/** The fewest workers first, then the more important. */
+export function compareNeed(a: Need, b: Need): number {
+  return a.count - b.count || byImportance(a.job, b.job);
 }
 
 export function isChanged({ job, workers, declaredDead }: Draft): boolean {

@@ -1,180 +1,162 @@
 /**
  * What is left goes to running jobs that want more, and what is unfairly shared is shared anew.
  *
- * Workers that would stand by get what nobody else wants.
- *
  * Growth: one worker at a time, to the queue with the smallest weighted share, there to the job with
  * the fewest workers, then the more important. So equal jobs that grow come to differ by one worker
- * at most.
+ * at most. Workers that would stand by get what nobody else wants.
  *
- * Sharing anew: a job that wants more and finds no room takes a worker from the largest job of no
- * higher priority, if that stays at least as large after it. Each move makes the sum of the squares
- * of the sizes smaller, so moves come to an end; the freeze window bounds how often they happen. Who
- * has more than three quarters of the other's size takes nothing: each move disturbs two jobs, and
- * the next arrival would move on.
+ * Jobs that are alike stand in groups (`job-groups.ts`), and one that finds no room speaks for all of
+ * its shape: in a full cluster a cycle asks as many jobs as there are shapes, however many are hungry.
  */
-import { type Job, wantedWorkers } from "@coxswain/domain";
+import type { Job } from "@coxswain/domain";
 import {
   addWorker,
   type Cycle,
-  countOf,
+  compareNeed,
   type Draft,
   draftOf,
+  hasGiven,
   isHungry,
   lacksStandby,
-  shrinkTo,
+  mayGrow,
+  type Need,
 } from "./draft.ts";
-import { isReplacementDue } from "./replacement.ts";
-import { byImportance } from "./snapshot.ts";
-
-/** A part of the donor's size with which the taker is content. */
-const fairEnough = 0.75;
+import type { JobGroup } from "./job-groups.ts";
+import { shareAnew } from "./share-anew.ts";
 
 export function growAndShare(cycle: Cycle): void {
-  const drafts = draftsThatLack(cycle);
-  const left = grow(cycle, drafts.filter(isHungry), isHungry);
-  for (const taker of left.sort(byNeed)) shareAnew(cycle, taker);
-  grow(cycle, drafts.filter(lacksStandby), lacksStandby);
+  const left = new Growth(cycle, isHungry).run();
+  shareAnew(cycle, left);
+  new Growth(cycle, lacksStandby).run();
 }
 
-function isFrozen({ nowMs, state }: Cycle, sinceMs: number | undefined): boolean {
-  return sinceMs !== undefined && nowMs - sinceMs < state.policy.freezeMs;
+/** Touched jobs that want more, and have not given anything away in this cycle. */
+function touched(cycle: Cycle, wantsMore: (draft: Draft) => boolean): Draft[] {
+  return [...cycle.drafts.values()].filter(
+    (draft) => wantsMore(draft) && !hasGiven(draft) && mayGrow(cycle, draft.job),
+  );
 }
 
-function draftsThatLack(cycle: Cycle): Draft[] {
-  const { hungry } = cycle.state;
-  const ids = new Set([...hungry, ...cycle.drafts.keys()]);
-  const drafts: Draft[] = [];
-  for (const jobId of ids) {
-    const { job } = cycle.state.held.get(jobId)!;
-    if (!isReplacementDue(job, cycle.nowMs) || isFrozen(cycle, job.shrunkAtMs)) continue;
-    // Who gave something away in this cycle does not take it back in the same one.
-    const known = cycle.drafts.get(jobId);
-    if (known !== undefined && known.workers.length < known.job.placement.length - lost(known))
-      continue;
-    const draft = draftOf(cycle, jobId);
-    if (lacksStandby(draft)) drafts.push(draft);
+/** Jobs of one queue that want more: those that were touched, and groups of those that were not. */
+interface Line {
+  readonly queue: string;
+  /** In order of need. */
+  readonly drafts: Draft[];
+  readonly groups: { readonly group: JobGroup; at: number }[];
+}
+
+class Growth {
+  readonly #cycle: Cycle;
+  readonly #wantsMore: (draft: Draft) => boolean;
+  readonly #lines = new Map<string, Line>();
+  readonly #full = new Set<string>();
+  readonly #left: Draft[] = [];
+
+  constructor(cycle: Cycle, wantsMore: (draft: Draft) => boolean) {
+    this.#cycle = cycle;
+    this.#wantsMore = wantsMore;
+    for (const draft of touched(cycle, wantsMore))
+      insert(this.#line(draft.job.spec.queue).drafts, draft);
+    for (const [queue, groups] of cycle.state.holders.takers.byQueue)
+      for (const group of groups.values())
+        if (wantsMore === lacksStandby || !group.isServed)
+          this.#line(queue).groups.push({ group, at: 0 });
   }
-  return drafts;
-}
 
-const lost = ({ declaredDead }: Draft) => declaredDead.length;
-
-function byNeed(a: Draft, b: Draft): number {
-  return a.workers.length - b.workers.length || byImportance(a.job, b.job);
-}
-
-/** Returns those who still want more. */
-function grow(
-  cycle: Cycle,
-  drafts: readonly Draft[],
-  wantsMore: (draft: Draft) => boolean,
-): Draft[] {
-  const { quotas, room } = cycle.state;
-  const queues = new Map<string, Draft[]>();
-  for (const draft of [...drafts].sort(byNeed)) {
-    const { queue } = draft.job.spec;
-    const line = queues.get(queue);
-    if (line === undefined) queues.set(queue, [draft]);
-    else line.push(draft);
-  }
-  const left: Draft[] = [];
-  const full = new Set<string>();
-  while (queues.size > 0) {
-    const [queue] = [...queues.keys()]
-      .map((name) => [name, quotas.shareOf(name, room.capacity)] as const)
-      .reduce((least, one) =>
-        one[1] < least[1] || (one[1] === least[1] && one[0] < least[0]) ? one : least,
-      );
-    const line = queues.get(queue)!;
-    const draft = line.shift()!;
-    const { shape } = cycle.state.held.get(draft.job.id)!;
-    if (!full.has(shape) && addWorker(cycle, draft)) {
-      draft.reason = draft.reason || "grows towards the wanted number of workers";
-      if (wantsMore(draft)) insert(line, draft);
-    } else {
-      full.add(shape);
-      left.push(draft);
+  #line(queue: string): Line {
+    let line = this.#lines.get(queue);
+    if (line === undefined) {
+      line = { queue, drafts: [], groups: [] };
+      this.#lines.set(queue, line);
     }
-    if (line.length === 0) queues.delete(queue);
+    return line;
   }
-  return left;
+
+  /** Returns those of the touched that still want more. */
+  run(): Draft[] {
+    for (let line = this.#first(); line !== undefined; line = this.#first()) {
+      const jobId = this.#neediest(line);
+      if (jobId === undefined) this.#lines.delete(line.queue);
+      else this.#serve(line, jobId);
+    }
+    return this.#left;
+  }
+
+  /** The queue with the smallest share. */
+  #first(): Line | undefined {
+    const { quotas, room } = this.#cycle.state;
+    let first: { readonly line: Line; readonly share: number } | undefined;
+    for (const line of this.#lines.values()) {
+      const share = quotas.shareOf(line.queue, room.capacity);
+      const isLess =
+        first === undefined ||
+        share < first.share ||
+        (share === first.share && line.queue < first.line.queue);
+      if (isLess) first = { line, share };
+    }
+    return first?.line;
+  }
+
+  #neediest(line: Line): string | undefined {
+    this.#leaveFull(line);
+    const [draft] = line.drafts;
+    let best = draft && { count: draft.workers.length, job: draft.job };
+    for (const one of line.groups) {
+      const job = this.#headOf(one);
+      if (job === undefined) continue;
+      const head = { count: one.group.count, job };
+      if (best === undefined || compareNeed(head, best) < 0) best = head;
+    }
+    return best?.job.id;
+  }
+
+  /** Nobody whose shape found no room is asked again. */
+  #leaveFull(line: Line): void {
+    const isFull = ({ job }: Draft) => this.#full.has(this.#shapeOf(job.id));
+    while (line.drafts[0] !== undefined && isFull(line.drafts[0]))
+      this.#left.push(line.drafts.shift()!);
+  }
+
+  #shapeOf(jobId: string): string {
+    return this.#cycle.state.held.get(jobId)!.shape;
+  }
+
+  /** The oldest of a group that may grow; those that were touched stand among the drafts. */
+  #headOf(one: Line["groups"][number]): Job | undefined {
+    if (this.#full.has(one.group.shape)) return undefined;
+    const { state, drafts } = this.#cycle;
+    for (; one.at < one.group.jobs.length; one.at += 1) {
+      const { job } = state.held.get(one.group.jobs[one.at]!.id)!;
+      if (!drafts.has(job.id) && mayGrow(this.#cycle, job)) return job;
+    }
+    return undefined;
+  }
+
+  #serve(line: Line, jobId: string): void {
+    const { drafts } = this.#cycle;
+    const isTouched = drafts.has(jobId);
+    const draft = draftOf(this.#cycle, jobId);
+    if (isTouched) line.drafts.shift();
+    if (addWorker(this.#cycle, draft)) {
+      draft.reason = draft.reason || "grows towards the wanted number of workers";
+      if (this.#wantsMore(draft)) insert(line.drafts, draft);
+      return;
+    }
+    this.#full.add(this.#shapeOf(jobId));
+    if (isTouched) this.#left.push(draft);
+    else drafts.delete(jobId);
+  }
 }
 
 /** Keeps the line in order of need. */
 function insert(line: Draft[], draft: Draft): void {
+  const needOf = ({ workers, job }: Draft): Need => ({ count: workers.length, job });
+  const need = needOf(draft);
   let [low, high] = [0, line.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (byNeed(line[middle]!, draft) <= 0) low = middle + 1;
+    if (compareNeed(needOf(line[middle]!), need) <= 0) low = middle + 1;
     else high = middle;
   }
   line.splice(low, 0, draft);
-}
-
-function shareAnew(cycle: Cycle, taker: Draft): void {
-  if (isFrozen(cycle, taker.job.placedAtMs)) return;
-  const refused = new Set<string>();
-  while (isHungry(taker)) {
-    const donor = donorFor(cycle, taker, refused);
-    if (donor === undefined) return;
-    refused.add(donor.id);
-    if (moveWorker(cycle, donor, taker)) refused.delete(donor.id);
-  }
-}
-
-function donorFor(cycle: Cycle, taker: Draft, refused: ReadonlySet<string>): Job | undefined {
-  const { held, surplus } = cycle.state;
-  let best: Job | undefined;
-  let bestSize = 0;
-  for (const jobId of surplus) {
-    const { job } = held.get(jobId)!;
-    const isMeant = jobId !== taker.job.id && !refused.has(jobId) && isDonor(cycle, job, taker);
-    if (!isMeant) continue;
-    const size = sizeOf(cycle, job, countOf(cycle, jobId));
-    if (
-      best !== undefined &&
-      (size < bestSize || (size === bestSize && byImportance(job, best) < 0))
-    )
-      continue;
-    best = job;
-    bestSize = size;
-  }
-  return best;
-}
-
-/** Workers in proportion to the weight of the job's queue. */
-function sizeOf({ state }: Cycle, job: Job, workers: number): number {
-  return workers / (state.quotas.specOf(job.spec.queue)?.weight ?? 1);
-}
-
-function isDonor(cycle: Cycle, job: Job, taker: Draft): boolean {
-  const known = cycle.drafts.get(job.id);
-  const count = countOf(cycle, job.id);
-  if (known?.evictedBy !== undefined || count <= job.spec.workers.min) return false;
-  if (job.spec.priority > taker.job.spec.priority) return false;
-  if (isFrozen(cycle, job.placedAtMs)) return false;
-  // What it got in this cycle is not taken from it in the same one.
-  if (known !== undefined && known.added > 0) return false;
-  if (count > wantedWorkers(job)) return true; // Who stands by trains nothing.
-  const { length } = taker.workers;
-  if (sizeOf(cycle, taker.job, length) > fairEnough * sizeOf(cycle, job, count)) return false;
-  return sizeOf(cycle, job, count - 1) >= sizeOf(cycle, taker.job, length + 1);
-}
-
-function moveWorker(cycle: Cycle, job: Job, taker: Draft): boolean {
-  const { ledger } = cycle.state;
-  const donor = draftOf(cycle, job.id);
-  const mark = ledger.mark();
-  const before = [...donor.workers];
-  const { reason } = donor;
-  shrinkTo(cycle, donor, donor.workers.length - 1, `shares fairly with job "${taker.job.id}"`);
-  if (addWorker(cycle, taker)) {
-    taker.reason = `gets its fair share from job "${job.id}"`;
-    return true;
-  }
-  ledger.rollback(mark);
-  donor.workers = before;
-  donor.reason = reason;
-  return false;
 }

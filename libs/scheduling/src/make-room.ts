@@ -86,7 +86,8 @@ function isThere(cycle: Cycle, job: Job): boolean {
 }
 
 function shrinkSteps(cycle: Cycle, claim: Claim): Step[] {
-  const { held, surplus } = cycle.state;
+  const { held } = cycle.state;
+  const { surplus } = cycle.state.holders;
   const steps: { readonly job: Job; readonly count: number }[] = [];
   for (const jobId of surplus) {
     const { job } = held.get(jobId)!;
@@ -103,9 +104,9 @@ function shrinkSteps(cycle: Cycle, claim: Claim): Step[] {
 
 /** Few of many, most often: nobody is asked whose answer is known. */
 function* evictable({ state }: Cycle, { evictsBelow }: Claim): Iterable<string> {
-  const { heldByPriority, heldByQueue, held, quotas } = state;
-  for (const [priority, ids] of heldByPriority) if (priority < evictsBelow) yield* ids;
-  for (const [queue, ids] of heldByQueue)
+  const { held, holders, quotas } = state;
+  for (const [priority, ids] of holders.byPriority) if (priority < evictsBelow) yield* ids;
+  for (const [queue, ids] of holders.byQueue)
     if (quotas.isLimited(queue))
       for (const id of ids) if (held.get(id)!.job.spec.priority >= evictsBelow) yield id;
 }

@@ -3,7 +3,8 @@
  * keeps one waiting keeps all. One trial answers for the class, however many wait.
  */
 import type { Job } from "@coxswain/domain";
-import { byAge, type Wait } from "./snapshot.ts";
+import { placeBehind } from "./job-groups.ts";
+import type { Wait } from "./snapshot.ts";
 import { type Units, unitsOf, vectorOf } from "./vector.ts";
 
 export interface PendingClass {
@@ -48,7 +49,7 @@ export class Pending {
       one = { key, queue, priority, units, members: [], told: new Map(), failure: undefined };
       this.#classes.set(key, one);
     }
-    one.members.splice(placeOf(one.members, job), 0, job);
+    one.members.splice(placeBehind(one.members, job), 0, job);
     const reason = reasonOf(job);
     const told = one.told.get(reason);
     if (told === undefined) one.told.set(reason, new Set([job.id]));
@@ -61,7 +62,7 @@ export class Pending {
     if (found === undefined) return false;
     const { one, job } = found;
     this.#classOf.delete(jobId);
-    one.members.splice(placeOf(one.members, job) - 1, 1);
+    one.members.splice(placeBehind(one.members, job) - 1, 1);
     const told = one.told.get(reasonOf(job))!;
     told.delete(jobId);
     if (told.size === 0) one.told.delete(reasonOf(job));
@@ -104,18 +105,7 @@ function keyOf({ spec, engine }: Job): string {
   return JSON.stringify([queue, priority, workers.min, vectorOf(resources), named, selector]);
 }
 
-/** Behind all that are as old or older. */
-function placeOf(members: readonly Job[], job: Job): number {
-  let [low, high] = [0, members.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (byAge(members[middle]!, job) <= 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 function placeBefore(members: readonly Job[], job: Job): number {
-  const place = placeOf(members, job);
+  const place = placeBehind(members, job);
   return members[place - 1]?.id === job.id ? place - 1 : place;
 }

@@ -15,7 +15,7 @@ import { buildAgentLauncher, type Launcher, type Machines } from "./io/launcher.
 import { followNodes, type Nodes } from "./io/nodes.ts";
 import { buildRecorder, type Recorder } from "./io/recorder.ts";
 import { followTenants, type Tenants } from "./io/tenants.ts";
-import { wantedByNode } from "./wanted-by-node.ts";
+import { WantedByNode } from "./wanted-by-node.ts";
 
 export interface Ports {
   readonly bus: Bus;
@@ -41,10 +41,14 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
   const lookAgain = () => wake.resolve();
   let isLeading = false;
   const state = new KeptState();
+  const wanted = new WantedByNode();
   const view: JobsView = followJobs(bus, {
     signal,
     onEvent: (event, job, before) => {
-      if (job !== undefined && job !== before) state.setJob(job);
+      if (job !== undefined && job !== before) {
+        state.setJob(job);
+        wanted.setJob(job, view.traceparents.get(job.id));
+      }
       // History was counted by whoever led when it was told.
       if (view.isCaughtUp && isLeading)
         for (const measurement of measurementsOf(event, before, ports.now())) record(measurement);
@@ -70,7 +74,7 @@ export async function runScheduler(ports: Ports, options: Options): Promise<void
     log("lease acquired", { epoch: lease.epoch });
     const launcher = machines.launcher(lease.epoch);
     const recorder = buildRecorder(bus, lease.epoch);
-    const own = { ...ports, view, state, nodes: machines.nodes, tenants, policy };
+    const own = { ...ports, view, state, wanted, nodes: machines.nodes, tenants, policy };
     isLeading = true;
     lease.lost.addEventListener("abort", lookAgain, { once: true });
     while (!signal.aborted && !lease.lost.aborted) {
@@ -119,6 +123,7 @@ export interface CyclePorts extends Ports {
   readonly view: JobsView;
   /** Told of each job of the view as it is folded. */
   readonly state: KeptState;
+  readonly wanted: WantedByNode;
   readonly nodes: Nodes;
   readonly tenants: Tenants;
   readonly policy: Policy;
@@ -159,7 +164,6 @@ export async function cycle(ports: CyclePorts): Promise<Decision[]> {
   }
   for (const { service, kind: _, ...room } of decisions.filter((one) => one.kind === "reserve"))
     if (!lease.lost.aborted) await ports.tenants.reserve(service, { epoch: lease.epoch, ...room });
-  if (!lease.lost.aborted)
-    await launcher.apply(wantedByNode(view.jobs.values(), view.traceparents), view.jobs);
+  if (!lease.lost.aborted) await launcher.apply(ports.wanted.lists(), view.jobs);
   return decisions;
 }

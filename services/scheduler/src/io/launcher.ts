@@ -24,13 +24,17 @@ export interface Launcher {
 }
 
 const attemptsMax = 5;
+const none: readonly WantedWorker[] = [];
 
 export function buildAgentLauncher(bus: Bus, epoch: number): Launcher {
   const bucket = bus.bucket("assignments");
-  const written = new Map<string, string>();
+  /** Lists as they were written: one that is the same object needs no look. */
+  const written = new Map<string, { readonly list: object; readonly text: string }>();
   const write = async (nodeId: string, workers: readonly WantedWorker[]) => {
+    const known = written.get(nodeId);
+    if (known?.list === workers) return;
     const text = JSON.stringify(workers);
-    if (written.get(nodeId) === text) return;
+    if (known?.text === text) return void written.set(nodeId, { list: workers, text });
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       const entry = await bucket.get(nodeId);
       if (entry !== undefined && entry.value.epoch > epoch)
@@ -50,7 +54,7 @@ export function buildAgentLauncher(bus: Bus, epoch: number): Launcher {
         },
       );
       if (isWritten) {
-        written.set(nodeId, text);
+        written.set(nodeId, { list: workers, text });
         return;
       }
     }
@@ -60,7 +64,7 @@ export function buildAgentLauncher(bus: Bus, epoch: number): Launcher {
     apply: async (wanted) => {
       const nodes = new Set([...wanted.keys(), ...written.keys()]);
       if (written.size === 0) for (const { key } of await bucket.entries()) nodes.add(key);
-      await Promise.all([...nodes].map((nodeId) => write(nodeId, wanted.get(nodeId) ?? [])));
+      await Promise.all([...nodes].map((nodeId) => write(nodeId, wanted.get(nodeId) ?? none)));
     },
   };
 }
