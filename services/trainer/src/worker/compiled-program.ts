@@ -12,6 +12,7 @@ import { whoCompiles } from "../decide/who-compiles.ts";
 import type { Compiled, CompileReply, CompileThreadOptions } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
 import type { JobContext } from "./job-context.ts";
+import { type PatiencePorts, patiently } from "./patiently.ts";
 
 /** Another worker that compiles longer than this is not waited for: it may never have started. */
 const compileWaitMs = 10_000;
@@ -21,6 +22,7 @@ export interface ProgramPorts {
   readonly config: WorkerConfig;
   /** What the log says of the job. */
   readonly context: Pick<JobContext, "job" | "until">;
+  readonly asking: PatiencePorts;
   /** The program's own step is about to run for the first time. */
   readonly onRecording: () => void;
   readonly log: (sentence: string, fields: object) => void;
@@ -44,7 +46,8 @@ export async function obtainProgram(
   await anotherCompiles(ports);
   const { compiled } = context.job();
   if (compiled?.mode === "eager") return { recorded: undefined };
-  const kept = compiled?.data && (await bus.getBundle(compiled.data.sha256));
+  const { data } = compiled ?? {};
+  const kept = data && (await patiently(ports.asking, () => bus.getBundle(data.sha256)));
   if (kept !== undefined) return { recorded: kept };
   const made = await compileInThread(options, ports.onRecording);
   if (made.recorded === undefined)

@@ -9,8 +9,23 @@ export type Ending =
   /** 0: it left or finished, 12: its generation went on without it. */
   | { readonly exitCode: 0; readonly reason: "left" | "finished" }
   | { readonly exitCode: 12 }
-  /** 10 program or engine, 11 memory. */
-  | { readonly exitCode: 10 | 11; readonly error: AppError; readonly step: number };
+  /** 10 program or engine, 11 memory, 13: it could not begin, but another may. */
+  | { readonly exitCode: 10 | 11 | 13; readonly error: AppError; readonly step: number };
+
+/** Before its first step. What a retry may mend costs the job this worker, not its life. */
+export function endingOfStart(error: AppError): Ending {
+  const exitCode = error.code === "out-of-memory" ? 11 : error.retryable ? 13 : 10;
+  return { exitCode, error, step: -1 };
+}
+
+/** Resolves when the worker shall leave before it has a group to leave. */
+export function leftEarly(leave: AbortSignal, hasGroup: () => boolean): Promise<Ending> {
+  return new Promise((resolve) => {
+    const onLeave = () => hasGroup() || resolve({ exitCode: 0, reason: "left" });
+    if (leave.aborted) onLeave();
+    leave.addEventListener("abort", onLeave, { once: true });
+  });
+}
 
 /** What `exit.json` holds. */
 export interface WorkerEnd {

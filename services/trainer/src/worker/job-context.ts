@@ -2,12 +2,11 @@
 import { type Bus, within } from "@coxswain/bus";
 import { AppError, assert, type Job, type JobId, next, wantedWorkers } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
+import { startPatienceMs } from "./patiently.ts";
 
 export interface Observer {
   observe(event: StoredEvent): void;
 }
-
-const findTimeoutMs = 15_000;
 
 export interface JobContext {
   job(): Job;
@@ -21,7 +20,10 @@ export interface JobContext {
   tell(observers: readonly [Observer, ...Observer[]]): void;
 }
 
-/** @throws AppError `job-not-found` when the log has no such job. */
+/**
+ * Waits for a bus that is away, for `startPatienceMs` at most.
+ * @throws AppError `job-not-found` when the log has no such job, `bus-unavailable`
+ */
 export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Promise<JobContext> {
   const listeners = new Set<(event: StoredEvent) => void>();
   const knownDead = new Set<string>();
@@ -42,7 +44,11 @@ export async function followJob(bus: Bus, jobId: JobId, signal: AbortSignal): Pr
       else ready.resolve();
     }
   })();
-  await within(bus.clock, ready.promise, findTimeoutMs);
+  if (!(await within(bus.clock, ready.promise, startPatienceMs)))
+    throw new AppError(
+      "bus-unavailable",
+      `the log was not read within ${startPatienceMs / 1000} s`,
+    );
   if (job === undefined) throw new AppError("job-not-found", `the log knows no job "${jobId}"`);
   const current = () => {
     assert(job !== undefined, "the job was found");

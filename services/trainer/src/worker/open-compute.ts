@@ -12,11 +12,13 @@ import { Compute, type ComputeEvents } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
 import type { JobContext } from "./job-context.ts";
+import type { PatiencePorts } from "./patiently.ts";
 
 export interface OpenComputePorts {
   readonly bus: Bus;
   readonly config: WorkerConfig;
   readonly context: JobContext;
+  readonly asking: PatiencePorts;
   readonly log: (sentence: string, fields: object) => void;
 }
 

@@ -6,10 +6,9 @@ import type { Bus } from "@coxswain/bus";
 import { AppError, isEnded, type JobId, stepsOf } from "@coxswain/domain";
 import { withSpan } from "@coxswain/service";
 import { openStore } from "@coxswain/store";
-import { type Frame, frameTypes } from "../exchange/frames.ts";
 import { buildKernels } from "../exchange/kernels.ts";
 import { type Areas, vectorsOf } from "../exchange/memory.ts";
-import { type ControlMessage, Peers } from "../exchange/peers.ts";
+import type { Peers } from "../exchange/peers.ts";
 import type { SharedPeers } from "../exchange/shared-peers.ts";
 import { tellPassedOver } from "./checkpoints.ts";
 import { realClock } from "./clock.ts";
@@ -18,12 +17,21 @@ import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
 import { Course } from "./course.ts";
-import { type Ending, reportEnd, sayOfWorker, type WorkerEnd } from "./ending.ts";
+import {
+  type Ending,
+  endingOfStart,
+  leftEarly,
+  reportEnd,
+  sayOfWorker,
+  type WorkerEnd,
+} from "./ending.ts";
 import { followJob, type JobContext, trainingMaxOf } from "./job-context.ts";
 import { enterGroup } from "./join.ts";
 import { Ledger } from "./ledger.ts";
 import { GroupMembership } from "./member.ts";
 import { openCompute } from "./open-compute.ts";
+import { openPeers } from "./open-peers.ts";
+import { patiently } from "./patiently.ts";
 import { fetchProgram } from "./program.ts";
 import { RecordAcceptor } from "./record-acceptor.ts";
 import { Saver } from "./saver.ts";
@@ -40,8 +48,6 @@ export interface WorkerPorts {
   readonly log: (sentence: string, fields: object) => void;
 }
 
-const handshakeTimeoutMs = 1000;
-
 /** Trains until the job ends, the worker shall leave, or it fails; says how it ended. */
 export async function runWorker(ports: WorkerPorts): Promise<WorkerEnd> {
   const { bus, config } = ports;
@@ -51,12 +57,13 @@ export async function runWorker(ports: WorkerPorts): Promise<WorkerEnd> {
   try {
     const end = await Promise.race([
       ended.promise,
+      leftEarly(ports.leave, () => parts.group !== undefined),
       start(ports, parts, stop.signal, ended.resolve).then(() => ended.promise),
     ]);
     return await reportEnd(bus, config, parts.group, end);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return await reportEnd(bus, config, parts.group, { exitCode: 10, error, step: -1 });
+    return await reportEnd(bus, config, parts.group, endingOfStart(error));
   } finally {
     stop.abort();
     parts.stop?.();
@@ -74,6 +81,7 @@ interface Parts {
   peers?: Peers;
   sharing?: SharedPeers;
   ledger?: Ledger;
+  transfer?: Transfer;
   telling?: Promise<void>;
   stop?: () => void;
 }
@@ -86,8 +94,9 @@ async function start(
   signal: AbortSignal,
   end: End,
 ): Promise<void> {
-  const { bus, config } = ports;
+  const { bus, config, log } = ports;
   const jobId = config.COXSWAIN_JOB_ID as JobId;
+  const asking = { clock: bus.clock, signal: AbortSignal.any([signal, ports.leave]), log };
   const fail = (error: AppError, step: number) =>
     end({ exitCode: error.code === "out-of-memory" ? 11 : 10, error, step });
   const context = await followJob(bus, jobId, signal);
@@ -95,8 +104,8 @@ async function start(
   if (finished !== undefined || isEnded(context.job()))
     return end({ exitCode: 0, reason: "finished" });
   const [programPath, secret] = await Promise.all([
-    fetchProgram(bus, config, spec.program),
-    bus.bucket("secrets").get(jobId),
+    patiently(asking, () => fetchProgram(bus, config, spec.program)),
+    patiently(asking, () => bus.bucket("secrets").get(jobId)),
   ]);
   if (secret === undefined) throw new AppError("peer-refused", "the job has no secret yet");
   const events = {
@@ -107,8 +116,8 @@ async function start(
     onRecording: (ready: Promise<unknown>) => limitRecording(spec.stepTimeout, ready, fail),
   };
   const [{ compute, compiled }, links] = await Promise.all([
-    openCompute({ bus, config, context, log: ports.log }, programPath, events),
-    openLinks(config, ports.log),
+    openCompute({ bus, config, context, asking, log }, programPath, events),
+    openLinks(config, log),
   ]);
   const secretText = secret.value.secret;
   const known = { context, compute, compiled, links, secret: secretText };
@@ -131,7 +140,8 @@ async function run(running: Running): Promise<void> {
   const { bus, config, parts, signal, fail, context, compute, compiled, log } = running;
   const store = openStore(config.STORE_URL);
   const steps = stepsOf(context.job().spec, compiled.samplesTrain);
-  const peers = openPeers(running);
+  const peers = openPeers(running, parts);
+  parts.peers = peers;
   const me = {
     workerId: config.COXSWAIN_WORKER_ID,
     nodeId: config.COXSWAIN_NODE_ID,
@@ -152,8 +162,8 @@ async function run(running: Running): Promise<void> {
   context.tell([ledger, course]);
   const group = buildGroup(running, { peers, ledger, course, steps, me }, { areas, saver });
   const transfer = buildTransfer(running, ledger);
-  running.parts.group = group;
-  transfers.set(parts, transfer);
+  parts.group = group;
+  parts.transfer = transfer;
   const onLeave = () => void course.leave();
   watchOver(running, group, onLeave);
   parts.telling = ledger.run();
@@ -180,7 +190,7 @@ async function run(running: Running): Promise<void> {
     },
   ).catch((error: unknown) => {
     if (!(error instanceof AppError)) throw error;
-    fail(error, -1);
+    running.end(endingOfStart(error));
   });
 }
 
@@ -201,43 +211,6 @@ function abortOf(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) =>
     signal.addEventListener("abort", () => resolve(), { once: true }),
   );
-}
-
-/** A transfer belongs to the parts of its worker; frames look it up. */
-const transfers = new WeakMap<Parts, Transfer>();
-
-function openPeers({ config, context, parts, secret, links, log }: Running): Peers {
-  const options = {
-    jobId: config.COXSWAIN_JOB_ID,
-    workerId: config.COXSWAIN_WORKER_ID,
-    secret,
-    host: config.COXSWAIN_HOST,
-    handshakeTimeoutMs,
-    ...links.connections,
-    isEncrypted: context.job().spec.tls === true || config.EXCHANGE_TLS === "on",
-  };
-  const onFrame = (from: string, frame: Frame) =>
-    frame.type === frameTypes.snapshot
-      ? transfers.get(parts)?.onFrame(from, frame)
-      : parts.group?.onFrame(from, frame);
-  const onControl = (from: string, message: ControlMessage) => {
-    if (parts.sharing?.onControl(from, message)) return;
-    if (message.kind === "snapshot") transfers.get(parts)?.onSnapshot(from, message);
-    else if (message.kind === "formed") transfers.get(parts)?.onFormed(from, message);
-    else parts.group?.onControl(from, message);
-  };
-  const onConnected = (workerId: string) => {
-    parts.sharing?.onConnected(workerId);
-    parts.group?.onConnected(workerId);
-  };
-  const onLost = (workerId: string, reason: string) => {
-    log("connection lost", { peer: workerId, reason });
-    parts.sharing?.onLost(workerId);
-    parts.group?.onLost(workerId);
-  };
-  const peers = new Peers(options, { onConnected, onFrame, onControl, onLost });
-  parts.peers = peers;
-  return peers;
 }
 
 function buildTransfer({ parts, compute, compiled, fail }: Running, ledger: Ledger): Transfer {
