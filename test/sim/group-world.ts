@@ -92,11 +92,14 @@ export class World extends Stage {
   readonly random: Random;
   readonly steps: number;
   readonly sharesMemory: boolean;
+  /** No message takes long, and none is lost. */
+  isCalm = false;
   /** So many train, the others stand by; undefined: all train. */
   trainingMax: number | undefined;
   readonly oracle: readonly string[];
   readonly exchange: ExchangeMode;
-  #newestGeneration = 0;
+  /** Those that were formed, or written down by somebody who could not form them any more. */
+  readonly #generations = new Set<number>();
   readonly workers = new Map<string, SimWorker>();
   readonly knownDead = new Set<string>();
   readonly cuts = new Set<string>();
@@ -131,16 +134,21 @@ export class World extends Stage {
 
   /** Who starts over undoes what the newest generation has committed: nobody of it may be alive. */
   checkFounding(founder: SimWorker, generation: number, cause: string): void {
-    const before = this.#newestGeneration;
-    this.#newestGeneration = Math.max(before, generation);
+    this.#generations.add(generation);
+    const before = Math.max(0, ...[...this.#generations].filter((one) => one < generation));
     if (cause !== "start" && cause !== "restore") return;
     for (const { id, how, group } of this.workers.values())
       if (how === undefined && id !== founder.id && group.generation === before && before > 0)
         this.fail(`${founder.id} starts over while ${id} lives, a member of generation ${before}`);
   }
 
+  recordSays(value: MembershipRecord): void {
+    this.record = { value, revision: (this.record?.revision ?? 0) + 1 };
+    this.#generations.add(value.generation);
+  }
+
   latency(): number {
-    return 0.2 + this.random() * (this.random() < 0.05 ? 80 : 3);
+    return 0.2 + this.random() * (this.random() < 0.05 && !this.isCalm ? 80 : 3);
   }
 
   isCut(a: string, b: string): boolean {
@@ -255,12 +263,17 @@ export class SimWorker {
   #log(sentence: string, fields: object): void {
     this.world.note(`${this.id} ${sentence} ${JSON.stringify(fields)}`);
     if (sentence !== "generation formed") return;
-    const { generation, members, cause } = fields as {
+    const { generation, members, cause, ...rest } = fields as {
       readonly generation: number;
+      readonly fromStep: number;
+      readonly step: number;
+      readonly isPlanned?: true;
       readonly members: readonly string[];
       readonly cause: string;
     };
     if (members.includes(this.id)) this.world.checkFounding(this, generation, cause);
+    if (rest.isPlanned && rest.step > rest.fromStep)
+      this.world.fail(`${this.id} went on beyond step ${rest.fromStep}, planned for ${generation}`);
     // What only the dead had agreed on does not count.
     for (const { id, how, group } of this.world.workers.values()) {
       if (how !== undefined || id === this.id || group.generation !== generation) continue;
@@ -453,7 +466,7 @@ export class SimWorker {
         world.at(world.latency(), () => {
           try {
             const result = serve();
-            if (world.random() < 0.03)
+            if (world.random() < 0.03 && !world.isCalm)
               away(); // Done, but nobody hears of it.
             else this.later(world.latency(), () => resolve(result));
           } catch (error) {
@@ -463,7 +476,7 @@ export class SimWorker {
       });
     const write = (value: MembershipRecord, expected: number) => {
       if ((world.record?.revision ?? 0) !== expected) throw new AppError("conflict", "too late");
-      world.record = { value: JSON.parse(JSON.stringify(value)), revision: expected + 1 };
+      world.recordSays(JSON.parse(JSON.stringify(value)));
       for (const worker of world.workers.values()) worker.watchRecord();
       return expected + 1;
     };
@@ -510,6 +523,7 @@ export class SimWorker {
       warm: async () => {
         this.#isWarm = true;
       },
+      expect: () => undefined,
       forgetOrders: () => {
         this.#order += 1;
       },

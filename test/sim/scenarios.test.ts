@@ -69,6 +69,16 @@ class Story {
     );
   }
 
+  /** Until it is so; meanwhile none of these stops committing. */
+  async smoothly(ids: readonly string[], what: string, isSo: () => boolean): Promise<void> {
+    const stopped = new Set<string>();
+    await this.until(what, () => {
+      for (const id of ids) if (this.worker(id).group.state === "frozen") stopped.add(id);
+      return isSo();
+    });
+    deepEqual([...stopped], []);
+  }
+
   kill(...ids: string[]): void {
     for (const id of ids) this.worker(id).end("killed");
   }
@@ -218,6 +228,57 @@ const stories: Record<string, (story: Story) => Promise<void>> = {
     story.kill("a");
     await story.members("b", "c", "d");
     await story.trainsToTheEnd("b", "c", "d");
+  },
+  "join: nobody stops, the newcomer is in from a step that was agreed ahead": async (story) => {
+    story.world.isCalm = true;
+    await story.group("a", "b", "c");
+    story.start("d");
+    await story.smoothly(["a", "b", "c"], "d is a member", () =>
+      story.areMembers("a", "b", "c", "d"),
+    );
+    await story.trainsToTheEnd("a", "b", "c", "d");
+  },
+  "leave: nobody stops, and who leaves computes up to that step": async (story) => {
+    story.world.isCalm = true;
+    await story.group("a", "b", "c");
+    story.worker("b").leave();
+    await story.smoothly(["a", "c"], "b is out", () => story.areMembers("a", "c"));
+    await story.until("b has left", () => story.worker("b").how === "left");
+    const told = story.world.log.findLast((line) => line.includes("b generation formed"));
+    const { fromStep, step } = JSON.parse(told!.slice(told!.indexOf("{")));
+    equal(step, fromStep);
+    await story.trainsToTheEnd("a", "c");
+  },
+  "loss while a change is planned: the generation begins where it stands, without the lost": async (
+    story,
+  ) => {
+    await story.group("a", "b", "c", "d");
+    story.worker("b").leave();
+    await story.until("all know the plan", () =>
+      ["a", "b", "c", "d"].every((id) => story.worker(id).group.isPlanned),
+    );
+    const { step, generation } = story.worker("a").group;
+    story.kill("c");
+    await story.members("a", "d");
+    ok(story.worker("a").group.step >= step, "no step is lost");
+    equal(story.worker("a").group.generation, generation + 2);
+    await story.trainsToTheEnd("a", "d");
+  },
+  "loss of who leaves before its last step: the others go on from where they are": async (
+    story,
+  ) => {
+    await story.group("a", "b", "c");
+    story.worker("b").leave();
+    await story.until("all know the plan", () =>
+      ["a", "b", "c"].every((id) => story.worker(id).group.isPlanned),
+    );
+    const { step } = story.worker("a").group;
+    const killedAtMs = story.world.nowMs;
+    story.kill("b");
+    await story.members("a", "c");
+    ok(story.worker("a").group.step >= step, "no step is lost");
+    ok(story.world.nowMs - killedAtMs < 1000, "nobody waits for a step that cannot come");
+    await story.trainsToTheEnd("a", "c");
   },
   "leave: the others go on, nothing is computed twice": async (story) => {
     await story.group("a", "b", "c");

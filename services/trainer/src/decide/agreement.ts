@@ -8,6 +8,11 @@
  * generation at most comes out of each.
  *
  * A promise freezes its giver: it commits nothing more in g, so the step that it reports is final.
+ *
+ * A planned change (a join, a leave, other shares) need not stop anybody: its proposal names a step
+ * ahead, and promises for it do not freeze. Whoever asks for it or accepts it does not begin that step
+ * in g, so nobody can commit it there, since a step needs every member. Until then g goes on. When g
+ * cannot, because a member is lost, g + 1 begins where it stands and is replaced at once.
  */
 import { assert } from "@coxswain/domain";
 import { assignShards, type ShardRange } from "./shards.ts";
@@ -38,6 +43,8 @@ export interface Proposal {
   readonly lost: readonly string[];
   /** Members whose next step is fromStep already; the others need the vector of fromStep - 1. */
   readonly level: readonly string[];
+  /** Agreed ahead of its first step: the generation before it goes on until then. */
+  readonly isPlanned?: true;
 }
 
 export interface Vote {
@@ -116,6 +123,8 @@ export interface ProposalInput {
   readonly joining: readonly Candidate[];
   /** What members need for one shard, when shares are to follow it. */
   readonly paces?: Paces | undefined;
+  /** Of a planned change: the members go on until there. */
+  readonly switchStep?: number | undefined;
 }
 
 /**
@@ -130,7 +139,8 @@ export function proposalOf(input: ProposalInput): Proposal {
   if (highest !== undefined) return highest.proposal;
 
   const promised = new Map(input.promises.map((given) => [given.workerId, given.step]));
-  const fromStep = Math.max(...promised.values());
+  const { switchStep } = input;
+  const fromStep = switchStep ?? Math.max(...promised.values());
   const staying: Candidate[] = input.members.filter(
     ({ workerId }) => promised.has(workerId) && !input.leaving.has(workerId),
   );
@@ -157,7 +167,10 @@ export function proposalOf(input: ProposalInput): Proposal {
     joined: joining.map(({ workerId }) => workerId),
     left,
     lost,
-    level: [...promised].filter(([, step]) => step === fromStep).map(([workerId]) => workerId),
+    level: [...promised]
+      .filter(([, step]) => step === fromStep || switchStep !== undefined)
+      .map(([workerId]) => workerId),
+    ...(switchStep === undefined ? {} : { isPlanned: true as const }),
   };
 }
 

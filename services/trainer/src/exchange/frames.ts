@@ -14,9 +14,10 @@ export const frameTypes = {
   result: 3,
   reduced: 4,
   snapshot: 5,
-  /** As piece and result, but the numbers stay where they are: see `Place`. */
+  /** As piece, result and reduced, but the numbers stay where they are: see `Place`. */
   pieceHere: 6,
   resultHere: 7,
+  reducedHere: 8,
 } as const;
 export type FrameType = (typeof frameTypes)[keyof typeof frameTypes];
 

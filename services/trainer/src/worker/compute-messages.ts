@@ -60,6 +60,8 @@ export type ComputeRequest =
       /** A shard whose bits shall be told, one of the own or another. */
       readonly audit?: number | undefined;
     }
+  /** From this step on, these will be the pieces: their data may be loaded. */
+  | { readonly kind: "expect"; readonly step: number; readonly pieces: readonly Piece[] }
   /** The reduced vector of this step is whole: update the parameters. */
   | { readonly kind: "apply"; readonly step: number }
   /** A copy of floats `from <= i < to` of parameters and slots, as after what was asked before. */

@@ -50,6 +50,8 @@ class Compute {
   #subtrees = new Subtrees(0);
   readonly #noise = new NoiseProbe(options.compile.shards, () => performance.now());
   #order: Order | undefined;
+  /** What a planned generation begins with. */
+  #coming: Extract<ComputeRequest, { kind: "expect" }> | undefined;
   #isRunning = false;
   /** Since the last piece was told. */
   #work = { shards: 0, ms: 0 };
@@ -68,6 +70,9 @@ class Compute {
       const { rule } = this.#program;
       this.#updateKernel = rule && buildUpdate(memory, rule.update);
       this.#subtrees = new Subtrees(this.#vectors.pool.length);
+    } else if (request.kind === "expect") {
+      this.#coming = request;
+      if (this.#order === undefined) this.#feed.expect(placesOf(request.step, request.pieces));
     } else if (request.kind === "order") {
       this.#order = request;
       this.#feed.expect(this.#upcoming(request));
@@ -81,14 +86,14 @@ class Compute {
   #upcoming({ step, pieces }: Extract<ComputeRequest, { kind: "order" }>): BatchPlace[] {
     const isOpen = (piece: Piece) =>
       step !== this.#subtrees.step || this.#subtrees.get(piece) === undefined;
-    const ofStep = (at: number, wanted: readonly Piece[]) =>
-      wanted.flatMap(({ lo, size }) =>
-        Array.from({ length: size }, (_, i) => ({ step: at, shard: lo + i })),
-      );
-    return [...ofStep(step, pieces.filter(isOpen)), ...ofStep(step + 1, pieces)];
+    const next = this.#coming?.step === step + 1 ? this.#coming.pieces : pieces;
+    return [...placesOf(step, pieces.filter(isOpen)), ...placesOf(step + 1, next)];
   }
 
-  #serve(request: Exclude<ComputeRequest, { kind: "attach" | "order" }>, vectors: Vectors): void {
+  #serve(
+    request: Exclude<ComputeRequest, { kind: "attach" | "order" | "expect" }>,
+    vectors: Vectors,
+  ): void {
     const changes = request.kind === "apply" || request.kind === "load";
     if (changes || request.kind === "initialize") this.#snapshots!.settle();
     switch (request.kind) {
@@ -112,6 +117,7 @@ class Compute {
       case "warm": {
         const buffer = this.#subtrees.take([]);
         this.#derive(request.step, 0, buffer);
+        this.#noise.warm(this.#gradientIn(buffer));
         this.#subtrees.giveBack(buffer);
         return reply({ kind: "done", id: request.id });
       }
@@ -246,6 +252,12 @@ class Compute {
     this.#subtrees.finish(piece, into);
     return true;
   }
+}
+
+function placesOf(step: number, pieces: readonly Piece[]): BatchPlace[] {
+  return pieces.flatMap(({ lo, size }) =>
+    Array.from({ length: size }, (_, i) => ({ step, shard: lo + i })),
+  );
 }
 
 function fail(error: unknown, step: number): void {

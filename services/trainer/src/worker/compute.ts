@@ -27,6 +27,18 @@ export interface ComputeEvents {
   initialParameters?(): Promise<Float32Array | undefined>;
 }
 
+/** Enough for the runtime to have compiled what runs often. */
+const warmMin = 12;
+const warmLast = 4;
+const warmMsMax = 2000;
+
+/** The last ones are no faster than those before, all in all. */
+export function isWarm(tookMs: readonly number[]): boolean {
+  if (tookMs.length < warmMin) return false;
+  const fastest = (some: readonly number[]) => Math.min(...some);
+  return fastest(tookMs.slice(-warmLast)) >= 0.9 * fastest(tookMs.slice(0, -warmLast));
+}
+
 type Answer = Extract<ComputeReply, { kind: "done" | "copied" | "evaluated" }>;
 
 export class Compute {
@@ -138,6 +150,11 @@ export class Compute {
     this.#send({ kind: "order", order: this.#newestOrder, step, pieces, audit });
   }
 
+  /** What will be ordered from this step on. */
+  expect(step: number, pieces: readonly Piece[]): void {
+    this.#send({ kind: "expect", step, pieces });
+  }
+
   /** Pieces that are still on their way are of no use any more. */
   forgetOrders(): void {
     this.#newestOrder += 1;
@@ -166,9 +183,15 @@ export class Compute {
     await this.#ask((id) => ({ kind: "load", id, from, floats }));
   }
 
-  /** Computes a gradient for nobody: the first one takes much longer than the others. */
+  /** Computes gradients for nobody, until they take no less time than the ones before: the first take much longer. */
   async warm(step: number): Promise<void> {
-    await this.#ask((id) => ({ kind: "warm", id, step }));
+    const startedMs = performance.now();
+    const tookMs: number[] = [];
+    while (!isWarm(tookMs) && performance.now() - startedMs < warmMsMax) {
+      const beganMs = performance.now();
+      await this.#ask((id) => ({ kind: "warm", id, step }));
+      tookMs.push(performance.now() - beganMs);
+    }
   }
 
   async copy(from: number, to: number): Promise<Extract<ComputeReply, { kind: "copied" }>> {

@@ -2,12 +2,20 @@
  * Live transfer of the state to a worker that joins: the donor's side and the joiner's.
  *
  * The donor sends a snapshot at a step boundary, then the reduced vector of each step since; the
- * joiner applies them until it is level. Nobody waits for it.
+ * joiner applies them until it is level. Nobody waits for it. On the same machine the joiner is told
+ * where the vector lies, and reads it there; the numbers are sent when it has not said so in time.
  */
 import type { Layout } from "@coxswain/engine";
 import type { Member } from "../decide/agreement.ts";
-import { type Frame, frameTypes, vectorFrames } from "../exchange/frames.ts";
-import { beginWrite, reducedStamp, type Vectors } from "../exchange/memory.ts";
+import {
+  encodePlace,
+  type Frame,
+  frameTypes,
+  parsePlace,
+  vectorFrames,
+} from "../exchange/frames.ts";
+import type { Kernels } from "../exchange/kernels.ts";
+import { beginWrite, reducedStamp, type Shared, type Vectors } from "../exchange/memory.ts";
 import type { Compute } from "./compute.ts";
 import type { Generation } from "./ledger.ts";
 import type { PeersPort } from "./member-ports.ts";
@@ -22,6 +30,10 @@ export interface DonorPorts {
   readonly peers: PeersPort;
   readonly compute: Pick<Compute, "copy">;
   readonly layout: Layout;
+  readonly shards: number;
+  readonly vectors: Vectors;
+  /** Whether this peer has mapped our memory. */
+  readonly isMappedBy: (workerId: string) => boolean;
   /** The next step to commit. */
   readonly step: () => number;
   readonly generations: () => readonly Generation[];
@@ -32,6 +44,8 @@ interface Follower {
   /** Frames that wait until the snapshot is out; undefined once it is. */
   waiting: Buffer[] | undefined;
   waitingBytes: number;
+  /** It was told where this step's vector lies, and has not said yet that it has read it. */
+  unread: number | undefined;
 }
 
 /** The donor's side: who follows this worker. */
@@ -45,7 +59,7 @@ export class Donor {
 
   async add(workerId: string, members: readonly Member[]): Promise<void> {
     const { peers, compute, layout, step, generations, programHash } = this.#ports;
-    const follower: Follower = { waiting: [], waitingBytes: 0 };
+    const follower: Follower = { waiting: [], waitingBytes: 0, unread: undefined };
     this.#followers.set(workerId, follower);
     const floats = layout.parameterFloats * (1 + layout.slotCount);
     // The compute thread serves requests in order: the copy is the state as of the step known now.
@@ -83,21 +97,46 @@ export class Donor {
     this.#followers.delete(workerId);
   }
 
-  /** A step was committed: everybody who follows gets its reduced vector. */
-  committed(step: number, reduced: Float32Array): void {
+  /** It has read this step's vector where it lies. */
+  read(workerId: string, step: number): void {
+    const follower = this.#followers.get(workerId);
+    if (follower?.unread === step) follower.unread = undefined;
+  }
+
+  /**
+   * A step was committed: everybody who follows gets its reduced vector. The one before it is still
+   * there, and will be no more after the next step.
+   */
+  committed(step: number): void {
+    const { peers, vectors, isMappedBy } = this.#ports;
     for (const [workerId, follower] of this.#followers) {
-      const queuedBytes = this.#ports.peers.queuedBytes(workerId) + follower.waitingBytes;
-      if (queuedBytes > queuedBytesMax) {
-        this.#followers.delete(workerId);
-        this.#ports.peers.drop(workerId);
+      const { unread } = follower;
+      follower.unread = undefined;
+      if (unread === step - 1) this.#sendNumbers(workerId, follower, unread);
+      if (follower.waiting !== undefined || !isMappedBy(workerId)) {
+        this.#sendNumbers(workerId, follower, step);
         continue;
       }
-      for (const frame of reducedFrames(step, reduced)) {
-        if (follower.waiting === undefined) this.#ports.peers.send(workerId, frame);
-        else {
-          follower.waiting.push(frame);
-          follower.waitingBytes += frame.length;
-        }
+      follower.unread = step;
+      const vector = reducedStamp(this.#ports.shards, step);
+      const place = { vector, stamp: Atomics.load(vectors.stamps, vector) };
+      const head = { lo: 0, size: 0, slice: 0, generation: 0, step };
+      peers.send(workerId, encodePlace({ ...head, type: frameTypes.reducedHere }, place));
+    }
+  }
+
+  #sendNumbers(workerId: string, follower: Follower, step: number): void {
+    const { peers, vectors } = this.#ports;
+    if (peers.queuedBytes(workerId) + follower.waitingBytes > queuedBytesMax) {
+      this.#followers.delete(workerId);
+      peers.drop(workerId);
+      return;
+    }
+    for (const frame of reducedFrames(step, vectors.reduced[(step % 2) as 0 | 1])) {
+      if (follower.waiting === undefined) peers.send(workerId, frame);
+      else {
+        follower.waiting.push(frame);
+        follower.waitingBytes += frame.length;
       }
     }
   }
@@ -110,41 +149,81 @@ export function reducedFrames(step: number, reduced: Float32Array): Generator<Bu
   );
 }
 
+export interface ReducedInboxPorts {
+  readonly vectors: Vectors;
+  readonly kernels: Pick<Kernels, "copy">;
+  readonly shards: number;
+  /** The memory of this peer, where it is mapped here. */
+  readonly windowOf: (workerId: string) => Shared | undefined;
+  readonly isExpected: (step: number) => boolean;
+  /** Resolves when the vector's memory may be written again. */
+  readonly onWhole: (step: number) => Promise<void>;
+  /** This peer's memory has been read and may change. */
+  readonly onRead: (workerId: string, step: number) => void;
+}
+
 /** Reduced vectors that arrive from one donor, whole ones handed on in order. */
 export class ReducedInbox {
-  readonly #vectors: Vectors;
-  readonly #shards: number;
-  readonly #onWhole: (step: number) => Promise<void>;
+  readonly #ports: ReducedInboxPorts;
   #queue: Promise<void> = Promise.resolve();
+  /** By step % 2: until when the memory is in use. */
+  readonly #inUse = [Promise.resolve(), Promise.resolve()];
   #missingBytes = 0;
 
-  /** `onWhole` resolves when the vector's memory may be written again. */
-  constructor(vectors: Vectors, shards: number, onWhole: (step: number) => Promise<void>) {
-    this.#vectors = vectors;
-    this.#shards = shards;
-    this.#onWhole = onWhole;
+  constructor(ports: ReducedInboxPorts) {
+    this.#ports = ports;
   }
 
   /** Resolves when all that was received is applied. */
-  settled(): Promise<void> {
-    return this.#queue;
+  async settled(): Promise<void> {
+    await this.#queue;
+    await Promise.all(this.#inUse);
   }
 
-  receive(frame: Frame, isExpected: (step: number) => boolean): void {
-    const payload = Uint8Array.from(frame.payload);
-    const { step, offset } = frame;
+  receive(from: string, frame: Frame): void {
+    const payload = frame.payload.slice();
     this.#queue = this.#queue.then(async () => {
-      if (!isExpected(step)) return;
-      const target = this.#vectors.reduced[(step % 2) as 0 | 1];
-      if (offset === 0) {
-        this.#missingBytes = target.byteLength;
-        beginWrite(this.#vectors, reducedStamp(this.#shards, step));
-      }
-      if (offset + payload.length > target.byteLength || this.#missingBytes <= 0) return;
-      new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(payload, offset);
-      this.#missingBytes -= payload.length;
-      if (this.#missingBytes === 0) await this.#onWhole(step);
+      if (!this.#ports.isExpected(frame.step)) return;
+      await this.#inUse[frame.step % 2];
+      if (!this.#ports.isExpected(frame.step)) return;
+      if (frame.type === frameTypes.reducedHere) this.#readHere(from, { ...frame, payload });
+      else this.#put({ ...frame, payload });
     });
+  }
+
+  /** What has changed meanwhile will come as numbers. */
+  #readHere(from: string, frame: Frame): void {
+    const { vectors, kernels, windowOf, onRead } = this.#ports;
+    const place = parsePlace(frame);
+    const window = windowOf(from);
+    if (place === undefined || window === undefined) return;
+    const half = (frame.step % 2) as 0 | 1;
+    this.#missingBytes = 0;
+    this.#beginWrite(frame.step);
+    kernels.copy(vectors.reduced[half], window.reduced[half]);
+    if (Atomics.load(window.stamps, place.vector) !== place.stamp) return;
+    onRead(from, frame.step);
+    this.#whole(frame.step);
+  }
+
+  #put({ step, offset, payload }: Frame): void {
+    const target = this.#ports.vectors.reduced[(step % 2) as 0 | 1];
+    if (offset === 0) {
+      this.#missingBytes = target.byteLength;
+      this.#beginWrite(step);
+    }
+    if (offset + payload.length > target.byteLength || this.#missingBytes <= 0) return;
+    new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(payload, offset);
+    this.#missingBytes -= payload.length;
+    if (this.#missingBytes === 0) this.#whole(step);
+  }
+
+  #beginWrite(step: number): void {
+    beginWrite(this.#ports.vectors, reducedStamp(this.#ports.shards, step));
+  }
+
+  #whole(step: number): void {
+    this.#inUse[step % 2] = this.#ports.onWhole(step);
   }
 }
 

@@ -136,6 +136,7 @@ async function join(ports: JoinPorts, members: readonly Member[]): Promise<void>
   if (donor === undefined) return;
   let donorLostMs: number | undefined;
   const isFed = () => {
+    if (membership.isPlanned) return true;
     if (peers.isConnected(donor)) return true;
     donorLostMs ??= clock.nowMs();
     return membership.standsBy && clock.nowMs() - donorLostMs < donorGraceMs;
@@ -147,8 +148,8 @@ async function join(ports: JoinPorts, members: readonly Member[]): Promise<void>
     await clock.delay(5);
   if (transfer.isLoaded) await ports.compute.warm(membership.step);
   const deadlineMs = clock.nowMs() + takenInMs;
-  while (isOn() && transfer.isLoaded && (membership.standsBy || clock.nowMs() < deadlineMs))
-    await askIn(ports, donor);
+  const isPatient = () => membership.standsBy || membership.isPlanned || clock.nowMs() < deadlineMs;
+  while (isOn() && transfer.isLoaded && isPatient()) await askIn(ports, donor);
   if (membership.state !== "joining") return;
   // From the start, and so that everybody notices: what was asked before does not count any more.
   membership.isReady = false;
@@ -159,12 +160,13 @@ async function join(ports: JoinPorts, members: readonly Member[]): Promise<void>
 
 async function askIn(ports: JoinPorts, donor: string): Promise<void> {
   const { me, peers, transfer, membership, clock } = ports;
+  if (membership.isPlanned) return clock.delay(retryMs);
   const present = transfer.members;
   // Taken in while it started over: the others wait for a part that it cannot do.
   if (present.some(({ workerId }) => workerId === me.workerId)) return membership.giveUp();
   const connected = await connectAll(ports, present);
   if (membership.state !== "joining" || !transfer.isLoaded) return;
-  if (connected.length === present.length) {
+  if (connected.length === present.length && membership.canHandOn) {
     membership.isReady = true;
     const say = (members: readonly Member[]) => {
       const ready = { candidate: me, connected, step: membership.step, donor };

@@ -34,7 +34,7 @@ export interface MemberPorts {
   readonly exchange: ExchangeMode;
   readonly steps: number;
   readonly compiled: Pick<Compiled, "layout" | "hash">;
-  readonly compute: Pick<Compute, "order" | "apply" | "copy" | "forgetOrders">;
+  readonly compute: Pick<Compute, "order" | "expect" | "apply" | "copy" | "forgetOrders">;
   readonly vectors: Vectors;
   readonly kernels: Kernels;
   /** Members on this machine, where memory can be shared. */

@@ -8,29 +8,35 @@
 import type { MembershipRecord } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
 import type { Member as GroupMember, Proposal } from "../decide/agreement.ts";
-import { type Piece, pieceKey, piecesOf } from "../decide/shards.ts";
-import { patienceMsDefault } from "../decide/shares.ts";
+import { type Piece, pieceKey } from "../decide/shards.ts";
+import { startOf } from "../decide/start-of.ts";
+import { switchStepOf } from "../decide/switch-step.ts";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
-import { Reduce } from "../exchange/reduce.ts";
 import type { Ready } from "./candidates.ts";
-import { Change } from "./change.ts";
-import { Donor, ReducedInbox, reducedFrames } from "./follow.ts";
+import type { Change } from "./change.ts";
+import type { Donor, ReducedInbox } from "./follow.ts";
+import { catchUpMs, type LastStep } from "./last-step.ts";
+import type { Generation } from "./ledger.ts";
+import { linger } from "./linger.ts";
+import { buildParts } from "./member-parts.ts";
 import type { MemberPorts } from "./member-ports.ts";
-import { isAhead, recordOf } from "./record-acceptor.ts";
-import { sharingAmong } from "./shareable.ts";
-import { Supervision, type Work } from "./supervision.ts";
+import { isAhead, isSame, recordOf } from "./record-acceptor.ts";
+import type { StepExchange } from "./step-exchange.ts";
+import type { Supervision, Work } from "./supervision.ts";
 
 export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gone";
 
 /** Once all steps are committed, a lost member is missed only after so long. */
 const endGraceMs = 1500;
 
-/** Frames of a generation that this worker has not heard of yet. */
-const futureBytesMax = 256 * 1024 * 1024;
+/** Of the newest step in the mean. */
+const stepWeight = 0.1;
 
-/** A member that lacks the last step waits so long for somebody to send it. */
-const catchUpMs = 1000;
+interface FormedFacts {
+  readonly agreedMs?: number;
+  readonly checkpointStep?: number;
+}
 
 export class GroupMembership {
   readonly #ports: MemberPorts;
@@ -43,17 +49,17 @@ export class GroupMembership {
   #members: readonly GroupMember[] = [];
   #decided: Proposal | undefined;
   #step = 0;
-  /** The step whose reduced vector this worker holds, -1 when none. */
-  #heldStep = -1;
-  readonly #reduces = new Map<number, Reduce>();
-  #future: { readonly from: string; readonly frame: Frame }[] = [];
-  #futureBytes = 0;
+  readonly #exchange: StepExchange;
+  readonly #lastStep: LastStep;
   #stepStartedMs = 0;
-  #behindSinceMs = 0;
-  #formedMs = 0;
   /** Vectors of what is over are still being sent: their memory must not be written yet. */
   #sending: Promise<unknown> | undefined;
   #isHeldUp = false;
+  /** Decided, and in force from a step ahead. */
+  #planned: { readonly proposal: Proposal; readonly facts: FormedFacts } | undefined;
+  /** Of a generation that began before its first step was reached: not said until that is reached. */
+  #unsaid: Generation | undefined;
+  #stepMs: number | undefined;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
   /** A joiner that holds the state, and for which there is no place yet. */
@@ -63,49 +69,29 @@ export class GroupMembership {
 
   constructor(ports: MemberPorts) {
     this.#ports = ports;
-    const { me, shards, peers, compute, compiled, ledger, clock, record } = ports;
-    this.change = new Change({
-      clock,
-      record,
-      workerId: me.workerId,
-      shards,
-      trainingMax: () => ports.trainingMax?.(),
+    const { steps } = ports;
+    const parts = buildParts(ports, {
       generation: () => this.#generation,
       members: () => this.#members,
       step: () => this.#step,
-      isConnected: (workerId) => peers.isConnected(workerId),
-      knownDead: ports.knownDead,
-      freeze: () => this.#freeze(),
-      adopt: (proposal, agreedMs) => this.adopt(proposal, { agreedMs }),
-      seeRecord: (seen) => this.seeRecord(seen),
-      tell: (workerId, message) => peers.tell(workerId, message),
       decided: () => this.#decided,
-      paces: () => this.supervision.weights,
-      log: ports.log,
+      planned: () => this.#planned?.proposal,
+      isTraining: () => this.#state === "member" && this.#step < steps,
+      switchStep: () => switchStepOf({ step: this.#step, stepMs: this.#stepMs, steps }),
+      freeze: () => this.#freeze(),
+      decide: (proposal, agreedMs) => this.#decide(proposal, { agreedMs }),
+      breakPlan: () => this.#breakPlan(),
+      seeRecord: (seen) => this.seeRecord(seen),
+      isExpected: (step) => this.#takesReduced(step),
+      received: (step) => this.#received(step),
+      commit: (step) => this.#commit(step),
     });
-    this.supervision = new Supervision({
-      clock,
-      workerId: me.workerId,
-      shards,
-      audit: ports.audit,
-      patienceMs: ports.patienceMs ?? patienceMsDefault,
-      generation: () => this.#generation,
-      members: () => this.#members,
-      step: () => this.#step,
-      tell: (workerId, message) => peers.tell(workerId, message),
-      renew: () => this.change.request(),
-      onSlowed: (slow) => ports.onSlowed?.(slow),
-      onDiffers: (audited) => ports.onDiffers?.(audited),
-    });
-    this.donor = new Donor({
-      peers,
-      compute,
-      layout: compiled.layout,
-      step: () => this.#step,
-      generations: () => ledger.generations,
-      programHash: compiled.hash,
-    });
-    this.#reducedInbox = new ReducedInbox(ports.vectors, shards, (step) => this.#received(step));
+    this.change = parts.change;
+    this.supervision = parts.supervision;
+    this.donor = parts.donor;
+    this.#exchange = parts.exchange;
+    this.#lastStep = parts.lastStep;
+    this.#reducedInbox = parts.reducedInbox;
   }
 
   get state(): MemberState {
@@ -136,52 +122,115 @@ export class GroupMembership {
   /** The state in memory is that after steps below `step`. */
   startAt(step: number): void {
     this.#step = step;
-    this.#heldStep = -1;
+    this.#lastStep.holds(-1);
     this.#ports.ledger.startsAt(step);
   }
 
-  /** A generation was decided. Whoever is in it goes on; whoever is not is gone. */
-  adopt(
-    proposal: Proposal,
-    facts: { readonly agreedMs?: number; readonly checkpointStep?: number } = {},
-  ): void {
-    const { me, peers, ledger, log } = this.#ports;
+  /** It could hand the last step on: a newcomer may be the only one who has it. */
+  get canHandOn(): boolean {
+    return this.#lastStep.isHeld || this.#step >= this.#ports.steps;
+  }
+
+  /** This worker is a member from a step ahead. */
+  get isPlanned(): boolean {
+    return this.#planned !== undefined;
+  }
+
+  /** A generation was decided: it begins now, or at its planned step when nothing is in the way. */
+  #decide(proposal: Proposal, facts: FormedFacts = {}): void {
+    const start = startOf({
+      ...{ proposal, workerId: this.#ports.me.workerId, state: this.#state, isReady: this.isReady },
+      ...{ generation: this.#generation, step: this.#step },
+      isDisturbed: this.change.suspects.size > 0 || this.change.isBehind,
+    });
+    if (start.kind === "now") return this.adopt(proposal, facts);
+    if (this.#planned !== undefined) return;
+    this.#planned = { proposal, facts };
+    const pieces = this.#exchange.piecesIn(proposal.members);
+    if (pieces !== undefined) this.#ports.compute.expect(proposal.fromStep, pieces);
+  }
+
+  /** The present generation cannot go on to the planned step: the next one begins here. */
+  #breakPlan(): void {
+    const planned = this.#planned;
+    if (planned === undefined) return;
+    this.#planned = undefined;
+    const isNew = this.#state === "joining";
+    const before = this.#members;
+    this.adopt(planned.proposal, planned.facts);
+    if (isNew) return;
+    const everybody = new Set([...before, ...planned.proposal.members].map((m) => m.workerId));
+    for (const workerId of everybody)
+      if (workerId !== this.#ports.me.workerId)
+        this.#ports.peers.tell(workerId, { kind: "broken", proposal: planned.proposal });
+    this.change.request();
+  }
+
+  /** A generation begins. Whoever is in it goes on; whoever is not is gone. */
+  adopt(proposal: Proposal, facts: FormedFacts = {}): void {
+    const { me, peers } = this.#ports;
     if (proposal.generation <= this.#generation || this.#state === "gone") return;
     const isIn = proposal.members.some(({ workerId }) => workerId === me.workerId);
     if (this.#state === "joining" && !(isIn && this.isReady)) return;
-    const before = this.#members;
     const isNew = this.#state === "joining";
-    this.#generation = proposal.generation;
-    this.#members = proposal.members;
-    this.#decided = proposal;
-    this.#formedMs = this.#ports.clock.nowMs();
-    this.#reduces.clear();
-    this.#ports.sharing?.forgetLost();
-    const { generation, fromStep, cause } = proposal;
-    const ids = proposal.members.map(({ workerId }) => workerId);
-    log("generation formed", { generation, fromStep, cause, members: ids, step: this.#step });
+    // All that was sent in the generation before is of steps that all its members finish.
+    const isSmooth = proposal.isPlanned === true && this.#step === proposal.fromStep;
+    const before = this.#enter(proposal);
+    const { fromStep } = proposal;
     if (!isIn) {
-      this.#helpStaying(proposal);
-      this.#leave(proposal);
+      this.#lastStep.helpStaying(proposal);
+      if (isSmooth) this.#leaveSmoothly(proposal, before);
+      else this.#leave(proposal);
       return;
     }
-    ledger.formed({ ...proposal, ...facts }, this.rank === 0);
-    this.donor.formed(ledger.generations.at(-1)!, proposal.members);
+    this.#tell({ ...proposal, ...facts }, isNew);
     this.#state = this.#step < fromStep ? "catching-up" : "member";
     if (isNew) this.#ports.onJoined(proposal.generation, this.#step);
     this.change.reset();
     this.supervision.formed();
     // Whoever leaves may still send what this member lacks; it closes by itself.
-    const isLevel = this.#state === "member";
-    for (const { workerId } of before) if (isLevel && !ids.includes(workerId)) peers.drop(workerId);
-    this.#letVectorsGo();
-    this.#level(fromStep);
+    if (this.#state === "member") this.#hangUp(before);
+    if (!isSmooth) this.#letVectorsGo();
+    this.#lastStep.level(fromStep, this.#state === "catching-up");
     if (this.#state === "member") this.#begin();
     this.#replay();
-    for (const workerId of ids)
+    for (const { workerId } of proposal.members)
       if (workerId !== me.workerId && !peers.isConnected(workerId)) this.change.suspect(workerId);
     if (this.rank === 0) void this.change.publish(proposal);
     void this.change.run();
+  }
+
+  /** Returns the members of the generation before. */
+  #enter(proposal: Proposal): readonly GroupMember[] {
+    const before = this.#members;
+    this.#planned = undefined;
+    this.#generation = proposal.generation;
+    this.#members = proposal.members;
+    this.#decided = proposal;
+    this.#exchange.clear();
+    this.#ports.sharing?.forgetLost();
+    const { generation, fromStep, cause, isPlanned } = proposal;
+    const members = proposal.members.map(({ workerId }) => workerId);
+    const { log } = this.#ports;
+    const facts = { generation, fromStep, cause, members, isPlanned };
+    log("generation formed", { ...facts, step: this.#step });
+    return before;
+  }
+
+  #hangUp(before: readonly GroupMember[]): void {
+    for (const { workerId } of before)
+      if (this.#rankOf(workerId) < 0) this.#ports.peers.drop(workerId);
+  }
+
+  /** The log has no place for steps that nobody has committed: a generation that begins early is not told. */
+  #tell(formed: Generation & Proposal, isNew: boolean): void {
+    const { ledger } = this.#ports;
+    // Who lacks the last step only is handed it.
+    const heldFrom = formed.fromStep - (formed.isPlanned ? 0 : 1);
+    const isEarly = !isNew && this.#step < heldFrom;
+    this.#unsaid = isEarly ? formed : undefined;
+    if (!isEarly) ledger.formed(formed, this.rank === 0);
+    this.donor.formed(formed, formed.members);
   }
 
   /** The record holds a later generation, or another one of the same number: it is the last word. */
@@ -194,6 +243,8 @@ export class GroupMembership {
       ...{ generation, fromStep, members, cause: cause ?? "loss" },
       ...{ joined: [], left: [], lost: [], level: [] },
     };
+    const planned = this.#planned && recordOf(this.#planned.proposal);
+    if (planned !== undefined && isSame(record, planned)) return; // In force from its step on.
     if (generation > this.#generation) this.adopt(proposal);
     else if (this.#state !== "joining") this.#leave(proposal);
   }
@@ -206,64 +257,27 @@ export class GroupMembership {
     this.#ports.onGone("fenced");
   }
 
-  /** Members differ by one step at most: whoever is behind asks, whoever is ahead of all sends. */
-  #level(fromStep: number): void {
-    if (this.#state === "catching-up") {
-      this.#behindSinceMs = this.#ports.clock.nowMs();
-      this.#askForStep();
-      return;
-    }
-    if (this.#step <= fromStep) return;
-    for (const { workerId } of this.#members) this.#sendReduced(workerId, fromStep);
-  }
-
-  /** Those who stay may all lack the last step: whoever goes hands it over. */
-  #helpStaying({ fromStep, members, level }: Proposal): void {
-    if (this.#step !== fromStep) return;
-    const behind = members.filter(({ workerId }) => !level.includes(workerId));
-    for (const { workerId } of behind) this.#sendReduced(workerId, fromStep - 1);
-  }
-
-  #askForStep(): void {
-    const step = this.#step;
-    for (const { workerId } of this.#members)
-      if (workerId !== this.#ports.me.workerId)
-        this.#ports.peers.tell(workerId, { kind: "need", step });
-  }
-
-  #sendReduced(workerId: string, step: number): void {
-    const { me, peers, vectors } = this.#ports;
-    const hasIt = step >= 0 && this.#heldStep === step && step === this.#step - 1;
-    if (!hasIt || workerId === me.workerId) return;
-    for (const frame of reducedFrames(step, vectors.reduced[(step % 2) as 0 | 1]))
-      peers.send(workerId, frame);
-  }
-
   #onNeed(workerId: string, step: number): void {
     if (this.rank < 0 || this.#state === "gone") return;
-    const isAhead = step === this.#step - 1;
-    if (!isAhead || this.#heldStep === step) return this.#sendReduced(workerId, step);
-    // A newcomer has the state, not the last step's vector. Nobody else sends it either: the others
-    // compute the step again, and this worker's process starts anew.
-    const sinceMs = this.#ports.clock.nowMs() - this.#formedMs;
-    if (sinceMs >= catchUpMs / 2) this.#leave(this.#decided!);
+    // Nobody else sends it either: the others compute the step again, and this worker's process starts anew.
+    if (!this.#lastStep.answer(workerId, step)) this.#leave(this.#decided!);
   }
 
   /** Now and then: what may have been lost is asked for again. */
   tick(): void {
     if (this.#state === "catching-up") {
-      this.#askForStep();
+      this.#lastStep.ask();
       // Nobody has it any more: a new generation starts from what is left, and computes it again.
-      const { clock } = this.#ports;
-      if (clock.nowMs() - this.#behindSinceMs > catchUpMs) {
+      if (this.#lastStep.isAskedInVain) {
         // A newcomer whose donor died on the way lacks more than anybody still holds.
-        if (this.#step < this.#decided!.fromStep - 1) return this.#leave(this.#decided!);
+        const isFar = this.#step < this.#decided!.fromStep - 1 && !this.#decided!.isPlanned;
+        if (isFar) return this.#leave(this.#decided!);
         this.change.request();
       }
     }
     if (this.rank < 0 || this.#state === "gone") return;
     // Somebody may be ahead: a newcomer whose donor was the only one to commit a step.
-    if (this.stepAgeMs > catchUpMs) this.#askForStep();
+    if (this.stepAgeMs > catchUpMs) this.#lastStep.ask();
     if (this.#state === "member" && this.#step < this.#ports.steps) this.supervision.tick();
     this.#reconnect();
     void this.change.run();
@@ -293,6 +307,17 @@ export class GroupMembership {
     this.#ports.onGone(hasLeft ? "left" : "fenced");
   }
 
+  /** Out as planned: all that the others need of this worker is on its way. */
+  #leaveSmoothly(proposal: Proposal, before: readonly GroupMember[]): void {
+    const { me, peers, clock } = this.#ports;
+    this.#state = "gone";
+    this.change.stop();
+    const others = before.map(({ workerId }) => workerId).filter((id) => id !== me.workerId);
+    void linger({ clock, isConnected: (id) => peers.isConnected(id) }, others).then(() =>
+      this.#ports.onGone(proposal.left.includes(me.workerId) ? "left" : "fenced"),
+    );
+  }
+
   #freeze(): void {
     if (this.#state === "member" || this.#state === "catching-up") this.#state = "frozen";
   }
@@ -318,39 +343,19 @@ export class GroupMembership {
   #begin(): void {
     this.#isHeldUp = this.#sending !== undefined;
     if (this.#isHeldUp) return;
+    const planned = this.#planned;
+    if (planned !== undefined && this.#step >= planned.proposal.fromStep)
+      return this.adopt(planned.proposal, planned.facts);
     if (this.#step >= this.#ports.steps) return this.#ports.onTrained();
+    if (this.change.isBarred(this.#step)) return this.#freeze();
     this.#stepStartedMs = this.#ports.clock.nowMs();
-    this.#reduceOf(this.#step);
+    this.#exchange.of(this.#step);
     const audited = this.supervision.planOf(this.#step)?.shard;
     this.#ports.compute.order(this.#step, this.#ownPieces(), audited);
   }
 
   #ownPieces(): readonly Piece[] {
-    const { shardFrom: from, shardTo: to } = this.#members[this.rank]!;
-    return piecesOf({ from, to }, this.#ports.exchange);
-  }
-
-  #reduceOf(step: number): Reduce {
-    let reduce = this.#reduces.get(step);
-    if (reduce === undefined) {
-      const members = this.#members;
-      reduce = new Reduce({
-        generation: this.#generation,
-        step,
-        ...{ shards: this.#ports.shards, mode: this.#ports.exchange, rank: this.rank },
-        ranges: members.map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo })),
-        vectors: this.#ports.vectors,
-        vectorFloats: this.#ports.compiled.layout.vectorFloats,
-        kernels: this.#ports.kernels,
-        ...sharingAmong(this.#ports.sharing, members),
-        send: (rank, frame) => this.#ports.peers.send(members[rank]!.workerId, frame),
-        sendVector: (rank, head, vector) =>
-          this.#ports.peers.sendVector(members[rank]!.workerId, head, vector),
-        onWhole: () => this.#commit(step, reduce!),
-      });
-      this.#reduces.set(step, reduce);
-    }
-    return reduce;
+    return this.#exchange.piecesIn(this.#members)!;
   }
 
   /** The compute thread has finished a piece. */
@@ -358,7 +363,7 @@ export class GroupMembership {
     if (work !== undefined) this.supervision.worked(work);
     if (this.#state !== "member" || step !== this.#step) return;
     const isOwn = this.#ownPieces().some((own) => pieceKey(own) === pieceKey(piece));
-    if (isOwn) this.#reduceOf(step).give(piece, buffer);
+    if (isOwn) this.#exchange.of(step).give(piece, buffer);
   }
 
   /** The compute thread says what bits a shard has that is audited. */
@@ -366,9 +371,8 @@ export class GroupMembership {
     this.supervision.witnessed(step, shard, sha256);
   }
 
-  #commit(step: number, reduce: Reduce): void {
-    if (this.#state !== "member" || step !== this.#step || this.#reduces.get(step) !== reduce)
-      return;
+  #commit(step: number): void {
+    if (this.#state !== "member" || step !== this.#step) return;
     if (this.#advance(step)) this.#begin();
   }
 
@@ -388,11 +392,13 @@ export class GroupMembership {
       return false;
     }
     void compute.apply(step);
-    this.#reduces.delete(step);
+    const tookMs = this.#ports.clock.nowMs() - this.#stepStartedMs;
+    this.#stepMs = (this.#stepMs ?? tookMs) + stepWeight * (tookMs - (this.#stepMs ?? tookMs));
+    this.#exchange.done(step);
     this.#step = step + 1;
-    this.#heldStep = step;
+    this.#lastStep.holds(step);
     ledger.committed(step);
-    this.donor.committed(step, reduced);
+    this.donor.committed(step);
     this.#ports.onCommitted(step, metrics);
     return true;
   }
@@ -414,53 +420,47 @@ export class GroupMembership {
     const { compute, ledger } = this.#ports;
     const applied = compute.apply(step);
     this.#step = step + 1;
-    this.#heldStep = step;
+    this.#lastStep.holds(step);
     ledger.committed(step);
-    this.donor.committed(step, this.#ports.vectors.reduced[(step % 2) as 0 | 1]);
+    this.donor.committed(step);
+    const planned = this.#planned;
+    if (planned !== undefined && this.#step >= planned.proposal.fromStep)
+      this.adopt(planned.proposal, planned.facts);
     await applied;
     if (this.#state === "catching-up" && this.#step >= (this.#decided?.fromStep ?? 0)) {
       this.#state = "member";
+      if (this.#unsaid !== undefined) ledger.formed(this.#unsaid, this.rank === 0);
+      this.#unsaid = undefined;
       this.#begin();
       this.#replay();
     }
   }
 
   onFrame(from: string, frame: Frame): void {
-    if (frame.type === frameTypes.reduced) {
-      this.#reducedInbox.receive(frame, (step) => this.#takesReduced(step));
-      return;
-    }
+    if (frame.type === frameTypes.reduced || frame.type === frameTypes.reducedHere)
+      return this.#reducedInbox.receive(from, frame);
     if (frame.generation < this.#generation) {
       // Somebody goes on in a generation that is over.
       if (this.#decided !== undefined)
         this.#ports.peers.tell(from, { kind: "decided", proposal: this.#decided });
     } else if (frame.generation > this.#generation || this.#state === "catching-up") {
-      this.#keepForLater(from, frame);
+      this.#exchange.keepForLater(from, frame);
     } else if (this.#state === "member") {
-      this.#exchange(from, frame);
+      this.#receive(from, frame);
     }
   }
 
-  #exchange(from: string, frame: Frame): void {
+  #receive(from: string, frame: Frame): void {
     if (frame.step !== this.#step && frame.step !== this.#step + 1) return;
-    const why = this.#reduceOf(frame.step).receive(frame, this.#rankOf(from));
+    const why = this.#exchange.of(frame.step).receive(frame, this.#rankOf(from));
     if (why === undefined) return;
     this.#ports.log("a member sent nonsense", { from, why });
     this.#ports.peers.drop(from);
     this.change.suspect(from);
   }
 
-  #keepForLater(from: string, frame: Frame): void {
-    this.#futureBytes += frame.payload.length;
-    if (this.#futureBytes > futureBytesMax) return;
-    this.#future.push({ from, frame: { ...frame, payload: Uint8Array.from(frame.payload) } });
-  }
-
   #replay(): void {
-    const kept = this.#future;
-    this.#future = [];
-    this.#futureBytes = 0;
-    for (const { from, frame } of kept) this.onFrame(from, frame);
+    for (const { from, frame } of this.#exchange.takeKept()) this.onFrame(from, frame);
   }
 
   onControl(from: string, message: ControlMessage): void {
@@ -477,6 +477,8 @@ export class GroupMembership {
       case "stuck":
         this.change.request();
         return;
+      case "read":
+        return this.donor.read(from, Number(message["step"]));
       case "need":
         return this.#onNeed(from, Number(message["step"]));
       case "leave":
@@ -489,8 +491,9 @@ export class GroupMembership {
           this.change.suspect(String(message["workerId"]));
         return;
       case "decided":
-        this.adopt(message["proposal"] as Proposal);
-        return;
+        return this.#decide(message["proposal"] as Proposal);
+      case "broken":
+        return this.adopt(message["proposal"] as Proposal);
       default:
         if (this.#state === "joining" || this.#state === "gone") return;
         if (!this.supervision.onControl(from, message)) this.change.receive(from, message);
@@ -516,7 +519,10 @@ export class GroupMembership {
 
   onLost(workerId: string): void {
     if (this.#state === "joining")
-      void this.#reducedInbox.settled().then(() => this.onLostFrom?.(workerId));
+      void this.#reducedInbox.settled().then(() => {
+        if (this.#state === "joining") this.#breakPlan();
+        this.onLostFrom?.(workerId);
+      });
     this.donor.remove(workerId);
     this.change.candidates.remove(workerId);
     const suspect = () => {

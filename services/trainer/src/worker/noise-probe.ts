@@ -50,6 +50,11 @@ export class NoiseProbe {
     return Number.isFinite(partSquares + meanSquare) ? { partSquares, meanSquare } : undefined;
   }
 
+  /** Measures for nobody: the first time takes much longer. */
+  warm(gradient: Float32Array): void {
+    squareOf(gradient);
+  }
+
   #timed(gradient: Float32Array): number {
     const startedMs = this.#nowMs();
     const square = squareOf(gradient);

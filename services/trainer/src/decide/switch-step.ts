@@ -1,0 +1,25 @@
+/**
+ * From which step a planned change of membership is in force. It is agreed on while everybody goes on
+ * computing, so it lies so far ahead that the agreement is there first.
+ */
+export interface SwitchInput {
+  /** The proposer's next step to commit; others may be one ahead. */
+  readonly step: number;
+  /** What a step takes, milliseconds; undefined: nothing is known yet. */
+  readonly stepMs: number | undefined;
+  /** All steps of the job. */
+  readonly steps: number;
+}
+
+/** Three round trips, one of them to the record, on a busy machine. */
+const leadMs = 100;
+const aheadMin = 2;
+const aheadMax = 256;
+
+/** Undefined: the end is too near, or nobody knows how long a step takes. */
+export function switchStepOf({ step, stepMs, steps }: SwitchInput): number | undefined {
+  if (stepMs === undefined) return undefined;
+  const ahead = Math.ceil(leadMs / Math.max(stepMs, leadMs / aheadMax));
+  const at = step + Math.max(aheadMin, ahead);
+  return at < steps ? at : undefined;
+}

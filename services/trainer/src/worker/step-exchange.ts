@@ -1,0 +1,95 @@
+/** The reductions of one generation that are under way, and frames of a generation still to come. */
+import { type ExchangeMode, type Piece, piecesOf } from "../decide/shards.ts";
+import type { Frame } from "../exchange/frames.ts";
+import type { Kernels } from "../exchange/kernels.ts";
+import type { Vectors } from "../exchange/memory.ts";
+import { Reduce } from "../exchange/reduce.ts";
+import type { SharedPeers } from "../exchange/shared-peers.ts";
+import type { PeersPort } from "./member-ports.ts";
+import { sharingAmong } from "./shareable.ts";
+
+interface Shareholder {
+  readonly workerId: string;
+  readonly shardFrom: number;
+  readonly shardTo: number;
+}
+
+export interface StepExchangePorts {
+  readonly workerId: string;
+  readonly shards: number;
+  readonly exchange: ExchangeMode;
+  readonly vectorFloats: number;
+  readonly vectors: Vectors;
+  readonly kernels: Kernels;
+  readonly sharing?: Pick<SharedPeers, "windowOf" | "isMappedBy"> | undefined;
+  readonly peers: Pick<PeersPort, "send" | "sendVector">;
+  generation(): number;
+  members(): readonly Shareholder[];
+  /** The reduced vector of the step is whole. */
+  onWhole(step: number): void;
+}
+
+/** Frames of a generation that this worker has not heard of yet. */
+const futureBytesMax = 256 * 1024 * 1024;
+
+export class StepExchange {
+  readonly #ports: StepExchangePorts;
+  readonly #reduces = new Map<number, Reduce>();
+  #future: { readonly from: string; readonly frame: Frame }[] = [];
+  #futureBytes = 0;
+
+  constructor(ports: StepExchangePorts) {
+    this.#ports = ports;
+  }
+
+  /** The pieces of this worker in a generation; undefined: it is none of its members. */
+  piecesIn(members: readonly Shareholder[]): readonly Piece[] | undefined {
+    const { workerId, exchange } = this.#ports;
+    const own = members.find((member) => member.workerId === workerId);
+    return own && piecesOf({ from: own.shardFrom, to: own.shardTo }, exchange);
+  }
+
+  /** A generation is over: nothing of its steps counts any more. */
+  clear(): void {
+    this.#reduces.clear();
+  }
+
+  done(step: number): void {
+    this.#reduces.delete(step);
+  }
+
+  of(step: number): Reduce {
+    const present = this.#reduces.get(step);
+    if (present !== undefined) return present;
+    const { workerId, generation, members, shards, exchange, peers } = this.#ports;
+    const { vectors, vectorFloats, kernels, sharing, onWhole } = this.#ports;
+    const all = members();
+    const reduce: Reduce = new Reduce({
+      ...{ generation: generation(), step, shards, mode: exchange, vectors, vectorFloats, kernels },
+      rank: all.findIndex((member) => member.workerId === workerId),
+      ranges: all.map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo })),
+      ...sharingAmong(sharing, all),
+      send: (rank, frame) => peers.send(all[rank]!.workerId, frame),
+      sendVector: (rank, head, vector) => peers.sendVector(all[rank]!.workerId, head, vector),
+      onWhole: () => {
+        if (this.#reduces.get(step) === reduce) onWhole(step);
+      },
+    });
+    this.#reduces.set(step, reduce);
+    return reduce;
+  }
+
+  keepForLater(from: string, frame: Frame): void {
+    this.#futureBytes += frame.payload.length;
+    if (this.#futureBytes > futureBytesMax) return;
+    this.#future.push({ from, frame: { ...frame, payload: Uint8Array.from(frame.payload) } });
+  }
+
+  /** What was kept for later, which is now. */
+  takeKept(): readonly { readonly from: string; readonly frame: Frame }[] {
+    const kept = this.#future;
+    this.#future = [];
+    this.#futureBytes = 0;
+    return kept;
+  }
+}
