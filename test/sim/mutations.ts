@@ -126,15 +126,31 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "a scheduler that was replaced writes over its successor's lists",
-    seenAt: 147,
+    seenAt: 24,
     file: "services/scheduler/src/io/launcher.ts",
     from: "entry.value.epoch > epoch)",
     to: "entry.value.epoch > epoch + 1e9)",
   },
   {
     scenario: "platform",
+    name: "decisions are told without the expected sequence",
+    seenAt: 14,
+    file: "services/scheduler/src/apply.ts",
+    from: "await bus.append(event, { expectLastSequence: job.lastJobSequence });",
+    to: "await bus.append(event);",
+  },
+  {
+    scenario: "platform",
+    name: "a node's silence is judged by the wall clock",
+    seenAt: 92,
+    file: "services/scheduler/src/io/nodes.ts",
+    from: "const now = () => bus.clock.nowMs();",
+    to: "const now = () => bus.clock.wallMs();",
+  },
+  {
+    scenario: "platform",
     name: "the ledger tells without the expected sequence",
-    seenAt: 1,
+    seenAt: 35,
     file: `${trainer}/worker/ledger.ts`,
     from: "const options = { expectLastSequence: this.#toldSequence };",
     to: "const options = {};",
@@ -142,7 +158,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "facts have no id to know them by",
-    seenAt: 1,
+    seenAt: 2,
     file: "libs/bus/src/append.ts",
     from: "msgID: event.id,",
     to: "",
@@ -166,7 +182,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "work is acked before it is done",
-    seenAt: 45,
+    seenAt: 28,
     file: "libs/bus/src/consume.ts",
     from: "const verdict = await handle(",
     to: "message.ack();\n    const verdict = await handle(",
@@ -174,7 +190,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "the checkpoint service goes on before its view has what it said",
-    seenAt: 17,
+    seenAt: 97,
     file: "services/checkpoint/src/service.ts",
     from: "if (!(await view.reached(sequence, projectionTimeoutMs)))",
     to: "if (sequence < 0)",
@@ -182,7 +198,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "what is pruned is told once for each commit",
-    seenAt: 424,
+    seenAt: 1,
     file: "services/checkpoint/src/service.ts",
     from: '"checkpoint.pruned", what,',
     to: '"checkpoint.pruned", String(job.generation),',
@@ -190,7 +206,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "platform",
     name: "a worker whose end is told may be placed again",
-    seenAt: 198,
+    seenAt: 304,
     file: "libs/domain/src/fold-decisions.ts",
     from: "workers.filter(({ workerId }) => !hasEnded.has(workerId))",
     to: "workers",

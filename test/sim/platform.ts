@@ -6,7 +6,7 @@
 import { isEnded } from "@coxswain/domain";
 import { randomFor } from "./lib/random.ts";
 import { type Outcome, planOf, type RunOptions } from "./lib/scenario.ts";
-import { heal, inject } from "./platform/faults.ts";
+import { heal, inject, loseForGood, stopAtDecision } from "./platform/faults.ts";
 import { Users } from "./platform/users.ts";
 import { PlatformWorld } from "./platform/world.ts";
 
@@ -15,6 +15,13 @@ const calmMs = 240_000;
 const jobsMax = 3;
 const submitUntilMs = 8000;
 const resumeEveryMs = 2000;
+/** Second plans, of some seeds, so that those without them stay as they are. */
+const stopsOptions = { untilMs: chaosMs, everyMs: 4000, name: "stops", firstIndex: 1000 } as const;
+const stopName = "scheduler stops before it says what it decided";
+const hasStops = (seed: number) => seed % 12 === 2;
+const lossOptions = { untilMs: chaosMs, everyMs: 9000, name: "loss", firstIndex: 2000 } as const;
+const lossName = "node lost for good, clocks set back";
+const hasLoss = (seed: number) => seed % 12 === 8;
 
 function isOver(world: PlatformWorld, users: Users): boolean {
   return (
@@ -49,13 +56,28 @@ export async function run(options: RunOptions): Promise<Outcome> {
   const random = randomFor(seed, "users");
   const users = new Users(world, random);
   const plan = planOf(options, { untilMs: chaosMs, everyMs: 1200 });
+  const stops = hasStops(seed) ? planOf(options, stopsOptions) : [];
+  const losses = hasLoss(seed) ? planOf(options, lossOptions).slice(0, 1) : [];
+  const count = (name: string) => {
+    faults[name] = (faults[name] ?? 0) + 1;
+  };
   const faults: Record<string, number> = {};
   for (let job = 1; job <= 1 + (seed % jobsMax); job += 1)
     world.at(random() * submitUntilMs, () => users.submit(`job${job}`));
   for (const planned of plan)
     world.at(planned.atMs, () => {
       const done = inject(world, users, planned);
-      if (done !== undefined) faults[done] = (faults[done] ?? 0) + 1;
+      if (done !== undefined) count(done);
+    });
+  for (const planned of stops)
+    world.at(planned.atMs, () => {
+      stopAtDecision(world, users, planned);
+      count(stopName);
+    });
+  for (const planned of losses)
+    world.at(planned.atMs, () => {
+      loseForGood(world, planned);
+      count(lossName);
     });
   world.at(chaosMs, () => heal(world));
   const resume = () => {
@@ -78,6 +100,6 @@ export async function run(options: RunOptions): Promise<Outcome> {
   } finally {
     process.off("unhandledRejection", onError);
   }
-  const planned = plan.map(({ index }) => index);
+  const planned = [...plan, ...stops, ...losses].map(({ index }) => index);
   return { seed, events: world.events, planned, faults, violation, trace: world.log };
 }

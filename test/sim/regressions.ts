@@ -56,4 +56,19 @@ export const regressions: readonly Regression[] = [
     seed: 424,
     why: "what a commit pruned when it was delivered again was removed and not told",
   },
+  {
+    scenario: "platform",
+    seed: 640,
+    why: "a scheduler that the bus had kept from hearing took all workers for dead",
+  },
+  {
+    scenario: "platform",
+    seed: 1616,
+    why: "a job that should stop waited for ever for workers on a lost node",
+  },
+  {
+    scenario: "platform",
+    seed: 2045,
+    why: "the audit lost the steps behind a checkpoint of a generation that did none itself",
+  },
 ];

@@ -161,6 +161,24 @@ test("late commits after a restore are no violation, and a later restore may use
   );
 });
 
+test("a restore from what a generation wrote that did no step itself goes on from that one's line", () => {
+  const report = auditJob(
+    logOf([
+      formed(1, 0, "0-4", "start"),
+      did(1, 0, 10),
+      formed(2, 10, "0-4"),
+      formed(3, 0, "0-4", "restore"),
+      saved(10, "a", true, 2),
+      did(3, 0, 4),
+      formed(4, 10, "0-4", "restore", 10),
+      finished("a"),
+    ]),
+    { samples },
+  );
+  deepEqual(report.violations, []);
+  deepEqual([report.stepsCommitted, report.stepsRedone], [10, 4]);
+});
+
 test("a step that its only witness took along is computed again without harm", () => {
   const log = [formed(1, 0, "0-2 2-4", "start"), did(1, 0, 6), formed(2, 5, "0-4"), did(2, 6, 8)];
   const report = auditJob(logOf(log), { samples });

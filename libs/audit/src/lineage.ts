@@ -90,6 +90,8 @@ export class Lineage {
         `generation ${generation} goes back to step ${fromStep} of ${this.#step} without a restore`,
       );
     this.#formed.push(formed);
+    // It may write a checkpoint before it has done a step of its own.
+    this.#lines.set(generation, this.#stretches);
   }
 
   #restore(formed: Formed, checkpoints: ReadonlyMap<number, number>, complain: Complain): void {

@@ -37,6 +37,8 @@ export class ClusterState {
   /** Jobs whose workers were lost, and which start again after a pause; with the end of it. */
   readonly delayed = new Map<string, { readonly job: Job; readonly dueAtMs: number }>();
   readonly ending = new Map<string, JobDecision>();
+  /** Asked to stop, and some of their workers have not said yet that they have. */
+  readonly stopping = new Map<string, Job>();
   readonly services = new Map<string, ServiceView & { readonly units: Units }>();
   policy: Policy = defaultPolicy;
   /** Goes up with each change that may alter who fits where; not with progress or a new job. */
@@ -140,7 +142,8 @@ export class ClusterState {
       this.held.has(jobId) ||
       this.pending.has(jobId) ||
       this.delayed.has(jobId) ||
-      this.ending.has(jobId)
+      this.ending.has(jobId) ||
+      this.stopping.has(jobId)
     );
   }
 
@@ -154,6 +157,7 @@ export class ClusterState {
     }
     this.#watchLimit(job);
     const { kind } = job.state;
+    if (kind === "stopping") this.stopping.set(job.id, job);
     if (kind !== "stopping" && kind !== "suspended")
       this.demand.set(job.id, unitsOf(vectorOf(job.spec.resources)), placedWanted(job));
     if (kind === "placed" || kind === "running" || kind === "finishing") this.#hold(job);
@@ -175,7 +179,7 @@ export class ClusterState {
     this.#limited.delete(jobId);
     this.demand.delete(jobId);
     const wasWaiting = this.pending.delete(jobId) || this.delayed.delete(jobId);
-    const wasEnding = this.ending.delete(jobId);
+    const wasEnding = this.ending.delete(jobId) || this.stopping.delete(jobId);
     const held = this.holders.delete(jobId);
     if (held === undefined) return wasWaiting || wasEnding;
     for (const { nodeId } of held.job.placement) {

@@ -1,7 +1,8 @@
 /**
  * One cycle over a cluster's state: who runs where, who waits and why, and who has ended.
  *
- * 1. What has ended is ended: finished, stopped, failed, over its time limit.
+ * 1. What has ended is ended: finished, stopped, failed, over its time limit. What shall stop does not
+ *    wait for workers on lost nodes.
  * 2. Workers on lost nodes are given up; jobs with more workers than are wanted give them back.
  * 3. Online services get their room; jobs shrink for them, then are evicted.
  * 4. Running jobs that lack workers below their minimum are filled up: they hold a place already.
@@ -38,7 +39,7 @@ export function decideCycle(state: ClusterState, nowMs: number): Decision[] {
     const waits = placeGangs(cycle);
     growAndShare(cycle);
     return [
-      ...byJob([...state.ending.values()]),
+      ...byJob([...state.ending.values(), ...lostWhileStopping(state)]),
       ...preemptions(cycle),
       ...changes(cycle),
       ...reserved,
@@ -51,6 +52,18 @@ export function decideCycle(state: ClusterState, nowMs: number): Decision[] {
 
 const byJob = <One extends { readonly jobId: string }>(decisions: One[]): One[] =>
   decisions.sort((a, b) => compareText(a.jobId, b.jobId));
+
+/** Nobody else would say that these have stopped. */
+function lostWhileStopping({ stopping, room }: ClusterState): JobDecision[] {
+  return [...stopping.values()].flatMap(({ id, placement, engine }): JobDecision[] => {
+    const dead = placement.filter(({ nodeId }) => !room.has(nodeId));
+    if (dead.length === 0) return [];
+    const workers = placement.filter(({ nodeId }) => room.has(nodeId));
+    const declaredDead = dead.map(({ workerId }) => workerId);
+    const reason = `${dead.length} workers were on lost nodes`;
+    return [{ kind: "place", jobId: id, workers, engine: engine!, reason, declaredDead }];
+  });
+}
 
 function mend(cycle: Cycle): void {
   const { troubled, over } = cycle.state.holders;

@@ -194,6 +194,21 @@ test("a stopping job ends when nobody is left", () => {
   ]);
 });
 
+test("a stopping job does not wait for workers on a lost node", () => {
+  const job = next(jobOf({ min: 2, max: 2, has: ["n0", "n1"] }, 0), {
+    name: "job.suspend-requested",
+    jobId: "j0",
+    sequence: 300,
+    timeMs: 1,
+    payload: {},
+  });
+  deepEqual(decidePlacement(snapshotOf([1, 1], [job])), []);
+  const [decision] = decidePlacement(snapshotOf([1], [job]));
+  ok(decision?.kind === "place");
+  const [stays, lost] = job.placement;
+  deepEqual([decision.workers, decision.declaredDead], [[stays], [lost!.workerId]]);
+});
+
 test("a job that its program failed is failed with the first error", () => {
   const error = { code: "program-threw", message: "boom", workerId: "w1" };
   const job = next(jobOf({ min: 1, max: 1, has: ["n0"] }, 0), {

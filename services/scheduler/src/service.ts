@@ -105,10 +105,14 @@ async function attempt(act: () => Promise<unknown>, { bus, log }: Ports): Promis
 
 function agents({ bus, signal }: Ports, options: Options, onChange: () => void): Machines {
   const timeoutMs = options.nodeTimeoutMs;
+  const nodes = followNodes(bus, { timeoutMs, signal, onChange });
   return {
-    nodes: followNodes(bus, { timeoutMs, signal, onChange }),
+    nodes,
     ready: Promise.resolve(),
-    launcher: (epoch) => buildAgentLauncher(bus, epoch),
+    launcher: (epoch) => {
+      nodes.hearAnew();
+      return buildAgentLauncher(bus, epoch);
+    },
   };
 }
 

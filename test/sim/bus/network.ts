@@ -32,6 +32,8 @@ export class Network {
   readonly random: Random;
   readonly faults: NetworkFaults = { lost: 0, unanswered: 0, slowMs: 0 };
   readonly links = new Set<Link>();
+  /** Whose request the server is serving. */
+  speaker: Link | undefined;
   #isUp = true;
   /** While the server has no leader, what arrives waits. */
   #waiting: (() => void)[] | undefined;
@@ -106,6 +108,10 @@ export class Link {
     return this.#isClosed;
   }
 
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
   /** Nothing comes through between this client and the server. */
   set isCut(isCut: boolean) {
     this.#isCut = isCut;
@@ -172,11 +178,14 @@ export class Link {
       const arrive = () => {
         if (!network.isUp || (this.#isCut && !this.#isConnected)) return;
         network.whenLed(() => {
+          network.speaker = this;
           try {
             const result = serve(network.server);
             answer(() => resolve(result));
           } catch (error) {
             answer(() => reject(error));
+          } finally {
+            network.speaker = undefined;
           }
         });
       };

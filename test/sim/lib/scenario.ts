@@ -35,15 +35,23 @@ export type Scenario = (options: RunOptions) => Promise<Outcome>;
 export const scenarioNames = ["group", "group-fast", "platform"] as const;
 export type ScenarioName = (typeof scenarioNames)[number];
 
+export interface PlanOptions {
+  readonly untilMs: number;
+  readonly everyMs: number;
+  /** Another plan of the same seed: its name, and its first index. */
+  readonly name?: string;
+  readonly firstIndex?: number;
+}
+
 /** The seed's faults: at random times up to `untilMs`, `everyMs` apart on average. */
 export function planOf(
   { seed, only }: RunOptions,
-  { untilMs, everyMs }: { readonly untilMs: number; readonly everyMs: number },
+  { untilMs, everyMs, name = "faults", firstIndex = 0 }: PlanOptions,
 ): readonly Planned[] {
-  const random = randomFor(seed, "faults");
+  const random = randomFor(seed, name);
   const plan: Planned[] = [];
   let atMs = 0;
-  for (let index = 0; ; index += 1) {
+  for (let index = firstIndex; ; index += 1) {
     atMs += random() * 2 * everyMs;
     if (atMs > untilMs) break;
     plan.push({ index, atMs, kind: random(), a: random(), b: random() });

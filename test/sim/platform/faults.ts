@@ -1,9 +1,10 @@
 /** What is done to the platform. Whom it hits, and for how long, follows from two draws. */
 import { pickOf } from "../lib/random.ts";
 import type { Planned } from "../lib/scenario.ts";
+import { leaseTtlMs, nodeTimeoutMs } from "./limits.ts";
 import type { SimProcess } from "./process.ts";
 import type { Users } from "./users.ts";
-import { leaseTtlMs, type PlatformWorld } from "./world.ts";
+import type { PlatformWorld } from "./world.ts";
 
 interface Fault {
   readonly name: string;
@@ -220,6 +221,27 @@ export function inject(world: PlatformWorld, users: Users, planned: Planned): st
   })!;
   world.note(`FAULT ${planned.index}: ${fault.name}`);
   return fault.inject(world, users, planned.a, planned.b) ? fault.name : undefined;
+}
+
+/** The next scheduler that decides something stops before it says so, and a user changes their mind. */
+export function stopAtDecision(world: PlatformWorld, users: Users, { a, b }: Planned): void {
+  world.onDecided = (scheduler) => {
+    world.onDecided = undefined;
+    scheduler.pause((1 + a) * leaseTtlMs);
+    users.changeMind(b, a);
+  };
+}
+
+/** A node is lost and does not come back; soon after, the schedulers' clocks are set back. */
+export function loseForGood(world: PlatformWorld, { kind, a, b }: Planned): void {
+  const node = pickOf(world.nodes, a)!;
+  world.note(`${node.nodeId} is lost for good`);
+  node.die();
+  world.loseService(`agent-${node.nodeId}`);
+  world.at(kind * nodeTimeoutMs, () => {
+    for (const { name, process } of world.services)
+      if (name.startsWith("scheduler")) process.skewMs -= (1 + b) * hourMs;
+  });
 }
 
 /** Everything works again. */

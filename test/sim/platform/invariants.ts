@@ -4,6 +4,7 @@ import { AppError, isEnded, type Job, next, passOver } from "@coxswain/domain";
 import { decodeEvent, type PayloadOf, type StoredEvent } from "@coxswain/events";
 import { type Manifest, manifestOf, sha256Of } from "@coxswain/store";
 import type { StoredMessage, Stream } from "../bus/server.ts";
+import { leaseTtlMs, nodeTimeoutMs } from "./limits.ts";
 import { weightsAt } from "./training.ts";
 import type { PlatformWorld } from "./world.ts";
 
@@ -59,6 +60,7 @@ export class Invariants {
     this.#fold(event);
     const { epoch } = event.payload as { readonly epoch?: number };
     if (event.source === "scheduler" && epoch !== undefined) this.#checkEpoch(event.jobId, epoch);
+    if (event.name === "job.placed") this.#checkDeclared(event);
     if (event.name === "checkpoint.committed") this.#checkCommitted(event.jobId, event.payload);
     if (event.name === "checkpoint.pruned") this.#checkPruned(event.jobId, event.payload.steps);
     if (event.name === "job.succeeded")
@@ -73,7 +75,7 @@ export class Invariants {
 
   /**
    * Requests and decisions are told by compare-and-set, so none can be illegal: but the end of
-   * training is told by the workers, and nobody's request waits for that.
+   * training is told by the workers, and nobody waits for that.
    */
   #fold(event: StoredEvent): void {
     try {
@@ -81,7 +83,7 @@ export class Invariants {
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       const job = this.jobs.get(event.jobId);
-      if (job?.state.kind === "finishing" && event.source !== "scheduler")
+      if (job?.state.kind === "finishing")
         return void this.jobs.set(event.jobId, passOver(job, event));
       this.#world.fail(
         `the log does not fold: ${event.name} at ${event.sequence}: ${error.message}`,
@@ -94,6 +96,15 @@ export class Invariants {
     const before = this.#epochs.get(what) ?? 0;
     if (epoch < before) this.#world.fail(`${what}: epoch ${epoch} acts after epoch ${before}`);
     this.#epochs.set(what, Math.max(epoch, before));
+  }
+
+  /** Nobody is declared dead whose node gives signs of life, for longer than a decision may be old. */
+  #checkDeclared({ jobId, payload }: StoredEvent & { name: "job.placed" }): void {
+    for (const workerId of payload.declaredDead ?? []) {
+      const node = this.#world.nodes.find(({ running }) => running.has(workerId));
+      if (node !== undefined && node.beatingMs > nodeTimeoutMs + 3 * leaseTtlMs)
+        this.#world.fail(`${jobId}: ${workerId} is declared dead, and ${node.nodeId} lives`);
+    }
   }
 
   #lookAtLists(lists: Stream): void {

@@ -32,6 +32,9 @@ export class SimNode {
   /** Its workers' files: what the next agent finds. */
   readonly running = new Map<string, Running>();
   readonly #used = new Set<string>();
+  /** When its agent last gave a sign of life, and since when it has done so without a gap. */
+  #beatAtMs = Number.NEGATIVE_INFINITY;
+  beatingSinceMs = 0;
 
   constructor(world: PlatformWorld, nodeId: string, cpu: number) {
     this.world = world;
@@ -56,6 +59,7 @@ export class SimNode {
     const beat = async () => {
       for (;;) {
         bus.signal(`hb.v1.node.${this.nodeId}`, {});
+        if (!process.link.isCut) this.#beats();
         await clock.delay(heartbeatMs);
       }
     };
@@ -74,6 +78,18 @@ export class SimNode {
       list = value;
       this.#bringTo(process, list);
     }
+  }
+
+  #beats(): void {
+    const { nowMs } = this.world;
+    if (nowMs - this.#beatAtMs > 2 * heartbeatMs) this.beatingSinceMs = nowMs;
+    this.#beatAtMs = nowMs;
+  }
+
+  /** For how long its agent has given signs of life, whether or not anybody could hear them. */
+  get beatingMs(): number {
+    const { nowMs } = this.world;
+    return nowMs - this.#beatAtMs > 2 * heartbeatMs ? 0 : nowMs - this.beatingSinceMs;
   }
 
   async #register({ bus, clock }: SimProcess): Promise<void> {

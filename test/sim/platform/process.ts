@@ -82,7 +82,8 @@ export class SimProcess {
   resume(): void {
     if (!this.isPaused) return;
     this.isPaused = false;
-    for (const action of this.#parked.splice(0)) this.act(action);
+    // One after the other, with what follows from each: what waits may come before what has rung.
+    for (const action of this.#parked.splice(0)) this.stage.at(0, () => this.act(action));
   }
 
   #delay(ms: number, signal?: AbortSignal): Promise<void> {

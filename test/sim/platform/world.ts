@@ -13,12 +13,11 @@ import { type Random, randomFor } from "../lib/random.ts";
 import { Stage } from "../lib/stage.ts";
 import { Disk, storeOn } from "./disk.ts";
 import { Invariants } from "./invariants.ts";
+import { leaseTtlMs, nodeTimeoutMs } from "./limits.ts";
 import { SimNode } from "./node.ts";
 import { SimProcess } from "./process.ts";
 import { engine, Group, keepBeating } from "./training.ts";
 
-export const leaseTtlMs = 3000;
-const nodeTimeoutMs = 6000;
 const restartMs = 300;
 const nodeCpus = [3, 2] as const;
 
@@ -28,6 +27,8 @@ type Program = (process: SimProcess) => Promise<unknown>;
 export interface Service {
   readonly name: string;
   process: SimProcess;
+  /** Nobody starts it again. */
+  isLost: boolean;
 }
 
 export class PlatformWorld extends Stage {
@@ -39,6 +40,8 @@ export class PlatformWorld extends Stage {
   readonly nodes: readonly SimNode[];
   readonly invariants: Invariants;
   readonly groups = new Map<string, Group>();
+  /** Done to the next scheduler that has decided something and has not said it yet. */
+  onDecided: ((scheduler: SimProcess) => void) | undefined;
   /** Of the job-api that lives now; undefined while it reads the log. */
   api: Api | undefined;
 
@@ -49,10 +52,29 @@ export class PlatformWorld extends Stage {
       clock: { nowMs: () => this.nowMs, later: (ms, act) => void this.at(ms, act) },
       random: randomFor(seed, "network"),
     });
-    this.network.server.addStream({ name: "DECISIONS", subjects: ["dec.v1.>"], discard: "old" });
+    this.#watchDecisions();
     this.invariants = new Invariants(this);
     this.nodes = nodeCpus.map((cpu, index) => new SimNode(this, `n${index + 1}`, cpu));
     this.#startServices();
+  }
+
+  #watchDecisions(): void {
+    const { server } = this.network;
+    const options = { name: "DECISIONS", subjects: ["dec.v1.>"], discard: "old" } as const;
+    const decisions = server.addStream(options);
+    let next = 1;
+    decisions.onChange(() => {
+      for (;;) {
+        const message = decisions.next(next, [">"]);
+        if (message === undefined) return;
+        next = message.seq + 1;
+        const { kind } = JSON.parse(new TextDecoder().decode(message.data));
+        const { speaker } = this.network;
+        const service = this.services.find(({ process }) => process.link === speaker);
+        if (kind !== "decided" || service === undefined) continue;
+        this.onDecided?.(service.process);
+      }
+    });
   }
 
   process(name: string): SimProcess {
@@ -122,9 +144,16 @@ export class PlatformWorld extends Stage {
     await api.view.done;
   }
 
+  /** It dies, and is not started again. */
+  loseService(name: string): void {
+    const service = this.services.find((one) => one.name === name)!;
+    service.isLost = true;
+    service.process.kill("lost for good");
+  }
+
   /** Starts the program, and again a little after each of its ends. */
   #keep(name: string, program: Program, onDead: () => void = () => undefined): void {
-    const service: Service = { name, process: this.process(name) };
+    const service: Service = { name, process: this.process(name), isLost: false };
     this.services.push(service);
     const start = () => {
       const { process } = service;
@@ -132,6 +161,7 @@ export class PlatformWorld extends Stage {
         if (name === "job-api") this.api = undefined;
         onDead();
         this.at(restartMs + this.random() * 1000, () => {
+          if (service.isLost) return;
           service.process = this.process(name);
           start();
         });

@@ -1,9 +1,15 @@
 /** The nodes as their agents describe them, and when each was last heard. */
 import type { Bus, NodeRecord } from "@coxswain/bus";
 import type { NodeView } from "@coxswain/scheduling";
+import { type Hearing, hear, isSilent, lookEveryMs } from "../decide/hearing.ts";
 
 export interface Nodes {
   view(nowMs: number): NodeView[];
+}
+
+export interface HeardNodes extends Nodes {
+  /** Silence counts from now on: whoever has just taken over may have been cut off before. */
+  hearAnew(): void;
 }
 
 /** Follows the bucket and the heartbeats until `signal` aborts. Calls `onChange` when a node comes. */
@@ -14,14 +20,24 @@ export function followNodes(
     readonly signal: AbortSignal;
     readonly onChange: () => void;
   },
-): Nodes {
+): HeardNodes {
   const records = new Map<string, NodeRecord>();
   /** The last look; a node that is as it was stays the same object, so that nobody compares it. */
   const views = new Map<string, NodeView>();
   const heardAtMs = new Map<string, number>();
-  const { signal } = options;
+  const { signal, timeoutMs } = options;
   // Silence is measured: a wall clock that is set back would make every node silent, or none.
   const now = () => bus.clock.nowMs();
+  let hearing: Hearing = { sinceMs: now(), lookedAtMs: now() };
+  const look = () => {
+    hearing = hear(hearing, { nowMs: now(), isConnected: bus.isConnected, timeoutMs });
+  };
+  void (async () => {
+    while (!signal.aborted) {
+      look();
+      await bus.clock.delay(lookEveryMs(timeoutMs), signal);
+    }
+  })();
   void (async () => {
     for await (const { key, value } of bus.bucket("nodes").watch({ signal })) {
       views.delete(key);
@@ -37,18 +53,26 @@ export function followNodes(
   void (async () => {
     for await (const { subject } of bus.listen("hb.v1.node.*", { signal })) {
       const nodeId = subject.split(".")[3] ?? "";
-      const wasSilent = now() - (heardAtMs.get(nodeId) ?? 0) > options.timeoutMs;
+      const wasSilent = now() - (heardAtMs.get(nodeId) ?? 0) > timeoutMs;
       heardAtMs.set(nodeId, now());
       if (wasSilent) options.onChange();
     }
   })();
   const viewOf = (key: string, { nodeId, capacity, engines, labels }: NodeRecord) => {
-    const isAlive = now() - (heardAtMs.get(nodeId) ?? 0) <= options.timeoutMs;
+    const isAlive = !isSilent(hearing, heardAtMs.get(nodeId) ?? 0, { nowMs: now(), timeoutMs });
     const known = views.get(key);
     if (known?.isAlive === isAlive) return known;
     const view = { nodeId, capacity, engines, labels, isAlive };
     views.set(key, view);
     return view;
   };
-  return { view: () => [...records].map(([key, record]) => viewOf(key, record)) };
+  return {
+    view: () => {
+      look();
+      return [...records].map(([key, record]) => viewOf(key, record));
+    },
+    hearAnew: () => {
+      hearing = { sinceMs: now(), lookedAtMs: now() };
+    },
+  };
 }
