@@ -5,14 +5,11 @@
 import { equal } from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { Bucket, MembershipRecord } from "@coxswain/bus";
-import { AppError, type Job } from "@coxswain/domain";
+import { AppError, type BatchChange, type Job, strideAt } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import type { Store } from "@coxswain/store";
-import {
-  type ExchangeMode,
-  halvesOf,
-  type Piece,
-} from "../../services/trainer/src/decide/shards.ts";
+import type { BatchWanted } from "../../services/trainer/src/decide/agreement.ts";
+import { type ExchangeMode, halvesOf } from "../../services/trainer/src/decide/shards.ts";
 import {
   type Frame,
   type FrameHead,
@@ -23,6 +20,10 @@ import {
 import { allocate, beginWrite, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
 import type { Clock } from "../../services/trainer/src/worker/clock.ts";
+import type {
+  ComputeOrder,
+  ComputeUpdate,
+} from "../../services/trainer/src/worker/compute-messages.ts";
 import { enterGroup } from "../../services/trainer/src/worker/join.ts";
 import type { Generation } from "../../services/trainer/src/worker/ledger.ts";
 import { GroupMembership } from "../../services/trainer/src/worker/member.ts";
@@ -48,8 +49,23 @@ function gradient(step: number, shard: number, parameters: Float32Array, out: Fl
   out[32] = random();
 }
 
-function update(parameters: Float32Array, reduced: Float32Array): void {
-  for (let i = 0; i < 32; i += 1) parameters[i] = parameters[i]! - 0.01 * reduced[i]!;
+/** The mean over the steps of an update. */
+function gradientOf({ step, steps }: Span, shard: number, parameters: Float32Array): Float32Array {
+  const [out, further] = [new Float32Array(48), new Float32Array(48)];
+  gradient(step, shard, parameters, out);
+  for (let more = 1; more < steps; more += 1) {
+    gradient(step + more, shard, parameters, further);
+    for (let i = 0; i < 48; i += 1) out[i]! += further[i]!;
+  }
+  if (steps > 1) for (let i = 0; i < 48; i += 1) out[i]! *= Math.fround(1 / steps);
+  return out;
+}
+
+type Span = Pick<ComputeOrder, "step" | "steps">;
+
+function update(parameters: Float32Array, reduced: Float32Array, factor: number): void {
+  const rate = 0.01 * factor;
+  for (let i = 0; i < 32; i += 1) parameters[i] = parameters[i]! - rate * reduced[i]!;
 }
 
 const kernels = {
@@ -64,22 +80,26 @@ const kernels = {
 const hashOf = (parameters: Float32Array) =>
   createHash("sha256").update(new Uint8Array(parameters.slice().buffer)).digest("hex");
 
-/** The parameters' hash after each step, by the plainest code. */
-export function oracleOf(steps: number): string[] {
+/** The parameters' hash after each update, by its first step, by the plainest code. */
+export function oracleOf(steps: number, changes: readonly BatchChange[] = []): string[] {
   const parameters = new Float32Array(32).fill(1);
-  return Array.from({ length: steps }, (_, step) => {
+  const hashes: string[] = [];
+  const course = { batchSize: 1, steps, changes };
+  for (let step = 0; step < steps; ) {
+    const stride = strideAt(course, step);
+    const span = { step, steps: stride.steps };
     const sum = (lo: number, size: number): Float32Array => {
+      if (size === 1) return gradientOf(span, lo, parameters);
       const out = new Float32Array(48);
-      if (size === 1) gradient(step, lo, parameters, out);
-      else {
-        const [a, b] = [sum(lo, size / 2), sum(lo + size / 2, size / 2)];
-        for (let i = 0; i < 48; i += 1) out[i] = a[i]! + b[i]!;
-      }
+      const [a, b] = [sum(lo, size / 2), sum(lo + size / 2, size / 2)];
+      for (let i = 0; i < 48; i += 1) out[i] = a[i]! + b[i]!;
       return out;
     };
-    update(parameters, sum(0, shards));
-    return hashOf(parameters);
-  });
+    update(parameters, sum(0, shards), stride.learningRateFactor);
+    hashes[step] = hashOf(parameters);
+    step += stride.steps;
+  }
+  return hashes;
 }
 
 interface Link {
@@ -100,6 +120,11 @@ export class World extends Stage {
   readonly exchange: ExchangeMode;
   /** Those that were formed, or written down by somebody who could not form them any more. */
   readonly #generations = new Set<number>();
+  readonly #oracles = new Map<string, readonly string[]>();
+  batchWanted: BatchWanted | undefined;
+  #decision = 0;
+  /** The newest batch that anybody has made an update with. */
+  usedDecision = 0;
   readonly workers = new Map<string, SimWorker>();
   readonly knownDead = new Set<string>();
   readonly cuts = new Set<string>();
@@ -124,7 +149,11 @@ export class World extends Stage {
   checkBits(worker: SimWorker, step: number): void {
     const hash = worker.hashes.get(step);
     if (this.exchange === "exact")
-      return this.check(hash, this.oracle[step], `${worker.id} has the oracle's bits`);
+      return this.check(
+        hash,
+        this.#oracleFor(worker.batches)[step],
+        `${worker.id} has the oracle's bits`,
+      );
     const { generation, rank } = worker.group;
     if (rank < 0) return;
     for (const other of this.alive())
@@ -132,11 +161,40 @@ export class World extends Stage {
         this.check(other.hashes.get(step), hash, `step ${step} of ${worker.id} and ${other.id}`);
   }
 
+  /** What the weights are is a function of the batches that the generation names, and of nothing else. */
+  #oracleFor(batches: readonly BatchChange[]): readonly string[] {
+    if (batches.length === 0) return this.oracle;
+    const key = JSON.stringify(batches);
+    let oracle = this.#oracles.get(key);
+    if (oracle === undefined) {
+      oracle = oracleOf(this.steps, batches);
+      this.#oracles.set(key, oracle);
+    }
+    return oracle;
+  }
+
+  /** Somebody asks for another batch. */
+  wantBatch(batchSize: number): void {
+    this.#decision += 1;
+    this.note(`wanted: ${batchSize} steps an update`);
+    this.batchWanted = {
+      batchSize,
+      learningRateFactor: batchSize ** 0.5,
+      decision: this.#decision,
+    };
+  }
+
   /** Who starts over undoes what the newest generation has committed: nobody of it may be alive. */
   checkFounding(founder: SimWorker, generation: number, cause: string): void {
     this.#generations.add(generation);
     const before = Math.max(0, ...[...this.#generations].filter((one) => one < generation));
     if (cause !== "start" && cause !== "restore") return;
+    const inForce = this.usedDecision;
+    // Just after: its ledger is told of the generation only then.
+    this.at(0, () => {
+      if ((founder.batches.at(-1)?.decision ?? 0) < inForce)
+        this.fail(`${founder.id} starts over and does not know a batch that was in force`);
+    });
     for (const { id, how, group } of this.workers.values())
       if (how === undefined && id !== founder.id && group.generation === before && before > 0)
         this.fail(`${founder.id} starts over while ${id} lives, a member of generation ${before}`);
@@ -203,7 +261,8 @@ export class SimWorker {
     const ledger = this.#ledger();
     const me = { workerId: id, nodeId: "n", address: id };
     this.group = new GroupMembership({
-      ...{ me, shards, exchange: world.exchange, steps: world.steps },
+      ...{ me, shards, exchange: world.exchange, steps: world.steps, batchSize: 1 },
+      batchWanted: () => (this.isBusAway ? undefined : world.batchWanted),
       ...{ clock, compute, ledger, peers: this },
       compiled: { layout, hash: "h" },
       vectors: this.#vectors,
@@ -231,7 +290,8 @@ export class SimWorker {
         throw new Error("the program differs");
       },
     });
-    const job = { id: "job", spec: { shards }, generation: 0, checkpoints: [] } as unknown as Job;
+    const known = { generation: 0, checkpoints: [], batches: [] };
+    const job = { id: "job", spec: { shards }, ...known } as unknown as Job;
     void enterGroup({
       ...{ me, record, clock, compute, ledger, peers: this, log: () => undefined },
       onPassedOver: () => undefined,
@@ -249,6 +309,10 @@ export class SimWorker {
       this.later(500, tick);
     };
     this.later(500, tick);
+  }
+
+  get batches(): readonly BatchChange[] {
+    return this.#generations.at(-1)?.batches ?? [];
   }
 
   #sharing() {
@@ -511,7 +575,9 @@ export class SimWorker {
         this.#parameters.set(floats, from);
         this.#parametersStep = this.group.step;
         this.hashes.clear();
-        const last = this.#parametersStep - 1;
+        const course = { batchSize: 1, steps: world.steps, changes: this.batches };
+        let last = -1;
+        for (let at = 0; at < this.#parametersStep; at += strideAt(course, at).steps) last = at;
         if (last < 0) return;
         this.hashes.set(last, hashOf(this.#parameters));
         world.checkBits(this, last);
@@ -527,42 +593,43 @@ export class SimWorker {
       forgetOrders: () => {
         this.#order += 1;
       },
-      apply: async (step: number) => {
+      apply: async ({ step, steps, turn, learningRateFactor }: ComputeUpdate) => {
         world.check(step, this.#parametersStep, `${this.id} applies each step once, in order`);
-        update(this.#parameters, this.#vectors.reduced[(step % 2) as 0 | 1]);
-        this.#parametersStep += 1;
+        update(this.#parameters, this.#vectors.reduced[turn], learningRateFactor);
+        this.#parametersStep += steps;
+        const inForce = this.batches.findLast(({ fromStep }) => fromStep <= step);
+        world.usedDecision = Math.max(world.usedDecision, inForce?.decision ?? 0);
         this.hashes.set(step, hashOf(this.#parameters));
         world.checkBits(this, step);
       },
-      order: (step: number, pieces: readonly Piece[]) => {
+      order: (order: ComputeOrder) => {
         world.check(this.#isWarm, true, `${this.id} makes nobody wait for its first gradient`);
         this.#order += 1;
-        this.#work(this.#order, step, pieces, 0);
+        this.#work(this.#order, order, 0);
       },
     };
   }
 
-  #work(order: number, step: number, pieces: readonly Piece[], index: number): void {
+  #work(order: number, ordered: ComputeOrder, index: number): void {
+    const { step, steps, pieces } = ordered;
     const piece = pieces[index];
     if (piece === undefined) return;
-    const ms = piece.size * (1 + this.world.random() * 4) * this.slowness;
+    const ms = piece.size * steps * (1 + this.world.random() * 4) * this.slowness;
     this.later(ms, () => {
       if (order !== this.#order) return;
       this.world.check(step, this.#parametersStep, "a gradient is of the present parameters");
       const sum = (lo: number, size: number): Float32Array => {
+        if (size === 1) return gradientOf(ordered, lo, this.#parameters);
         const out = new Float32Array(48);
-        if (size === 1) gradient(step, lo, this.#parameters, out);
-        else {
-          const [left, right] = halvesOf({ lo, size });
-          const [a, b] = [sum(left.lo, left.size), sum(right.lo, right.size)];
-          for (let i = 0; i < 48; i += 1) out[i] = a[i]! + b[i]!;
-        }
+        const [left, right] = halvesOf({ lo, size });
+        const [a, b] = [sum(left.lo, left.size), sum(right.lo, right.size)];
+        for (let i = 0; i < 48; i += 1) out[i] = a[i]! + b[i]!;
         return out;
       };
       beginWrite(this.#vectors, index);
       this.#vectors.pool[index]!.set(sum(piece.lo, piece.size));
       this.group.onPiece(step, piece, index, { shards: piece.size, ms });
-      this.#work(order, step, pieces, index + 1);
+      this.#work(order, ordered, index + 1);
     });
   }
 

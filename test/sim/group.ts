@@ -4,7 +4,7 @@
  */
 import type { ExchangeMode } from "../../services/trainer/src/decide/shards.ts";
 import { oracleOf, SimWorker, World } from "./group-world.ts";
-import { pickOf } from "./lib/random.ts";
+import { pickOf, type Random, randomFor } from "./lib/random.ts";
 import { type Outcome, type Planned, planOf, type RunOptions } from "./lib/scenario.ts";
 
 const steps = 200;
@@ -68,7 +68,26 @@ function isTrained(world: World): boolean {
 
 export const run = (options: RunOptions): Promise<Outcome> => runWith(options, "exact");
 
-export async function runWith(options: RunOptions, exchange: ExchangeMode): Promise<Outcome> {
+/** Other batches are asked for, at random times. */
+export interface BatchWishes {
+  readonly everyMs: number;
+}
+
+/** Up to eight steps an update, and back. */
+function wishForBatches(world: World, { everyMs }: BatchWishes, random: Random): void {
+  const sizes = [1, 2, 3, 4, 8];
+  world.at(2 * everyMs * random(), () => {
+    if (world.nowMs > chaosMs) return;
+    world.wantBatch(pickOf(sizes, random())!);
+    wishForBatches(world, { everyMs }, random);
+  });
+}
+
+export async function runWith(
+  options: RunOptions,
+  exchange: ExchangeMode,
+  batches?: BatchWishes,
+): Promise<Outcome> {
   const { seed } = options;
   const world = new World(seed, steps, oracle, exchange);
   const plan = planOf(options, { untilMs: chaosMs, everyMs: 350 });
@@ -77,6 +96,7 @@ export async function runWith(options: RunOptions, exchange: ExchangeMode): Prom
   const standby = seed % 5 === 3 ? 1 + (seed % 2) : 0;
   if (standby > 0) world.trainingMax = wanted;
   supply(world, wanted + standby);
+  if (batches !== undefined) wishForBatches(world, batches, randomFor(seed, "batches"));
   for (const planned of plan)
     world.at(planned.atMs, () => {
       const done = inject(world, planned);

@@ -111,6 +111,7 @@ test("a job whose members changed twice is whole", () => {
         [2, 3],
         [1, 4],
       ],
+      batches: [],
       violations: [],
     },
   );
@@ -365,3 +366,61 @@ test("whatever one range is dropped from or doubled in a whole log, the audit fi
     { numRuns: 50 },
   );
 });
+
+const withBatches = (said: Said, ...batches: readonly (readonly [number, number])[]): Said => [
+  said[0],
+  {
+    ...said[1],
+    batches: batches.map(([fromStep, batchSize], index) => ({
+      ...{ fromStep, batchSize, learningRateFactor: 1 },
+      decision: index + 1,
+    })),
+  },
+];
+
+test("a batch that grows: updates of several steps, each sample once; the last update may be done again", () => {
+  const log = [
+    formed(1, 0, "0-4", "start"),
+    did(1, 0, 3),
+    withBatches(formed(2, 3, "0-4", "batch"), [3, 24]),
+    did(2, 3, 9),
+    withBatches(formed(3, 6, "0-2 2-4"), [3, 24]),
+    did(3, 9, 10),
+  ];
+  const report = auditJob(logOf(log), { samples });
+  deepEqual(report.violations, []);
+  deepEqual([report.stepsCommitted, report.samplesTwice, report.samplesSkipped], [10, 0, 0]);
+  deepEqual(
+    report.batches.map(({ fromStep, batchSize }) => [fromStep, batchSize]),
+    [[3, 24]],
+  );
+});
+
+const grown = [
+  formed(1, 0, "0-4", "start"),
+  did(1, 0, 3),
+  withBatches(formed(2, 3, "0-4", "batch"), [3, 24]),
+  did(2, 3, 9),
+];
+const wrongBatches: Record<string, [readonly Said[], ViolationKind]> = {
+  "an update of which a part is told": [[...grown.slice(0, 3), did(2, 3, 5)], "batches-wrong"],
+  "batches that were others when they were in force": [
+    [...grown, withBatches(formed(3, 9, "0-4"), [3, 16])],
+    "batches-wrong",
+  ],
+  "a batch that is no multiple of the job's": [
+    [...grown, withBatches(formed(3, 9, "0-4"), [3, 24], [9, 12])],
+    "batches-wrong",
+  ],
+  "two updates undone without a restore": [
+    [...grown, withBatches(formed(3, 3, "0-4"), [3, 24])],
+    "steps-twice",
+  ],
+};
+for (const [name, [log, want]] of Object.entries(wrongBatches))
+  test(name, () =>
+    deepEqual(
+      auditJob(logOf(log), { samples }).violations.map(({ kind }) => kind),
+      [want],
+    ),
+  );

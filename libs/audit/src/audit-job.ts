@@ -14,6 +14,7 @@
  * generation.
  */
 import type { StoredEvent } from "@coxswain/events";
+import { Batches } from "./batches.ts";
 import { countSamples, type SampleCount } from "./count-samples.ts";
 import { coverageOf } from "./coverage.ts";
 import { Hashes } from "./hashes.ts";
@@ -36,7 +37,9 @@ export function auditJob(events: readonly StoredEvent[], options: AuditOptions =
   const { spec } = submitted.payload.job;
   const own = events.filter(({ jobId }) => jobId === submitted.jobId);
   const violations: Violation[] = [];
-  const lineage = new Lineage(spec.shards, spec.from?.step);
+  const given = (spec.batchSchedule ?? []).map((change) => ({ ...change, decision: 0 }));
+  const batches = new Batches(spec.batchSize, given);
+  const lineage = new Lineage(spec.shards, batches, spec.from?.step);
   const hashes = new Hashes(spec.exchange !== "fast");
   let samples = options.samples;
   for (const event of own) {
@@ -49,7 +52,8 @@ export function auditJob(events: readonly StoredEvent[], options: AuditOptions =
     hashes.observe(event, lineage, complain);
   }
   hashes.close((kind, message) => violations.push({ kind, message }));
-  return report({ jobId: submitted.jobId, spec, violations, lineage, hashes, samples, options });
+  const found = { spec, violations, lineage, batches, hashes, samples, options };
+  return report({ jobId: submitted.jobId, ...found });
 }
 
 function samplesOf(manifest: Readonly<Record<string, unknown>>): number | undefined {
@@ -62,6 +66,7 @@ interface Found {
   readonly spec: { readonly seed: number; readonly batchSize: number; readonly shards: number };
   readonly violations: Violation[];
   readonly lineage: Lineage;
+  readonly batches: Batches;
   readonly hashes: Hashes;
   readonly samples: number | undefined;
   readonly options: AuditOptions;
@@ -99,6 +104,7 @@ function report(found: Found): AuditReport {
     epochs: samples === undefined ? undefined : (steps.covered * spec.batchSize) / samples,
     weightsSha256: hashes.finishedSha256,
     generations: lineage.generations(),
+    batches: found.batches.changes,
     violations,
   };
 }
@@ -146,6 +152,7 @@ function noJob(jobId: string): AuditReport {
     epochs: undefined,
     weightsSha256: undefined,
     generations: [],
+    batches: [],
     violations: [{ kind: "no-job", message: "the log has no job.submitted" }],
   };
 }

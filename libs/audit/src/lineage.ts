@@ -5,6 +5,7 @@
  * last generation and its ancestors.
  */
 import type { PayloadOf } from "@coxswain/events";
+import type { Batches } from "./batches.ts";
 import { coverageOf } from "./coverage.ts";
 import type { AuditedGeneration, ViolationKind } from "./report.ts";
 
@@ -25,6 +26,7 @@ const inherited = 0;
 
 export class Lineage {
   readonly #shards: number;
+  readonly #batches: Batches;
   #stretches: readonly Stretch[] = [];
   readonly #formed: Formed[] = [];
   /** By generation: what it and its ancestors did. */
@@ -38,8 +40,9 @@ export class Lineage {
   readonly stepsInherited: number = 0;
 
   /** @param begin step of the other job's checkpoint at which this one begins; 0: it begins anew */
-  constructor(shards: number, begin = 0) {
+  constructor(shards: number, batches: Batches, begin = 0) {
     this.#shards = shards;
+    this.#batches = batches;
     if (begin === 0) return;
     const members = [{ workerId: "", nodeId: "", shardFrom: 0, shardTo: shards }];
     this.#stretches = [{ from: 0, to: begin, generation: inherited, members }];
@@ -82,13 +85,14 @@ export class Lineage {
         "generation-ahead",
         `generation ${generation} holds from step ${fromStep}, but only ${this.#step} steps are told`,
       );
-    // Members differ by at most one step: when all who committed the last one are gone, the others
+    // Members differ by at most one update: when all who committed the last one are gone, the others
     // compute it again, and the log already has it.
-    else if (fromStep < this.#step - 1)
+    else if (!this.#batches.isOneUpdateBack(fromStep, this.#step))
       complain(
         "steps-twice",
         `generation ${generation} goes back to step ${fromStep} of ${this.#step} without a restore`,
       );
+    this.#batches.formed(formed, complain);
     this.#formed.push(formed);
     // It may write a checkpoint before it has done a step of its own.
     this.#lines.set(generation, this.#stretches);
@@ -142,6 +146,7 @@ export class Lineage {
         "steps-twice",
         `steps ${stepFrom} to ${stepTo} were told, but ${this.#step} were done`,
       );
+    this.#batches.progressed(stepTo, steps, complain);
     this.#stretches = withStretch(this.#stretches, {
       from: stepFrom,
       to: stepTo,

@@ -1,4 +1,5 @@
 /** What an audit says. */
+import type { BatchChange } from "@coxswain/domain";
 
 /** What can be wrong, one word each; `auditJob` says what holds. */
 export type ViolationKind =
@@ -15,7 +16,8 @@ export type ViolationKind =
   | "checkpoint-differs"
   | "finish-wrong"
   | "hash-differs"
-  | "samples-wrong";
+  | "samples-wrong"
+  | "batches-wrong";
 
 export interface Violation {
   readonly kind: ViolationKind;
@@ -58,5 +60,7 @@ export interface AuditReport {
   readonly epochs: number | undefined;
   readonly weightsSha256: string | undefined;
   readonly generations: readonly AuditedGeneration[];
+  /** Which batches held from which steps on; none: that of the job, throughout. */
+  readonly batches: readonly BatchChange[];
   readonly violations: readonly Violation[];
 }

@@ -3,7 +3,7 @@
  * hold what is about the present: membership, leases, wanted workers, nodes, secrets.
  */
 
-import type { QueueSpec, ServiceSpec } from "@coxswain/domain";
+import type { BatchChange, QueueSpec, ServiceSpec } from "@coxswain/domain";
 
 /** What a node offers. Written by its agent; key: node id. */
 export interface NodeRecord {
@@ -65,7 +65,9 @@ export interface MembershipRecord {
   readonly fromStep: number;
   readonly members: readonly MemberRecord[];
   /** What the generation was formed for. */
-  readonly cause?: "start" | "restore" | "loss" | "join" | "leave" | "renew";
+  readonly cause?: "start" | "restore" | "loss" | "join" | "leave" | "renew" | "batch";
+  /** Which batches hold from which steps on. */
+  readonly batches?: readonly BatchChange[];
   readonly vote?: {
     readonly promised: number;
     readonly accepted?: { readonly ballot: number; readonly proposal: unknown };

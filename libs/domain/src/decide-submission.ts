@@ -139,6 +139,7 @@ function crossField(spec: Fields): Violation[] {
   const begin = isRecord(from) ? from["step"] : undefined;
   if (isCount(begin) && isCount(steps) && begin >= steps)
     say("/spec/from/step", `Nothing is left to train: the job has ${steps} steps; give it more.`);
+  found.push(...batchRules(spec));
   if (!isCount(shards)) return found;
   if (!Number.isInteger(Math.log2(shards)))
     say("/spec/shards", `Use a power of two, such as ${2 ** Math.round(Math.log2(shards))}.`);
@@ -150,4 +151,27 @@ function crossField(spec: Fields): Violation[] {
       `Use a multiple of ${shards} shards, such as ${Math.ceil(batchSize / shards) * shards}.`,
     );
   return found;
+}
+
+/** Larger batches are whole numbers of the job's own, in ascending order of steps. */
+function batchRules({ batchSize, adaptiveBatch, batchSchedule }: Fields): Violation[] {
+  if (!isCount(batchSize)) return [];
+  const given = Array.isArray(batchSchedule) ? batchSchedule.filter(isRecord) : [];
+  const sizes = [
+    ...(isRecord(adaptiveBatch)
+      ? [["/spec/adaptiveBatch/maxBatchSize", adaptiveBatch["maxBatchSize"]] as const]
+      : []),
+    ...given.map((one, at) => [`/spec/batchSchedule/${at}/batchSize`, one["batchSize"]] as const),
+  ];
+  const uneven = sizes.flatMap(([pointer, size]) =>
+    isCount(size) && size % batchSize !== 0
+      ? [{ pointer, detail: `Use a multiple of batchSize, ${batchSize}.` }]
+      : [],
+  );
+  const late = given.findIndex(
+    (one, at) => at > 0 && Number(one["fromStep"]) <= Number(given[at - 1]!["fromStep"]),
+  );
+  if (late < 0) return uneven;
+  const detail = "Name the steps in ascending order, each once.";
+  return [...uneven, { pointer: `/spec/batchSchedule/${late}/fromStep`, detail }];
 }

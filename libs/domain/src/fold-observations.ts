@@ -42,6 +42,7 @@ function foldGeneration(job: Job, fact: FactOf<"training.generation-formed">): J
     state,
     generation: fact.payload.generation,
     members: fact.payload.members,
+    batches: fact.payload.batches ?? job.batches,
     standby: job.standby.filter(
       (standing) => !fact.payload.members.some(({ workerId }) => workerId === standing),
     ),

@@ -1,5 +1,15 @@
 export { assert, assertNever } from "./assert.ts";
 export {
+  afterUpdate,
+  type BatchChange,
+  type BatchCourse,
+  type Stride,
+  strideAt,
+  updatesBefore,
+  withChange,
+} from "./batch-schedule.ts";
+export { learningRateScalings } from "./batch-schema.ts";
+export {
   AppError,
   type AppErrorOptions,
   type ErrorCode,
@@ -30,6 +40,7 @@ export {
 } from "./job.ts";
 export type { FactOf, JobFact } from "./job-facts.ts";
 export { next, passOver, whyIllegal } from "./job-fold.ts";
+export { jobLimits } from "./job-limits.ts";
 export {
   type QueueSpec,
   QueueSpecSchema,
@@ -45,7 +56,6 @@ export {
   type CheckpointSource,
   defaultShards,
   engineNames,
-  jobLimits,
   priorityClasses,
   type Resources,
   stepsOf,

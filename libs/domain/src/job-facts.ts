@@ -2,6 +2,7 @@
  * The facts that the fold reads, with just the fields that it needs. `libs/events` has the schemas;
  * a test there proves that every stored event is one of these.
  */
+import type { BatchChange } from "./batch-schedule.ts";
 import type { JobCompiled, JobFailure, JobMember } from "./job.ts";
 import type { TrainingJob } from "./training-job.ts";
 
@@ -16,6 +17,7 @@ interface Payloads {
     readonly workersWanted?: number | undefined;
   };
   "job.workers-wanted": { readonly workersWanted: number };
+  "job.batch-wanted": { readonly batchSize: number; readonly learningRateFactor: number };
   "job.queued": {
     readonly reason: string;
     readonly message: string;
@@ -43,6 +45,7 @@ interface Payloads {
   "training.generation-formed": {
     readonly generation: number;
     readonly members: readonly JobMember[];
+    readonly batches?: readonly BatchChange[] | undefined;
   };
   "training.progressed": {
     readonly stepTo: number;

@@ -36,6 +36,7 @@ const legalIn: Readonly<Record<string, readonly JobStateKind[]>> = {
   "job.resume-requested": ["suspended"],
   "job.resize-requested": ["queued", "placed", "running", "suspended"],
   "job.workers-wanted": ["placed", "running"],
+  "job.batch-wanted": ["placed", "running"],
   "job.queued": ["queued"],
   "job.placed": ["queued", "placed", "running", "stopping", "finishing"],
   "job.preempted": ["placed", "running"],
@@ -106,6 +107,8 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     sequence: fact.sequence,
     lastJobSequence: fact.sequence,
     workersWanted: undefined,
+    batchWanted: undefined,
+    batches: (spec.batchSchedule ?? []).map((change) => ({ ...change, decision: 0 })),
     placement: [],
     placedAtMs: undefined,
     shrunkAtMs: undefined,
@@ -136,6 +139,7 @@ function move(job: Job, fact: Exclude<JobFact, { name: "job.submitted" }>): Job 
     case "job.resume-requested":
     case "job.resize-requested":
     case "job.workers-wanted":
+    case "job.batch-wanted":
       return request(job, fact);
     case "job.queued":
     case "job.placed":
@@ -195,6 +199,7 @@ function request(
     | "job.resume-requested"
     | "job.resize-requested"
     | "job.workers-wanted"
+    | "job.batch-wanted"
   >,
 ): Job {
   switch (fact.name) {
@@ -215,6 +220,10 @@ function request(
       };
     case "job.workers-wanted":
       return { ...job, workersWanted: fact.payload.workersWanted };
+    case "job.batch-wanted": {
+      const { batchSize, learningRateFactor } = fact.payload;
+      return { ...job, batchWanted: { batchSize, learningRateFactor, decision: fact.sequence } };
+    }
     case "job.resize-requested": {
       const { workersMin, workersMax, workersWanted } = fact.payload;
       const workers = {

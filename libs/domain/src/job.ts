@@ -1,4 +1,5 @@
 /** What the platform knows of a job: the state that `next` (job-fold.ts) folds from its facts. */
+import type { BatchChange } from "./batch-schedule.ts";
 import type { TrainingJobSpec } from "./training-job.ts";
 
 export interface JobFailure {
@@ -90,6 +91,10 @@ export interface Job {
   readonly lastJobSequence: number;
   /** What the user or the autoscaler asked for, newest first wins; absent: workers.max. */
   readonly workersWanted: number | undefined;
+  /** The batch that the autoscaler asked for last; in force once it stands in `batches`. */
+  readonly batchWanted: Omit<BatchChange, "fromStep"> | undefined;
+  /** The batches of the newest generation; before it, those of the job file. */
+  readonly batches: readonly BatchChange[];
   /** Placed and not yet lost or left. */
   readonly placement: readonly { readonly workerId: string; readonly nodeId: string }[];
   /** When the placement was last decided, and when workers were last taken for others. */

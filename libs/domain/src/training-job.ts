@@ -6,18 +6,9 @@
  * so that everybody after job-api reads complete specs.
  */
 import { type Static, Type } from "@coxswain/schema";
+import { AdaptiveBatchSchema, BatchChangeSchema } from "./batch-schema.ts";
 import { idPattern } from "./ids.ts";
-
-/** Limits of a submission, in one place. */
-export const jobLimits = {
-  workersMax: 64,
-  shardsMax: 256,
-  batchSizeMax: 65_536,
-  stepsMax: 100_000_000,
-  epochsMax: 100_000,
-  bundleBytesMax: 8 * 1024 * 1024,
-  specBytesMax: 256 * 1024,
-} as const;
+import { jobLimits } from "./job-limits.ts";
 
 const closed = { additionalProperties: false } as const;
 
@@ -170,15 +161,24 @@ export const TrainingJobSpecSchema = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: jobLimits.stepsMax,
-        description: "Optimizer updates; exactly one of epochs and steps.",
+        description:
+          "Batches of batchSize samples, an optimizer update each while the batch has not grown; exactly one of epochs and steps.",
       }),
     ),
     batchSize: Type.Integer({
       minimum: 1,
       maximum: jobLimits.batchSizeMax,
       default: 64,
-      description: "Global batch B; a multiple of shards.",
+      description: "Global batch B; a multiple of shards. A step is one such batch.",
     }),
+    adaptiveBatch: Type.Optional(AdaptiveBatchSchema),
+    batchSchedule: Type.Optional(
+      Type.Array(BatchChangeSchema, {
+        maxItems: 1000,
+        description:
+          "Larger batches from the named steps on, ascending: multiples of batchSize, each with a factor for the learning rate.",
+      }),
+    ),
     workers: WorkerRangeSchema,
     shards: Type.Integer({
       minimum: 1,

@@ -30,6 +30,14 @@ const failure = object({
   step: Type.Optional(count),
 });
 
+/** From a step on an update takes a batch of so many samples; `decision`: the sequence of the fact that asked. */
+const batchChange = object({
+  fromStep: count,
+  batchSize: positive,
+  learningRateFactor: Type.Number(),
+  decision: count,
+});
+
 const metrics = Type.Record(Type.String(), Type.Number());
 
 /** Why a job waits (Kueue's vocabulary where it fits). */
@@ -127,6 +135,26 @@ export const events = {
     moveSeconds: Type.Optional(Type.Number()),
   }),
 
+  /**
+   * autoscaler: which batch the gradient's noise and the measured speed argue for. It begins with the
+   * generation whose `batches` name this fact's sequence.
+   */
+  "job.batch-wanted": object({
+    batchSize: positive,
+    learningRateFactor: Type.Number({ exclusiveMinimum: 0 }),
+    reason: text,
+    curve: Type.Array(
+      object({
+        batchSize: positive,
+        samplesPerSecond: Type.Number(),
+        /** Batches of the job's own size that an update is worth, times updates a second. */
+        goodput: Type.Number(),
+      }),
+    ),
+    /** Samples beyond which a larger batch brings little. */
+    noiseScale: Type.Optional(Type.Number()),
+  }),
+
   /** trainer: a worker became a member in this generation. */
   "worker.joined": object({ generation: positive, step: count, workerId: id, nodeId: id }),
   /** trainer: the worker holds the state and follows it; it takes the place of one that is lost. */
@@ -185,7 +213,9 @@ export const events = {
     generation: positive,
     fromStep: count,
     members: Type.Array(member, { minItems: 1 }),
-    cause: Type.Enum(["start", "restore", "loss", "join", "leave", "renew"]),
+    cause: Type.Enum(["start", "restore", "loss", "join", "leave", "renew", "batch"]),
+    /** Which batches hold from which steps on; absent: what held before. */
+    batches: Type.Optional(Type.Array(batchChange)),
     checkpointStep: Type.Optional(count),
     /** Milliseconds from noticing the change to its being agreed. */
     agreedMs: Type.Optional(Type.Number()),
@@ -201,9 +231,11 @@ export const events = {
     samplesPerSecond: Type.Number(),
     stepMs: Type.Number(),
     metrics,
+    /** Samples of an update; absent: the job's batch. */
+    batchSize: Type.Optional(positive),
     /** Share of time in which the first member waited for data, 0 to 1. */
     inputStallShare: Type.Optional(Type.Number()),
-    /** Of the whole batch's gradient, over the last measured steps (McCandlish et al., 2018). */
+    /** Of the gradient of a batch of the job's own size, over the last measured steps (McCandlish et al., 2018). */
     gradientNoise: Type.Optional(
       object({
         /** Square of the norm of the true gradient. */

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { fillNormal } from "@coxswain/domain";
 import { divide } from "./batch.ts";
 import { efficiencyOf, gainOf, noiseOfParts, noiseScaleOf } from "./efficiency.ts";
-import { SmoothedNoise } from "./smoothed-noise.ts";
+import { atBatch, SmoothedNoise } from "./smoothed-noise.ts";
 
 test("without noise a larger batch brings nothing, with nothing but noise it brings all", () => {
   equal(gainOf({ squaredNorm: 1, variance: 0 }, 8), 1);
@@ -82,4 +82,16 @@ test("noise is told once enough steps were measured, and follows what changes", 
   ok(Math.abs(squaredNorm - 1) < 1e-12 && Math.abs(variance - 1) < 1e-12);
   add(200, 4, 1);
   equal(Math.round(smoothed.noise!.squaredNorm * 1000), 0);
+});
+
+test("what a larger batch shows of the noise is told for the job's own", () => {
+  const [parts, squaredNorm, variance] = [8, 2, 5];
+  const shown = {
+    partSquares: squaredNorm + variance / 4,
+    meanSquare: squaredNorm + variance / 4 / parts,
+  };
+  const own = atBatch(shown, parts, 4);
+  const noise = noiseOfParts(own.partSquares, own.meanSquare, parts);
+  ok(Math.abs(noise.squaredNorm - squaredNorm) < 1e-12);
+  ok(Math.abs(noise.variance - variance / parts) < 1e-12);
 });

@@ -16,5 +16,5 @@ export {
   noiseScaleOf,
 } from "./efficiency.ts";
 export { fitThroughput, type StepObservation } from "./fit-throughput.ts";
-export { type NoiseSample, SmoothedNoise } from "./smoothed-noise.ts";
+export { atBatch, type NoiseSample, SmoothedNoise } from "./smoothed-noise.ts";
 export { type LocalBatch, type Spread, type StepModel, stepSeconds } from "./throughput.ts";

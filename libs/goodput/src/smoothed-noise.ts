@@ -47,3 +47,19 @@ export class SmoothedNoise {
     );
   }
 }
+
+/**
+ * What a step shows, as if each part had been one of `times` equal ones: the parts' means stay, their
+ * scatter is so many times as large.
+ *
+ *   E partSquares = n + v, E meanSquare = n + v / parts    n: |E g|^2, v: variance of a part
+ */
+export function atBatch(sample: NoiseSample, parts: number, times: number): NoiseSample {
+  if (times === 1 || parts < 2) return sample;
+  const variance = ((sample.partSquares - sample.meanSquare) * parts) / (parts - 1);
+  const squaredNorm = sample.meanSquare - variance / parts;
+  return {
+    partSquares: squaredNorm + variance * times,
+    meanSquare: squaredNorm + (variance * times) / parts,
+  };
+}

@@ -69,10 +69,11 @@ function adamFamily(name: string, settings: AdamSettings, decay: number | undefi
   const kept: Term =
     decay === undefined ? parameter : subtract(parameter, multiply(scalar(6), parameter));
   const assignments = [...averages, { to: "parameters" as const, value: subtract(kept, change) }];
-  const scalars = (step: number) => {
+  const scalars = (step: number, rateFactor = 1) => {
     const { mean, root } = biasesOf(settled, step);
-    const first = [...averageScalars(settled), (rate.at(step) * root) / mean, epsilon * root];
-    return decay === undefined ? first : [...first, rate.at(step) * decay];
+    const now = rate.at(step) * rateFactor;
+    const first = [...averageScalars(settled), (now * root) / mean, epsilon * root];
+    return decay === undefined ? first : [...first, now * decay];
   };
   const texts = [rate.text, beta1, beta2, epsilon, ...(decay === undefined ? [] : [decay])];
   const scalarCount = decay === undefined ? 6 : 7;
@@ -116,9 +117,10 @@ export function lamb(settings: AdamSettings & { readonly weightDecay?: number })
         { factors: [trust], assignments: [{ to: "parameters", value }] },
       ],
     },
-    scalars: (at) => {
+    scalars: (at, rateFactor = 1) => {
       const { mean, root } = biasesOf(settled, at);
-      return [...averageScalars(settled), 1 / mean, 1 / root, epsilon, decay, rate.at(at)];
+      const now = rate.at(at) * rateFactor;
+      return [...averageScalars(settled), 1 / mean, 1 / root, epsilon, decay, now];
     },
   });
 }

@@ -25,7 +25,7 @@ export function clipByValue(optimizer: Optimizer, limit: number): Optimizer {
   const held = maximum(minimum(gradient, scalar(index)), scalar(index + 1));
   return fromRule(`clipByValue(${limit},${optimizer.identity})`, {
     update: { ...update, scalarCount: index + 2, stages: withGradient(update.stages, held) },
-    scalars: (step) => [...scalars(step), limit, -limit],
+    scalars: (step, rateFactor) => [...scalars(step, rateFactor), limit, -limit],
   });
 }
 

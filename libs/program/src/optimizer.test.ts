@@ -204,3 +204,23 @@ test("settings that make no sense are refused in words", () => {
   const own: Optimizer = { identity: "own", slotCount: 0, update: () => undefined };
   throws(() => clipByNorm(own, 1), /program-invalid.*own is no rule/);
 });
+
+test("a larger batch multiplies the rate, and nothing else", () => {
+  const rates = (optimizer: Optimizer) => [
+    optimizer.rule!.scalars(3),
+    optimizer.rule!.scalars(3, 2),
+  ];
+  deepEqual(rates(sgd({ learningRate: 0.1 })), [[0.1], [0.2]]);
+  deepEqual(rates(clipByValue(momentum({ learningRate: 0.1, momentum: 0.5 }), 1)), [
+    [0.1, 0.5, 1, -1],
+    [0.2, 0.5, 1, -1],
+  ]);
+  for (const [make, rate] of [
+    [adamW, 4],
+    [lamb, 8],
+  ] as const) {
+    const [one, two] = rates(make({ learningRate: 0.1, weightDecay: 0.1 })) as [number[], number[]];
+    equal(two[rate], 2 * one[rate]!);
+    deepEqual(two.slice(0, 4), one.slice(0, 4));
+  }
+});

@@ -19,8 +19,10 @@ import {
 } from "./update-rule.ts";
 
 export interface UpdateState {
-  /** From 0. */
+  /** From 0; of an update that takes several, the first. */
   readonly step: number;
+  /** What the learning rate is multiplied with, since the batch has grown; default 1. */
+  readonly rateFactor?: number;
   readonly parameters: Float32Array;
   readonly slots: readonly Float32Array[];
   readonly gradient: Float32Array;
@@ -28,10 +30,13 @@ export interface UpdateState {
   readonly tensors: readonly Range[];
 }
 
-/** A rule, and the numbers of a step, counted from 0; they are rounded to float32 before use. */
+/**
+ * A rule, and the numbers of a step, counted from 0; they are rounded to float32 before use. The
+ * learning rate is multiplied with `rateFactor`; absent: 1.
+ */
 export interface StepRule {
   readonly update: UpdateRule;
-  readonly scalars: (step: number) => readonly number[];
+  readonly scalars: (step: number, rateFactor?: number) => readonly number[];
 }
 
 export interface Optimizer {
@@ -57,8 +62,8 @@ export function fromRule(identity: string, rule: StepRule): Optimizer {
     identity,
     slotCount: rule.update.slotCount,
     rule,
-    update: ({ step, tensors, ...vectors }) =>
-      applyRule(rule.update, vectors, { scalars: rule.scalars(step), tensors }),
+    update: ({ step, rateFactor, tensors, ...vectors }) =>
+      applyRule(rule.update, vectors, { scalars: rule.scalars(step, rateFactor), tensors }),
   };
 }
 
@@ -75,7 +80,7 @@ export function sgd(settings: { readonly learningRate: Rate }): Optimizer {
   const assignments = [{ to: "parameters" as const, value }];
   return fromRule(`sgd(${rate.text})`, {
     update: { slotCount: 0, scalarCount: 1, stages: [{ factors: [], assignments }] },
-    scalars: (step) => [rate.at(step)],
+    scalars: (step, rateFactor = 1) => [rate.at(step) * rateFactor],
   });
 }
 
@@ -99,6 +104,6 @@ export function momentum(settings: {
   ];
   return fromRule(`momentum(${rate.text},${mass},${isNesterov})`, {
     update: { slotCount: 1, scalarCount: 2, stages: [{ factors: [], assignments }] },
-    scalars: (step) => [rate.at(step), mass],
+    scalars: (step, rateFactor = 1) => [rate.at(step) * rateFactor, mass],
   });
 }

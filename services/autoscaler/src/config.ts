@@ -19,5 +19,11 @@ export const ConfigSchema = Type.Object({
     maximum: 1,
     description: "One more worker must bring at least this part of what the first one does",
   }),
+  BATCH_GAIN_MIN: Type.Number({
+    default: 0.1,
+    minimum: 0,
+    maximum: 10,
+    description: "Another batch must bring at least this part more of goodput",
+  }),
 });
 export type Config = Static<typeof ConfigSchema>;

@@ -10,6 +10,7 @@ await runService("autoscaler", config, async ({ bus, log, signal }) => ({
       cycleIntervalMs: config.CYCLE_INTERVAL_MS,
       freezeMs: config.FREEZE_MS,
       gainMin: config.GAIN_MIN,
+      batchGainMin: config.BATCH_GAIN_MIN,
     },
   ),
 }));

@@ -1,7 +1,9 @@
 /** The autoscaler's loop: fold what is measured, decide for each running job, say what is wanted. */
 import { type Bus, followJobs, type NodeRecord } from "@coxswain/bus";
 import { AppError, type Job, type JobId } from "@coxswain/domain";
+import type { NewEvent, PayloadOf } from "@coxswain/events";
 import { metrics } from "@opentelemetry/api";
+import { type BatchDecision, type BatchPolicy, decideBatch } from "./decide/decide-batch.ts";
 import { decideWorkers, type JobSpeed, type Policy } from "./decide/decide-workers.ts";
 import { roomOf } from "./decide/room.ts";
 import {
@@ -21,7 +23,7 @@ export interface Ports {
   readonly log: (sentence: string, fields: object) => void;
 }
 
-export interface Options extends Policy {
+export interface Options extends Policy, BatchPolicy {
   readonly cycleIntervalMs: number;
 }
 
@@ -76,8 +78,65 @@ export async function cycle(
       (await say(ports, options, { job, book: bookOf(job), decision }))
     )
       said.push(job.id);
+    else if (await sayBatch(ports, options, job, bookOf(job))) said.push(job.id);
   }
   return said;
+}
+
+/** Says which batch the job shall have, where it allows another one. */
+async function sayBatch(
+  ports: Ports,
+  options: Options,
+  job: Job,
+  book: SpeedBook,
+): Promise<boolean> {
+  const { batchSize, shards, adaptiveBatch: adaptive } = job.spec;
+  const { updateSize: present = batchSize, changedAtMs, noise } = book;
+  const inForce = job.batches.at(-1)?.decision ?? 0;
+  const isUnderWay = (job.batchWanted?.decision ?? 0) > inForce;
+  const decision = decideBatch(
+    {
+      ...{ batchSize, shards, present, adaptive, changedAtMs, noise, nowMs: ports.now() },
+      isUnderWay,
+      workers: Math.max(1, job.members.length),
+      measured: measuredOf(book),
+    },
+    options,
+  );
+  return decision.kind === "want" && (await appendBatch(ports, job, decision));
+}
+
+async function appendBatch(
+  ports: Ports,
+  job: Job,
+  { kind: _, curve, ...wanted }: Extract<BatchDecision, { kind: "want" }>,
+): Promise<boolean> {
+  const isSaid = await append(ports.bus, job, {
+    name: "job.batch-wanted",
+    payload: { ...wanted, curve: [...curve] },
+  });
+  if (isSaid) ports.log("batch wanted", { jobId: job.id, ...wanted });
+  return isSaid;
+}
+
+type Said = {
+  [Name in "job.workers-wanted" | "job.batch-wanted"]: {
+    readonly name: Name;
+    readonly payload: PayloadOf<Name>;
+  };
+}["job.workers-wanted" | "job.batch-wanted"];
+
+/** False: the job has moved on, or the bus is away; the next look decides anew. */
+async function append(bus: Bus, job: Job, said: Said): Promise<boolean> {
+  const id = `${job.id}.${said.name.slice("job.".length)}.${job.lastJobSequence}`;
+  const event = { ...said, jobId: job.id as JobId, id, source: "autoscaler" } as NewEvent;
+  try {
+    await bus.append(event, { expectLastSequence: job.lastJobSequence });
+    return true;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return false;
+  }
 }
 
 function speedOf(job: Job, book: SpeedBook, nowMs: number): JobSpeed {
@@ -94,6 +153,7 @@ function speedOf(job: Job, book: SpeedBook, nowMs: number): JobSpeed {
     max: workers.max,
     isFixedByUser: book.isFixedByUser,
     measured: measuredOf(book),
+    ...(book.updateSize === undefined ? {} : { updateSize: book.updateSize }),
     stepsLeft: job.progress === undefined ? 1 : job.progress.steps - job.progress.step,
     moveSeconds: moveSecondsOf(book),
     noise: book.noise,
@@ -121,31 +181,17 @@ async function say(
   const { job, book, decision } = said;
   const { kind: _, curve, ...expected } = decision;
   const outcome = outcomeOf(book);
-  try {
-    await ports.bus.append(
-      {
-        name: "job.workers-wanted",
-        jobId: job.id as JobId,
-        id: `${job.id}.workers-wanted.${job.lastJobSequence}`,
-        source: "autoscaler",
-        payload: {
-          ...expected,
-          curve: [...curve],
-          threshold: options.gainMin,
-          moveSeconds: moveSecondsOf(book),
-          ...(outcome === undefined ? {} : { lastOutcome: outcome }),
-        },
-      },
-      { expectLastSequence: job.lastJobSequence },
-    );
-    ports.log("workers wanted", {
-      jobId: job.id,
-      workersWanted: decision.workersWanted,
-      reason: decision.reason,
-    });
-    return true;
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    return false; // The job has moved on, or the bus is away: the next look decides anew.
-  }
+  const isSaid = await append(ports.bus, job, {
+    name: "job.workers-wanted",
+    payload: {
+      ...expected,
+      curve: [...curve],
+      threshold: options.gainMin,
+      moveSeconds: moveSecondsOf(book),
+      ...(outcome === undefined ? {} : { lastOutcome: outcome }),
+    },
+  });
+  const { workersWanted, reason } = decision;
+  if (isSaid) ports.log("workers wanted", { jobId: job.id, workersWanted, reason });
+  return isSaid;
 }

@@ -32,7 +32,7 @@ export interface Outcome {
 
 export type Scenario = (options: RunOptions) => Promise<Outcome>;
 
-export const scenarioNames = ["group", "group-fast", "platform"] as const;
+export const scenarioNames = ["group", "group-fast", "group-batches", "platform"] as const;
 export type ScenarioName = (typeof scenarioNames)[number];
 
 export interface PlanOptions {

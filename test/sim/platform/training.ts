@@ -266,8 +266,8 @@ export class Trainer {
   }
 
   committed(step: number): void {
-    this.ledger.committed(step);
-    this.#course.committed(step, { loss: 1 });
+    this.ledger.committed(step + 1);
+    this.#course.committed(step, { loss: 1 }, step + 1);
   }
 
   trained(): void {

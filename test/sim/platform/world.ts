@@ -110,7 +110,7 @@ export class PlatformWorld extends Stage {
     });
     this.#keep("autoscaler", (process) =>
       runAutoscaler(this.#ports(process), {
-        ...{ cycleIntervalMs: 2000, freezeMs: 3000, gainMin: 0.1 },
+        ...{ cycleIntervalMs: 2000, freezeMs: 3000, gainMin: 0.1, batchGainMin: 0.1 },
       }),
     );
     this.#keep("job-api", (process) => this.#serve(process));

@@ -15,6 +15,8 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "job.resize-requested": ({ workersWanted, workersMin, workersMax }) =>
     `${workersWanted ?? "-"} wanted, ${workersMin} to ${workersMax}`,
   "job.workers-wanted": ({ workersWanted, reason }) => `${workersWanted}: ${reason}`,
+  "job.batch-wanted": ({ batchSize, learningRateFactor, reason }) =>
+    `${batchSize} samples an update, learning rate x ${learningRateFactor}: ${reason}`,
   "job.succeeded": ({ weightsSha256, steps }) =>
     `${steps} steps, weights ${weightsSha256.slice(0, 12)}`,
   "job.failed": ({ error }) => `${error.code}: ${error.message}`,
@@ -29,8 +31,8 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "worker.disagreed": ({ step, shard, reason }) => `step ${step}, shard ${shard}: ${reason}`,
   "training.generation-formed": ({ generation, members, fromStep, cause }) =>
     `generation ${generation} of ${members.length} from step ${fromStep} (${cause})`,
-  "training.progressed": ({ stepTo, steps, samplesPerSecond, metrics, workers }) =>
-    `step ${stepTo}/${steps}, ${Math.round(samplesPerSecond)} samples/s, ${workers} workers, ${metricsOf(metrics)}`,
+  "training.progressed": ({ stepTo, steps, samplesPerSecond, metrics, workers, batchSize }) =>
+    `step ${stepTo}/${steps}, ${Math.round(samplesPerSecond)} samples/s, ${workers} workers, ${batchSize === undefined ? "" : `batch ${batchSize}, `}${metricsOf(metrics)}`,
   "training.epoch-finished": ({ epoch, metrics }) =>
     `epoch ${epoch}, held-out ${metricsOf(metrics)}`,
   "training.finished": ({ step, metrics, weightsSha256 }) =>

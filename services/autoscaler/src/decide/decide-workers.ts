@@ -8,7 +8,7 @@
  * a job makes of workers is goodput, speed times the statistical efficiency of its batch: a batch far
  * beyond the noise scale of its gradient trains samples that bring little.
  * Nothing is asked within the freeze window after a change, nor for a job whose number a user has
- * fixed; such a job keeps the room that it has. The batch is never changed: it decides the bits.
+ * fixed; such a job keeps the room that it has. The batch is another decision: `decide-batch.ts`.
  */
 import {
   type AllocationPolicy,
@@ -169,7 +169,7 @@ function decisionOf(
   const marginalGain = round(
     workersWanted > 1 ? gainBetween(speed, workersWanted - 1, workersWanted) : 1,
   );
-  const measured = job.measured
+  const measured = measuredNow(job)
     .map(({ workers, samplesPerSecond }) => `${workers}: ${Math.round(samplesPerSecond)}/s`)
     .join(", ");
   const expectedSamplesPerSecond = round(speedAt(speed, workersWanted));
@@ -189,7 +189,7 @@ function curveOf(job: JobSpeed, speed: SpeedModel): CurvePoint[] {
   const efficiency = efficiencyFor(job);
   return Array.from({ length: job.max - job.min + 1 }, (_, index) => {
     const workers = job.min + index;
-    const measured = job.measured.find((point) => point.workers === workers);
+    const measured = measuredNow(job).find((point) => point.workers === workers);
     const samplesPerSecond = measured?.samplesPerSecond ?? speedAt(speed, workers);
     return {
       workers,
@@ -198,6 +198,15 @@ function curveOf(job: JobSpeed, speed: SpeedModel): CurvePoint[] {
       ...(efficiency === undefined ? {} : { goodput: round(samplesPerSecond * efficiency) }),
     };
   });
+}
+
+/** With the batch that it has now. */
+function measuredNow({
+  measured,
+  batchSize,
+  updateSize = batchSize,
+}: JobSpeed): readonly Measured[] {
+  return measured.filter((point) => (point.updateSize ?? batchSize) === updateSize);
 }
 
 const round = (value: number) => Math.round(value * 1000) / 1000;

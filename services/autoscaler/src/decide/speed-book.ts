@@ -14,6 +14,8 @@ const countsMax = 64;
 const moveSecondsDefault = 0.092;
 
 interface Reports {
+  readonly workers: number;
+  readonly updateSize: number | undefined;
   readonly nodes: number;
   readonly speeds: readonly number[];
 }
@@ -27,7 +29,10 @@ export interface Prediction {
 }
 
 export interface SpeedBook {
-  readonly reports: ReadonlyMap<number, Reports>;
+  /** By workers and batch. */
+  readonly reports: ReadonlyMap<string, Reports>;
+  /** Samples of an update; undefined: the job's batch. */
+  readonly updateSize: number | undefined;
   readonly changedAtMs: number;
   /** The first report of a generation spans the change itself. */
   readonly skipNext: boolean;
@@ -43,6 +48,7 @@ export interface SpeedBook {
 
 export const emptyBook: SpeedBook = {
   reports: new Map(),
+  updateSize: undefined,
   changedAtMs: 0,
   skipNext: true,
   isFixedByUser: false,
@@ -78,8 +84,8 @@ export function note(book: SpeedBook, event: StoredEvent): SpeedBook {
     case "job.resize-requested":
       return { ...book, isFixedByUser: event.payload.workersWanted !== undefined };
     case "training.progressed": {
-      const { gradientNoise = book.noise } = event.payload;
-      return noteSpeed({ ...book, noise: gradientNoise }, event.payload);
+      const { gradientNoise = book.noise, batchSize: updateSize } = event.payload;
+      return noteSpeed({ ...book, noise: gradientNoise, updateSize }, event.payload);
     }
     default:
       return book;
@@ -91,11 +97,14 @@ function noteSpeed(
   { workers, samplesPerSecond }: { readonly workers: number; readonly samplesPerSecond: number },
 ): SpeedBook {
   if (book.skipNext) return { ...book, skipNext: false };
-  if (samplesPerSecond <= 0 || (!book.reports.has(workers) && book.reports.size >= countsMax))
+  const { updateSize } = book;
+  const key = `${workers} x ${updateSize}`;
+  if (samplesPerSecond <= 0 || (!book.reports.has(key) && book.reports.size >= countsMax))
     return book;
-  const before = book.reports.get(workers)?.speeds ?? [];
+  const before = book.reports.get(key)?.speeds ?? [];
   const reports = new Map(book.reports);
-  reports.set(workers, {
+  reports.set(key, {
+    ...{ workers, updateSize },
     nodes: book.nodes,
     speeds: [...before, samplesPerSecond].slice(-reportsMax),
   });
@@ -105,11 +114,14 @@ function noteSpeed(
   return { ...book, reports, prediction: { ...prediction, speeds } };
 }
 
-/** Counts with at least three reports, each with its median, ascending. */
+/** Counts and batches with at least three reports, each with its median, counts ascending. */
 export function measuredOf(book: SpeedBook): Measured[] {
-  return [...book.reports]
-    .filter(([, { speeds }]) => speeds.length >= reportsMin)
-    .map(([workers, { nodes, speeds }]) => ({ workers, nodes, samplesPerSecond: median(speeds) }))
+  return [...book.reports.values()]
+    .filter(({ speeds }) => speeds.length >= reportsMin)
+    .map(({ workers, nodes, speeds, updateSize }) => ({
+      ...{ workers, nodes, samplesPerSecond: median(speeds) },
+      ...(updateSize === undefined ? {} : { updateSize }),
+    }))
     .sort((a, b) => a.workers - b.workers);
 }
 

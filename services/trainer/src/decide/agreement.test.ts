@@ -126,3 +126,27 @@ test("else those who promised go on from the furthest step, without the leaving,
     },
   );
 });
+
+test("another batch begins where the members are; a loss keeps what holds", () => {
+  const held = [{ fromStep: 2, batchSize: 64, learningRateFactor: 2, decision: 5 }];
+  const input = {
+    generation: 1,
+    members: [member("a"), member("b")],
+    shards: 8,
+    promises: [
+      { workerId: "a", step: 7 },
+      { workerId: "b", step: 9 },
+    ],
+    leaving: new Set<string>(),
+    joining: [],
+    batches: held,
+  };
+  const batchWanted = { batchSize: 128, learningRateFactor: 3, decision: 8 };
+  const changed = proposalOf({ ...input, batchWanted });
+  deepEqual(
+    [changed.cause, changed.batches],
+    ["batch", [...held, { fromStep: 9, ...batchWanted }]],
+  );
+  const lost = proposalOf({ ...input, promises: input.promises.slice(0, 1) });
+  deepEqual([lost.cause, lost.batches], ["loss", held]);
+});

@@ -9,12 +9,12 @@
  *
  * A promise freezes its giver: it commits nothing more in g, so the step that it reports is final.
  *
- * A planned change (a join, a leave, other shares) need not stop anybody: its proposal names a step
+ * A planned change (a join, a leave, other shares, another batch) need not stop anybody: its proposal names a step
  * ahead, and promises for it do not freeze. Whoever asks for it or accepts it does not begin that step
  * in g, so nobody can commit it there, since a step needs every member. Until then g goes on. When g
  * cannot, because a member is lost, g + 1 begins where it stands and is replaced at once.
  */
-import { assert } from "@coxswain/domain";
+import { assert, type BatchChange, withChange } from "@coxswain/domain";
 import { assignShards, type ShardRange } from "./shards.ts";
 import { assignByPace, type Paces } from "./shares.ts";
 
@@ -29,8 +29,11 @@ export interface Member {
 /** Somebody who may become a member. */
 export type Candidate = Pick<Member, "workerId" | "nodeId" | "address">;
 
-/** `renew`: the same members, with other shares or after connections that broke. */
-export type Cause = "start" | "restore" | "loss" | "join" | "leave" | "renew";
+/**
+ * `renew`: the same members, with other shares or after connections that broke; `batch`: with another
+ * batch.
+ */
+export type Cause = "start" | "restore" | "loss" | "join" | "leave" | "renew" | "batch";
 
 /** What is agreed on. Members stand in order of seniority: the rank is the index. */
 export interface Proposal {
@@ -41,10 +44,12 @@ export interface Proposal {
   readonly joined: readonly string[];
   readonly left: readonly string[];
   readonly lost: readonly string[];
-  /** Members whose next step is fromStep already; the others need the vector of fromStep - 1. */
+  /** Members whose next step is fromStep already; the others need the vector of the update before. */
   readonly level: readonly string[];
   /** Agreed ahead of its first step: the generation before it goes on until then. */
   readonly isPlanned?: true;
+  /** Which batches hold from which steps on; absent: that of the job, throughout. */
+  readonly batches?: readonly BatchChange[];
 }
 
 export interface Vote {
@@ -125,7 +130,12 @@ export interface ProposalInput {
   readonly paces?: Paces | undefined;
   /** Of a planned change: the members go on until there. */
   readonly switchStep?: number | undefined;
+  /** What holds now, and another batch that shall begin with the generation. */
+  readonly batches?: readonly BatchChange[] | undefined;
+  readonly batchWanted?: BatchWanted | undefined;
 }
+
+export type BatchWanted = Omit<BatchChange, "fromStep">;
 
 /**
  * What a proposer asks for, given the promises of a quorum: the proposal accepted under the highest
@@ -153,6 +163,8 @@ export function proposalOf(input: ProposalInput): Proposal {
     .map(({ workerId }) => workerId);
   const everybody = [...staying, ...joining];
   const ranges = rangesFor(everybody, input);
+  const { batches = [], batchWanted } = input;
+  const held = batchWanted === undefined ? batches : withChange(batches, fromStep, batchWanted);
   return {
     generation: input.generation + 1,
     fromStep,
@@ -163,7 +175,7 @@ export function proposalOf(input: ProposalInput): Proposal {
       shardFrom: ranges[rank]!.from,
       shardTo: ranges[rank]!.to,
     })),
-    cause: causeOf({ lost, left, joining }),
+    cause: causeOf({ lost, left, joining, batch: batchWanted === undefined ? [] : [batchWanted] }),
     joined: joining.map(({ workerId }) => workerId),
     left,
     lost,
@@ -171,15 +183,17 @@ export function proposalOf(input: ProposalInput): Proposal {
       .filter(([, step]) => step === fromStep || switchStep !== undefined)
       .map(([workerId]) => workerId),
     ...(switchStep === undefined ? {} : { isPlanned: true as const }),
+    ...(held.length > 0 ? { batches: held } : {}),
   };
 }
 
 function causeOf(
-  changes: Readonly<Record<"lost" | "left" | "joining", readonly unknown[]>>,
+  changes: Readonly<Record<"lost" | "left" | "joining" | "batch", readonly unknown[]>>,
 ): Cause {
   if (changes.lost.length > 0) return "loss";
   if (changes.left.length > 0) return "leave";
-  return changes.joining.length > 0 ? "join" : "renew";
+  if (changes.joining.length > 0) return "join";
+  return changes.batch.length > 0 ? "batch" : "renew";
 }
 
 /** Equal shares, or by pace when that of every member is known. */

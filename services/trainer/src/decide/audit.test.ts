@@ -55,3 +55,9 @@ test("a verdict needs all votes, each worker's once; audits without all votes ar
   for (let step = 30; step < 200; step += 1) audits.add({ step, shard: 0 }, 2, a!);
   equal(audits.add({ step: 20, shard: 0 }, 2, b!), undefined);
 });
+
+test("an update of several steps is audited when one of them is due", () => {
+  const begins = [0, 4, 8, 12, 16, 20];
+  const due = begins.filter((step) => auditPlanOf(rule, step, assignShards(8, 2), 4) !== undefined);
+  deepEqual(due, [0, 8, 20]);
+});

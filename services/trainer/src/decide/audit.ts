@@ -22,14 +22,16 @@ export interface AuditPlan {
 const purpose = 0x0a0d17;
 const othersMax = 2;
 
-/** The audit of this step, the same for every member; undefined when none is due. */
+/** The audit of this update, the same for every member; undefined when none is due. */
 export function auditPlanOf(
   { seed, everySteps }: AuditRule,
   step: number,
   ranges: readonly ShardRange[],
+  stride = 1,
 ): AuditPlan | undefined {
   const count = ranges.length;
-  if (count < 2 || step % everySteps !== 0) return undefined;
+  const isDue = Math.ceil(step / everySteps) * everySteps < step + stride;
+  if (count < 2 || !isDue) return undefined;
   const words = new Uint32Array(4);
   philox([step, 0, 0, purpose], seed, 0, words);
   const shard = words[0]! % ranges.at(-1)!.to;

@@ -2,11 +2,28 @@
  * What the loader reads next, and into which slot. Slots are few, so memory is bounded: a batch is
  * read when its turn has come and a slot is free.
  */
+import type { Piece } from "./shards.ts";
 
 /** One shard of one step. */
 export interface BatchPlace {
   readonly step: number;
   readonly shard: number;
+}
+
+/** The data of an update's pieces: shard after shard, each with its steps in their order. */
+export function placesOf(update: {
+  readonly step: number;
+  /** Steps that it takes. */
+  readonly steps: number;
+  readonly pieces: readonly Piece[];
+}): BatchPlace[] {
+  const { step, steps, pieces } = update;
+  return pieces.flatMap(({ lo, size }) =>
+    Array.from({ length: size * steps }, (_, i) => ({
+      step: step + (i % steps),
+      shard: lo + Math.floor(i / steps),
+    })),
+  );
 }
 
 export interface Load {

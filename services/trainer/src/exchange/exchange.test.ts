@@ -313,7 +313,7 @@ test("what was overwritten before it was read is never taken for what was meant"
   };
   const of = (rank: number, vectors: Vectors, window: Vectors, onWhole: () => void) =>
     new Reduce({
-      ...{ generation: 1, step: 0, shards: 2, rank, vectors, vectorFloats: 32, onWhole },
+      ...{ generation: 1, step: 0, turn: 0, shards: 2, rank, vectors, vectorFloats: 32, onWhole },
       mode: "exact",
       ranges: assignShards(2, 2),
       kernels: plain,

@@ -35,7 +35,7 @@ export function reduceAmong(
   const reduces = memories.map(
     ({ memory }, rank): Reduce =>
       new Reduce({
-        ...{ generation: 1, step: 0, shards: shards.length, mode, rank, ranges },
+        ...{ generation: 1, step: 0, turn: 0, shards: shards.length, mode, rank, ranges },
         vectors: vectors[rank]!,
         vectorFloats: layout.vectorFloats,
         kernels: buildKernels(memory),

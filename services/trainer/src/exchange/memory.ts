@@ -28,7 +28,7 @@ export interface Shared {
   readonly token: Int32Array;
   /** One for each vector: first the pool's, then those of `reduced`. */
   readonly stamps: Int32Array;
-  /** The reduced vectors of two consecutive steps, by step % 2; [vectorFloats] each. */
+  /** The reduced vectors of two consecutive updates, in turn; [vectorFloats] each. */
   readonly reduced: readonly [Float32Array, Float32Array];
   /** Subtrees of the own shards; [vectorFloats] each. */
   readonly pool: readonly Float32Array[];
@@ -55,9 +55,9 @@ export function poolSize(shards: number): number {
   return 2 * Math.log2(shards) + 4;
 }
 
-/** Where the stamp of `reduced[step % 2]` is. */
-export function reducedStamp(shards: number, step: number): number {
-  return poolSize(shards) + (step % 2);
+/** Where the stamp of `reduced[turn]` is. */
+export function reducedStamp(shards: number, turn: 0 | 1): number {
+  return poolSize(shards) + turn;
 }
 
 /** Says that a vector is about to be overwritten. */
@@ -185,6 +185,14 @@ export function vectorsOf(areas: Areas): Vectors {
       cursor.bytes(readerBytes),
     ),
   };
+}
+
+/** The metrics of a whole reduced vector. */
+export function metricsIn(reduced: Float32Array, layout: Layout): Record<string, number> {
+  const { metricNames, parameterFloats } = layout;
+  return Object.fromEntries(
+    metricNames.map((name, index) => [name, reduced[parameterFloats + index]!]),
+  );
 }
 
 /** Copies floats `from <= i < to` of the state (the parameters, then each slot) to `floats`. */

@@ -42,6 +42,8 @@ import { buildSum, type Part, type Sum } from "./tree-sum.ts";
 export interface ReduceOptions {
   readonly generation: number;
   readonly step: number;
+  /** Which of the two reduced vectors it fills: the other one than the update before. */
+  readonly turn: 0 | 1;
   readonly shards: number;
   readonly mode: ExchangeMode;
   readonly rank: number;
@@ -85,7 +87,7 @@ export class Reduce {
   /** What was read from windows, and must be as it was told when a sum is sent. */
   readonly #read: { readonly window: Shared; readonly place: Place }[] = [];
   #slicesMissing: number;
-  readonly #parity: 0 | 1;
+  readonly #turn: 0 | 1;
   #isTargetOpen = false;
   #sum: Sum | undefined;
   /** The piece of which a part is added where it was received, and that part. */
@@ -96,10 +98,10 @@ export class Reduce {
 
   constructor(options: ReduceOptions) {
     this.#options = options;
-    const { vectorFloats, rank, ranges, shards, step, mode } = options;
+    const { vectorFloats, rank, ranges, shards, turn, mode } = options;
     this.#own = sliceOf(vectorFloats, rank, ranges.length);
-    this.#parity = (step % 2) as 0 | 1;
-    this.#target = options.vectors.reduced[this.#parity];
+    this.#turn = turn;
+    this.#target = options.vectors.reduced[this.#turn];
     const pieces = ranges.map((range) => piecesOf(range, mode));
     this.#pieces = new Map(
       pieces.flatMap((own, of) => own.map((piece) => [pieceKey(piece), of] as const)),
@@ -225,7 +227,7 @@ export class Reduce {
     const slice = sliceOf(vectorFloats, frame.slice, ranges.length);
     this.#openTarget();
     const part = (vector: Float32Array) => vector.subarray(slice.from, slice.to);
-    kernels.copy(part(this.#target), part(window.reduced[this.#parity]));
+    kernels.copy(part(this.#target), part(window.reduced[this.#turn]));
     if (isAsTold(window, place)) this.#sliceDone();
     return undefined;
   }
@@ -234,14 +236,14 @@ export class Reduce {
   #openTarget(): void {
     if (this.#isTargetOpen) return;
     this.#isTargetOpen = true;
-    beginWrite(this.#options.vectors, reducedStamp(this.#options.shards, this.#options.step));
+    beginWrite(this.#options.vectors, reducedStamp(this.#options.shards, this.#turn));
   }
 
   /** The two steps that may be on their way at once use the two halves of the area. */
   #room(floats: number): Float32Array {
     const area = this.#options.vectors.received;
     const half = Math.floor(area.length / 2 / 16) * 16;
-    const from = this.#parity * half + this.#receivedFloats;
+    const from = this.#turn * half + this.#receivedFloats;
     this.#receivedFloats += Math.ceil(floats / 16) * 16;
     assert(this.#receivedFloats <= half, "the received pieces fit into their area");
     return area.subarray(from, from + floats);
@@ -317,7 +319,7 @@ export class Reduce {
 
   #finishOwnSlice(): void {
     const { shards, ranges, rank, generation, step, send, sharing, vectors } = this.#options;
-    const vector = reducedStamp(shards, step);
+    const vector = reducedStamp(shards, this.#turn);
     const place = { vector, stamp: Atomics.load(vectors.stamps, vector) };
     const head = { lo: 0, size: 0, slice: rank, generation, step };
     for (let other = 0; other < ranges.length; other += 1)

@@ -183,10 +183,10 @@ class Barrier {
 
 /** The all-reduces that are on their way: a fast peer is one ahead. */
 class Rounds {
-  readonly #common: Omit<ReduceOptions, "step" | "onWhole">;
+  readonly #common: Omit<ReduceOptions, "step" | "turn" | "onWhole">;
   readonly #rounds = new Map<number, { readonly reduce: Reduce; readonly whole: Promise<void> }>();
 
-  constructor(common: Omit<ReduceOptions, "step" | "onWhole">) {
+  constructor(common: Omit<ReduceOptions, "step" | "turn" | "onWhole">) {
     this.#common = common;
   }
 
@@ -194,7 +194,8 @@ class Rounds {
     let round = this.#rounds.get(step);
     if (round === undefined) {
       const whole = Promise.withResolvers<void>();
-      const reduce = new Reduce({ ...this.#common, step, onWhole: whole.resolve });
+      const turn = (step % 2) as 0 | 1;
+      const reduce = new Reduce({ ...this.#common, step, turn, onWhole: whole.resolve });
       round = { reduce, whole: whole.promise };
       this.#rounds.set(step, round);
     }

@@ -1,5 +1,6 @@
 /** Workers that hold the state and ask to become members. */
 import type { Candidate, Member } from "../decide/agreement.ts";
+import type { Updates } from "../decide/updates.ts";
 import type { Clock } from "./clock.ts";
 
 export interface Ready {
@@ -20,13 +21,15 @@ export interface CandidatesPorts {
   members(): readonly Member[];
   /** Those who will be members no more. */
   isGoing(workerId: string): boolean;
+  /** The next step to commit. */
   step(): number;
+  readonly updates: Pick<Updates, "between">;
   isConnected(workerId: string): boolean;
 }
 
 /** A candidate repeats its word more often than this. */
 const freshMs = 2000;
-/** Steps that a candidate may lie behind when it says its word: it applies them faster than others compute one. */
+/** Updates that a candidate may lie behind when it says its word: it applies them faster than others compute one. */
 const behindMax = 16;
 
 export class Candidates {
@@ -38,8 +41,8 @@ export class Candidates {
   }
 
   add(ready: Ready): void {
-    const { clock, step } = this.#ports;
-    const heard = { atMs: clock.nowMs(), lag: step() - ready.step };
+    const { clock, step, updates } = this.#ports;
+    const heard = { atMs: clock.nowMs(), lag: updates.between(ready.step, step()) };
     this.#ready.set(ready.candidate.workerId, { ...ready, ...heard });
   }
 

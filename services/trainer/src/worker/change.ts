@@ -5,6 +5,7 @@
 import { type MembershipRecord, within } from "@coxswain/bus";
 import type { Member, Proposal } from "../decide/agreement.ts";
 import type { Paces } from "../decide/shares.ts";
+import type { Updates } from "../decide/updates.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import { Acceptor, type Question } from "./acceptor.ts";
 import { Candidates } from "./candidates.ts";
@@ -40,6 +41,8 @@ export interface ChangePorts {
   /** The record holds a generation that excludes the present one. */
   seeRecord(record: MembershipRecord): void;
   tell(workerId: string, message: ControlMessage): void;
+  /** What each update takes, and another batch that is wanted. */
+  readonly updates: Pick<Updates, "changes" | "pending" | "after" | "between">;
   /** What shares are to follow; undefined: equal ones. */
   paces(): Paces | undefined;
   /** The last decided proposal: for those who fell behind. */
@@ -167,6 +170,7 @@ export class Change {
       has(this.suspects) ||
       canLeave ||
       this.#acceptor.isBound ||
+      (this.#proposer.isBatchDue && this.#whoProposes() === this.#ports.workerId) ||
       this.candidates.list().length > 0
     );
   }

@@ -42,6 +42,22 @@ export interface Compiled {
   readonly modelTopology: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What an update computes here. */
+export interface ComputeOrder {
+  readonly step: number;
+  /** Steps that the update takes, this one and those after it. */
+  readonly steps: number;
+  readonly pieces: readonly Piece[];
+  /** A shard whose bits shall be told, one of the own or another. */
+  readonly audit?: number | undefined;
+}
+
+export interface ComputeUpdate extends Pick<ComputeOrder, "step" | "steps"> {
+  /** Which of the two reduced vectors holds it. */
+  readonly turn: 0 | 1;
+  readonly learningRateFactor: number;
+}
+
 export type ComputeRequest =
   | { readonly kind: "attach"; readonly areas: Areas; readonly saver: SaverEnds }
   /** Fills the parameters from the seed and the slots with zeros. */
@@ -52,18 +68,14 @@ export type ComputeRequest =
       readonly parameters?: Float32Array;
     }
   /** The pieces to compute for this step; replaces the order before. What is finished is kept. */
-  | {
+  | ({
       readonly kind: "order";
       readonly order: number;
-      readonly step: number;
-      readonly pieces: readonly Piece[];
-      /** A shard whose bits shall be told, one of the own or another. */
-      readonly audit?: number | undefined;
-    }
+    } & ComputeOrder)
   /** From this step on, these will be the pieces: their data may be loaded. */
-  | { readonly kind: "expect"; readonly step: number; readonly pieces: readonly Piece[] }
-  /** The reduced vector of this step is whole: update the parameters. */
-  | { readonly kind: "apply"; readonly step: number }
+  | ({ readonly kind: "expect" } & Omit<ComputeOrder, "audit">)
+  /** The reduced vector of this update is whole: update the parameters. */
+  | ({ readonly kind: "apply" } & ComputeUpdate)
   /** A copy of floats `from <= i < to` of parameters and slots, as after what was asked before. */
   | {
       readonly kind: "copy";

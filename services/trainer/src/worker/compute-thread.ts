@@ -15,8 +15,9 @@ import {
   takeState,
   tensorRanges,
 } from "@coxswain/engine";
+import { atBatch } from "@coxswain/goodput";
 import { sha256Of } from "@coxswain/store";
-import type { BatchPlace } from "../decide/load-queue.ts";
+import { type BatchPlace, placesOf } from "../decide/load-queue.ts";
 import { halvesOf, type Piece } from "../decide/shards.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
 import { beginWrite, copyState, type Vectors, vectorsOf } from "../exchange/memory.ts";
@@ -30,6 +31,7 @@ import type {
 } from "./compute-messages.ts";
 
 import { NoiseProbe } from "./noise-probe.ts";
+import { ShardGradient } from "./shard-gradient.ts";
 import { Snapshots } from "./snapshots.ts";
 import { isWithin, Subtrees } from "./subtrees.ts";
 
@@ -39,10 +41,12 @@ const reply = (message: ComputeReply, transfer: ArrayBuffer[] = []) =>
   port.postMessage(message, transfer);
 
 type Order = Extract<ComputeRequest, { kind: "order" }>;
+type Apply = Extract<ComputeRequest, { kind: "apply" }>;
 
 class Compute {
   readonly #program: CompiledProgram;
   readonly #feed: Feed;
+  readonly #gradient: ShardGradient;
   #vectors: Vectors | undefined;
   #snapshots: Snapshots | undefined;
   #kernels: Kernels | undefined;
@@ -59,6 +63,7 @@ class Compute {
   constructor(program: CompiledProgram, feed: Feed) {
     this.#program = program;
     this.#feed = feed;
+    this.#gradient = new ShardGradient(program, feed);
   }
 
   receive(request: ComputeRequest): void {
@@ -72,7 +77,7 @@ class Compute {
       this.#subtrees = new Subtrees(this.#vectors.pool.length);
     } else if (request.kind === "expect") {
       this.#coming = request;
-      if (this.#order === undefined) this.#feed.expect(placesOf(request.step, request.pieces));
+      if (this.#order === undefined) this.#feed.expect(placesOf(request));
     } else if (request.kind === "order") {
       this.#order = request;
       this.#feed.expect(this.#upcoming(request));
@@ -82,12 +87,13 @@ class Compute {
     }
   }
 
-  /** What the order needs, and after it the next step's data of the same shards. */
-  #upcoming({ step, pieces }: Extract<ComputeRequest, { kind: "order" }>): BatchPlace[] {
+  /** What the order needs, and after it the next update's data of the same shards. */
+  #upcoming({ step, steps, pieces }: Order): BatchPlace[] {
     const isOpen = (piece: Piece) =>
-      step !== this.#subtrees.step || this.#subtrees.get(piece) === undefined;
-    const next = this.#coming?.step === step + 1 ? this.#coming.pieces : pieces;
-    return [...placesOf(step, pieces.filter(isOpen)), ...placesOf(step + 1, next)];
+      !this.#subtrees.isOf(step, steps) || this.#subtrees.get(piece) === undefined;
+    const after = { step: step + steps, steps, pieces };
+    const next = this.#coming?.step === after.step ? this.#coming : after;
+    return [...placesOf({ step, steps, pieces: pieces.filter(isOpen) }), ...placesOf(next)];
   }
 
   #serve(
@@ -103,7 +109,7 @@ class Compute {
         for (const slot of vectors.slots) slot.fill(0);
         return reply({ kind: "done", id: request.id });
       case "apply":
-        this.#apply(request.step, vectors);
+        this.#apply(request, vectors);
         return reply({ kind: "applied", step: request.step });
       case "copy": {
         const floats = copyState(vectors, request.from, request.to);
@@ -116,7 +122,7 @@ class Compute {
         return reply({ kind: "done", id: request.id });
       case "warm": {
         const buffer = this.#subtrees.take([]);
-        this.#derive(request.step, 0, buffer);
+        this.#derive({ step: request.step, steps: 1 }, 0, buffer);
         this.#noise.warm(this.#gradientIn(buffer));
         this.#subtrees.giveBack(buffer);
         return reply({ kind: "done", id: request.id });
@@ -132,18 +138,24 @@ class Compute {
     }
   }
 
-  #apply(step: number, vectors: Vectors): void {
+  #apply({ step, steps, turn, learningRateFactor: rateFactor }: Apply, vectors: Vectors): void {
     const { parameters, slots, reduced } = vectors;
-    const whole = reduced[(step % 2) as 0 | 1];
+    const whole = reduced[turn];
     const gradient = whole.subarray(0, parameters.length);
     const { rule, layout } = this.#program;
     const tensors = tensorRanges(layout);
     const sample = this.#noise.whole(step, gradient.subarray(0, tensors.at(-1)?.to));
-    if (sample !== undefined) reply({ kind: "noise", sample });
+    if (sample !== undefined)
+      reply({ kind: "noise", sample: atBatch(sample, options.compile.shards, steps) });
+    if (rateFactor !== 1 && rule === undefined)
+      throw new AppError("program-invalid", "the optimizer is no rule: its rate cannot be scaled");
     if (this.#updateKernel === undefined || rule === undefined)
-      this.#program.update({ step, parameters, slots, gradient, tensors });
+      this.#program.update({ step, rateFactor, parameters, slots, gradient, tensors });
     else
-      this.#updateKernel({ parameters, gradient, slots }, { scalars: rule.scalars(step), tensors });
+      this.#updateKernel(
+        { parameters, gradient, slots },
+        { scalars: rule.scalars(step, rateFactor), tensors },
+      );
     takeState(layout, parameters, whole);
   }
 
@@ -164,8 +176,8 @@ class Compute {
     try {
       while (this.#order !== undefined) {
         const order = this.#order;
-        if (order.step !== this.#subtrees.step) {
-          this.#subtrees.startStep(order.step);
+        if (!this.#subtrees.isOf(order.step, order.steps)) {
+          this.#subtrees.startStep(order.step, order.steps);
           this.#noise.begin(order.step);
         }
         this.#subtrees.letAllGo();
@@ -192,12 +204,12 @@ class Compute {
   }
 
   /** At once, without looking for messages: the step may be committed at any moment. */
-  #auditOther({ step, pieces, audit }: Order): void {
+  #auditOther({ step, steps, pieces, audit }: Order): void {
     if (audit === undefined) return;
     const shard = { lo: audit, size: 1 };
     if (pieces.some((piece) => isWithin(shard, piece))) return;
     const buffer = this.#subtrees.take(pieces);
-    this.#derive(step, audit, buffer);
+    this.#derive({ step, steps }, audit, buffer);
     this.#witness(step, audit, buffer);
     this.#subtrees.giveBack(buffer);
   }
@@ -208,11 +220,10 @@ class Compute {
     reply({ kind: "witness", step, shard, sha256 });
   }
 
-  #derive(step: number, shard: number, buffer: number): void {
+  #derive(span: Pick<Order, "step" | "steps">, shard: number, buffer: number): void {
     beginWrite(this.#vectors!, buffer);
     const { parameters, pool } = this.#vectors!;
-    const place = { step, shard };
-    this.#feed.at(place, () => this.#program.gradient({ ...place, parameters }, pool[buffer]!));
+    this.#gradient.derive(span, shard, parameters, pool[buffer]!);
   }
 
   #gradientIn(buffer: number): Float32Array {
@@ -230,7 +241,7 @@ class Compute {
     if (piece.size === 1) {
       const buffer = this.#subtrees.take(order.pieces);
       const startedMs = performance.now();
-      this.#derive(order.step, piece.lo, buffer);
+      this.#derive(order, piece.lo, buffer);
       this.#noise.shard(this.#gradientIn(buffer));
       this.#work.shards += 1;
       this.#work.ms += performance.now() - startedMs;
@@ -252,12 +263,6 @@ class Compute {
     this.#subtrees.finish(piece, into);
     return true;
   }
-}
-
-function placesOf(step: number, pieces: readonly Piece[]): BatchPlace[] {
-  return pieces.flatMap(({ lo, size }) =>
-    Array.from({ length: size }, (_, i) => ({ step, shard: lo + i })),
-  );
 }
 
 function fail(error: unknown, step: number): void {

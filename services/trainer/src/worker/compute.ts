@@ -9,8 +9,10 @@ import type { LoaderOptions } from "../feed/messages.ts";
 import type {
   Compiled,
   ComputeOptions,
+  ComputeOrder,
   ComputeReply,
   ComputeRequest,
+  ComputeUpdate,
   ProgramMessage,
 } from "./compute-messages.ts";
 import type { SaverEnds, Snapshot } from "./save-messages.ts";
@@ -145,14 +147,14 @@ export class Compute {
     this.#send({ kind: "snapshot", snapshot });
   }
 
-  order(step: number, pieces: readonly Piece[], audit?: number): void {
+  order(order: ComputeOrder): void {
     this.#newestOrder += 1;
-    this.#send({ kind: "order", order: this.#newestOrder, step, pieces, audit });
+    this.#send({ kind: "order", order: this.#newestOrder, ...order });
   }
 
   /** What will be ordered from this step on. */
-  expect(step: number, pieces: readonly Piece[]): void {
-    this.#send({ kind: "expect", step, pieces });
+  expect(order: Omit<ComputeOrder, "audit">): void {
+    this.#send({ kind: "expect", ...order });
   }
 
   /** Pieces that are still on their way are of no use any more. */
@@ -160,11 +162,11 @@ export class Compute {
     this.#newestOrder += 1;
   }
 
-  /** Resolves when the parameters are those after this step. */
-  apply(step: number): Promise<void> {
+  /** Resolves when the parameters are those after this update. */
+  apply(update: ComputeUpdate): Promise<void> {
     return new Promise((resolve) => {
-      this.#applied.set(step, resolve);
-      this.#send({ kind: "apply", step });
+      this.#applied.set(update.step, resolve);
+      this.#send({ kind: "apply", ...update });
     });
   }
 

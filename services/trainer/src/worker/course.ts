@@ -31,7 +31,10 @@ const leaveRetryMs = 50;
 
 export class Course {
   readonly #ports: CoursePorts;
-  readonly #committedAtMs: number[] = [];
+  /** The last updates: the first step after each, and when it was committed. */
+  #commits: { readonly next: number; readonly atMs: number }[] = [];
+  #lastBegin: number | undefined;
+  #batchSize: number | undefined;
   #metrics: Readonly<Record<string, number>> = {};
   /** When the share of waiting for data was told last, and how long the waits were until then. */
   #stallsTold: { readonly atMs: number; readonly stalledMs: number };
@@ -59,11 +62,12 @@ export class Course {
   }
 
   pace(): Pace {
-    const times = this.#committedAtMs;
-    const first = times[0] ?? 0;
-    const last = times.at(-1) ?? 0;
-    const stepMs = times.length > 1 ? (last - first) / (times.length - 1) : 0;
-    const samplesPerSecond = stepMs > 0 ? (this.#ports.job().spec.batchSize / stepMs) * 1000 : 0;
+    const first = this.#commits[0];
+    const last = this.#commits.at(-1);
+    const steps = first && last ? last.next - first.next : 0;
+    const stepMs = steps > 0 ? (last!.atMs - first!.atMs) / steps : 0;
+    const { batchSize } = this.#ports.job().spec;
+    const samplesPerSecond = stepMs > 0 ? (batchSize / stepMs) * 1000 : 0;
     return {
       epoch: this.#epochOf(this.#ports.membership().step),
       samplesPerSecond,
@@ -71,6 +75,7 @@ export class Course {
       metrics: this.#metrics,
       inputStallShare: this.#inputStallShare(),
       gradientNoise: this.#ports.compute.gradientNoise,
+      batchSize: this.#batchSize === batchSize ? undefined : this.#batchSize,
     };
   }
 
@@ -83,30 +88,37 @@ export class Course {
     return Math.min(1, (stalledMs - before.stalledMs) / Math.max(1, atMs - before.atMs));
   }
 
-  /** Step `step` was committed by the group; the next one has not been ordered yet. */
-  committed(step: number, metrics: Readonly<Record<string, number>>): void {
+  /** The update from `step` on was committed by the group; that of `next` has not been ordered yet. */
+  committed(step: number, metrics: Readonly<Record<string, number>>, next: number): void {
     this.#metrics = metrics;
-    this.#committedAtMs.push(this.#nowMs());
-    if (this.#committedAtMs.length > paceWindow) this.#committedAtMs.shift();
+    this.#lastBegin = step;
+    this.#notePace(next);
     const { steps, saver, membership } = this.#ports;
     saver.start(membership().members.length);
-    const next = step + 1;
-    if (next < steps) this.#checkpoint(next);
+    if (next < steps) this.#checkpoint(step, next);
     const epoch = Math.floor(this.#epochOf(next));
     const isTeller = this.#ports.membership().rank === 0;
     if (isTeller && next < steps && epoch > Math.floor(this.#epochOf(step)))
       this.#inBackground(this.#finishEpoch(epoch, next));
   }
 
+  /** A pace is of one batch. */
+  #notePace(next: number): void {
+    const { batchSize } = this.#ports.membership();
+    if (batchSize !== this.#batchSize) this.#commits = [];
+    this.#batchSize = batchSize;
+    this.#commits = [...this.#commits, { next, atMs: this.#nowMs() }].slice(-paceWindow);
+  }
+
   /**
    * Everybody writes a part where the number of steps says so. The time is one member's affair, since
    * no two clocks agree on a step: the first one writes all of it.
    */
-  #checkpoint(step: number): void {
+  #checkpoint(before: number, step: number): void {
     const { everySteps, everySeconds } = this.#ports.job().spec.checkpoint;
     const { generation, rank } = this.#ports.membership();
     const nowMs = this.#nowMs();
-    if (step % everySteps === 0) {
+    if (Math.floor(step / everySteps) > Math.floor(before / everySteps)) {
       this.#checkpointMs = nowMs;
       this.#inBackground(this.#writeOwnPart(step));
     } else if (
@@ -164,7 +176,7 @@ export class Course {
     const { generation, rank } = membership();
     if (this.#finalGeneration === generation) return;
     this.#finalGeneration = generation;
-    ledger.committed(steps - 1);
+    ledger.committed(steps);
     const isWritten = this.#ports.job().checkpoints.some((checkpoint) => checkpoint.final);
     if (!isWritten) void this.#writeFinalPart(generation);
     if (rank === 0) this.#evaluation ??= compute.evaluate();
@@ -196,7 +208,7 @@ export class Course {
     this.#evaluation ??= compute.evaluate();
     const metrics = await this.#evaluation;
     const epoch = Math.floor(this.#epochOf(steps));
-    if (epoch > Math.floor(this.#epochOf(steps - 1))) {
+    if (epoch > Math.floor(this.#epochOf(this.#lastBegin ?? steps - 1))) {
       ledger.epochFinished({ generation: membership().generation, epoch, step: steps, metrics });
     }
     ledger.finished({

@@ -7,6 +7,7 @@
  */
 import type { Layout } from "@coxswain/engine";
 import type { Member } from "../decide/agreement.ts";
+import type { Updates } from "../decide/updates.ts";
 import {
   encodePlace,
   type Frame,
@@ -32,6 +33,7 @@ export interface DonorPorts {
   readonly layout: Layout;
   readonly shards: number;
   readonly vectors: Vectors;
+  readonly updates: Pick<Updates, "after" | "turnOf">;
   /** Whether this peer has mapped our memory. */
   readonly isMappedBy: (workerId: string) => boolean;
   /** The next step to commit. */
@@ -108,17 +110,18 @@ export class Donor {
    * there, and will be no more after the next step.
    */
   committed(step: number): void {
-    const { peers, vectors, isMappedBy } = this.#ports;
+    const { peers, vectors, isMappedBy, updates } = this.#ports;
     for (const [workerId, follower] of this.#followers) {
       const { unread } = follower;
       follower.unread = undefined;
-      if (unread === step - 1) this.#sendNumbers(workerId, follower, unread);
+      const isBefore = unread !== undefined && unread < step && updates.after(unread) === step;
+      if (isBefore) this.#sendNumbers(workerId, follower, unread);
       if (follower.waiting !== undefined || !isMappedBy(workerId)) {
         this.#sendNumbers(workerId, follower, step);
         continue;
       }
       follower.unread = step;
-      const vector = reducedStamp(this.#ports.shards, step);
+      const vector = reducedStamp(this.#ports.shards, updates.turnOf(step));
       const place = { vector, stamp: Atomics.load(vectors.stamps, vector) };
       const head = { lo: 0, size: 0, slice: 0, generation: 0, step };
       peers.send(workerId, encodePlace({ ...head, type: frameTypes.reducedHere }, place));
@@ -126,13 +129,13 @@ export class Donor {
   }
 
   #sendNumbers(workerId: string, follower: Follower, step: number): void {
-    const { peers, vectors } = this.#ports;
+    const { peers, vectors, updates } = this.#ports;
     if (peers.queuedBytes(workerId) + follower.waitingBytes > queuedBytesMax) {
       this.#followers.delete(workerId);
       peers.drop(workerId);
       return;
     }
-    for (const frame of reducedFrames(step, vectors.reduced[(step % 2) as 0 | 1])) {
+    for (const frame of reducedFrames(step, vectors.reduced[updates.turnOf(step)])) {
       if (follower.waiting === undefined) peers.send(workerId, frame);
       else {
         follower.waiting.push(frame);
@@ -156,6 +159,8 @@ export interface ReducedInboxPorts {
   /** The memory of this peer, where it is mapped here. */
   readonly windowOf: (workerId: string) => Shared | undefined;
   readonly isExpected: (step: number) => boolean;
+  /** Which of the two reduced vectors belongs to the update of this step. */
+  readonly turnOf: (step: number) => 0 | 1;
   /** Resolves when the vector's memory may be written again. */
   readonly onWhole: (step: number) => Promise<void>;
   /** This peer's memory has been read and may change. */
@@ -166,7 +171,7 @@ export interface ReducedInboxPorts {
 export class ReducedInbox {
   readonly #ports: ReducedInboxPorts;
   #queue: Promise<void> = Promise.resolve();
-  /** By step % 2: until when the memory is in use. */
+  /** By turn: until when the memory is in use. */
   readonly #inUse = [Promise.resolve(), Promise.resolve()];
   #missingBytes = 0;
 
@@ -184,7 +189,7 @@ export class ReducedInbox {
     const payload = frame.payload.slice();
     this.#queue = this.#queue.then(async () => {
       if (!this.#ports.isExpected(frame.step)) return;
-      await this.#inUse[frame.step % 2];
+      await this.#inUse[this.#ports.turnOf(frame.step)];
       if (!this.#ports.isExpected(frame.step)) return;
       if (frame.type === frameTypes.reducedHere) this.#readHere(from, { ...frame, payload });
       else this.#put({ ...frame, payload });
@@ -193,11 +198,11 @@ export class ReducedInbox {
 
   /** What has changed meanwhile will come as numbers. */
   #readHere(from: string, frame: Frame): void {
-    const { vectors, kernels, windowOf, onRead } = this.#ports;
+    const { vectors, kernels, windowOf, onRead, turnOf } = this.#ports;
     const place = parsePlace(frame);
     const window = windowOf(from);
     if (place === undefined || window === undefined) return;
-    const half = (frame.step % 2) as 0 | 1;
+    const half = turnOf(frame.step);
     this.#missingBytes = 0;
     this.#beginWrite(frame.step);
     kernels.copy(vectors.reduced[half], window.reduced[half]);
@@ -207,7 +212,7 @@ export class ReducedInbox {
   }
 
   #put({ step, offset, payload }: Frame): void {
-    const target = this.#ports.vectors.reduced[(step % 2) as 0 | 1];
+    const target = this.#ports.vectors.reduced[this.#ports.turnOf(step)];
     if (offset === 0) {
       this.#missingBytes = target.byteLength;
       this.#beginWrite(step);
@@ -219,11 +224,12 @@ export class ReducedInbox {
   }
 
   #beginWrite(step: number): void {
-    beginWrite(this.#ports.vectors, reducedStamp(this.#ports.shards, step));
+    const { vectors, shards, turnOf } = this.#ports;
+    beginWrite(vectors, reducedStamp(shards, turnOf(step)));
   }
 
   #whole(step: number): void {
-    this.#inUse[step % 2] = this.#ports.onWhole(step);
+    this.#inUse[this.#ports.turnOf(step)] = this.#ports.onWhole(step);
   }
 }
 

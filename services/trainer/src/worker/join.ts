@@ -1,6 +1,6 @@
 /** How a worker gets into its group: it founds the group, or a member hands it the state. */
 import type { Bucket, Entry, MembershipRecord } from "@coxswain/bus";
-import { AppError, type Job, type JobCheckpoint } from "@coxswain/domain";
+import { AppError, type BatchChange, type Job, type JobCheckpoint } from "@coxswain/domain";
 import { latestWholeCheckpoint, type Store } from "@coxswain/store";
 import type { Candidate, Member, Proposal } from "../decide/agreement.ts";
 import { assignShards } from "../decide/shards.ts";
@@ -100,7 +100,9 @@ async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefine
   const generation = Math.max(entry?.value.generation ?? 0, job.generation) + 1;
   const cause = generation === 1 && restored === undefined ? "start" : "restore";
   const members: Member[] = [{ ...me, shardFrom: range!.from, shardTo: range!.to }];
-  const value: MembershipRecord = { generation, fromStep, members, cause };
+  const batches = batchesOf(job, entry?.value);
+  const held = batches.length > 0 ? { batches } : {};
+  const value: MembershipRecord = { generation, fromStep, members, cause, ...held };
   const isOurs = await (entry === undefined
     ? record.create(job.id, value)
     : record.update(job.id, value, entry.revision)
@@ -112,8 +114,22 @@ async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefine
   membership.startAt(fromStep);
   membership.isReady = true;
   const others = { joined: [me.workerId], left: [], lost: [], level: [me.workerId] };
-  const proposal: Proposal = { generation, fromStep, members, cause, ...others };
+  const proposal: Proposal = { generation, fromStep, members, cause, ...others, ...held };
   membership.adopt(proposal, restored === undefined ? {} : { checkpointStep: fromStep });
+}
+
+/**
+ * What was decided last, whatever the checkpoint's step: what is trained again is trained with the
+ * batches that it had. A batch that the record has accepted may have been in force.
+ */
+function batchesOf(job: Job, record: MembershipRecord | undefined): readonly BatchChange[] {
+  const accepted = record?.vote?.accepted?.proposal as Proposal | undefined;
+  const known = [accepted?.batches, record?.batches, job.batches];
+  const newest = (batches: readonly BatchChange[] = []) => batches.at(-1)?.decision ?? -1;
+  return known.reduce<readonly BatchChange[]>(
+    (best, one = []) => (newest(one) > newest(best) ? one : best),
+    [],
+  );
 }
 
 /** @throws AppError `engine-mismatch` when the checkpoint was made by something else */

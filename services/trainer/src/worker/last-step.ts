@@ -3,6 +3,7 @@
  * reduced vector on.
  */
 import type { Proposal } from "../decide/agreement.ts";
+import type { Updates } from "../decide/updates.ts";
 import type { Vectors } from "../exchange/memory.ts";
 import type { Clock } from "./clock.ts";
 import { reducedFrames } from "./follow.ts";
@@ -11,6 +12,7 @@ import type { PeersPort } from "./member-ports.ts";
 export interface LastStepPorts {
   readonly workerId: string;
   readonly vectors: Vectors;
+  readonly updates: Updates;
   readonly peers: Pick<PeersPort, "send" | "tell">;
   readonly clock: Pick<Clock, "nowMs">;
   members(): readonly { readonly workerId: string }[];
@@ -38,7 +40,7 @@ export class LastStep {
 
   /** The vector of the last committed step is here. */
   get isHeld(): boolean {
-    return this.#heldStep === this.#ports.step() - 1;
+    return this.#isLast(this.#heldStep);
   }
 
   /** A generation began, with this member level or behind. */
@@ -57,7 +59,7 @@ export class LastStep {
   helpStaying({ fromStep, members, level }: Proposal): void {
     if (this.#ports.step() !== fromStep) return;
     const behind = members.filter(({ workerId }) => !level.includes(workerId));
-    for (const { workerId } of behind) this.#send(workerId, fromStep - 1);
+    for (const { workerId } of behind) this.#send(workerId, this.#heldStep);
   }
 
   ask(): void {
@@ -67,16 +69,22 @@ export class LastStep {
       if (workerId !== me) peers.tell(workerId, { kind: "need", step });
   }
 
+  /** The step of the update that was committed last. */
+  #isLast(step: number): boolean {
+    const next = this.#ports.step();
+    return step < next && this.#ports.updates.after(step) === next;
+  }
+
   /** Nobody has sent it in time. */
   get isAskedInVain(): boolean {
     return this.#ports.clock.nowMs() - this.#askedSinceMs > catchUpMs;
   }
 
   #send(workerId: string, step: number): void {
-    const { workerId: me, peers, vectors } = this.#ports;
-    const hasIt = step >= 0 && this.#heldStep === step && step === this.#ports.step() - 1;
+    const { workerId: me, peers, vectors, updates } = this.#ports;
+    const hasIt = step >= 0 && this.#heldStep === step && this.#isLast(step);
     if (!hasIt || workerId === me) return;
-    for (const frame of reducedFrames(step, vectors.reduced[(step % 2) as 0 | 1]))
+    for (const frame of reducedFrames(step, vectors.reduced[updates.turnOf(step)]))
       peers.send(workerId, frame);
   }
 
@@ -86,8 +94,7 @@ export class LastStep {
    */
   answer(workerId: string, step: number): boolean {
     const { clock } = this.#ports;
-    const isAhead = step === this.#ports.step() - 1;
-    if (!isAhead || this.#heldStep === step) this.#send(workerId, step);
+    if (!this.#isLast(step) || this.#heldStep === step) this.#send(workerId, step);
     else return clock.nowMs() - this.#formedMs < catchUpMs / 2;
     return true;
   }

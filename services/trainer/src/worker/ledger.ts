@@ -8,7 +8,7 @@
  * this member knows and what the log already holds.
  */
 import { type Bus, within } from "@coxswain/bus";
-import { AppError, type JobId } from "@coxswain/domain";
+import { AppError, type BatchChange, type JobId } from "@coxswain/domain";
 import type { NewEvent, PayloadOf, StoredEvent } from "@coxswain/events";
 import type { GradientNoise } from "@coxswain/goodput";
 import type { Proposal } from "../decide/agreement.ts";
@@ -24,6 +24,7 @@ export interface Generation {
     readonly shardTo: number;
   }[];
   readonly joined: readonly string[];
+  readonly batches?: readonly BatchChange[] | undefined;
   readonly checkpointStep?: number | undefined;
   readonly agreedMs?: number | undefined;
 }
@@ -36,6 +37,8 @@ export interface Pace {
   readonly metrics: Readonly<Record<string, number>>;
   readonly inputStallShare: number;
   readonly gradientNoise?: GradientNoise | undefined;
+  /** Samples of an update, where it is not the job's batch. */
+  readonly batchSize?: number | undefined;
 }
 
 export interface LedgerPorts {
@@ -108,9 +111,11 @@ export class Ledger {
     this.#urge();
   }
 
+  /** Steps below are committed. */
   committed(step: number): void {
-    this.#step = step + 1;
-    if (step === 0) this.#urge(); // Somebody waits to see whether it works.
+    const isFirst = this.#step === 0;
+    this.#step = step;
+    if (isFirst) this.#urge(); // Somebody waits to see whether it works.
   }
 
   /** The state was restored or received: steps below are committed. */
@@ -234,10 +239,12 @@ export class Ledger {
     members,
     checkpointStep,
     agreedMs,
+    batches,
   }: Generation): NewEvent {
     const optional = {
       ...(checkpointStep === undefined ? {} : { checkpointStep }),
       ...(agreedMs === undefined ? {} : { agreedMs }),
+      ...(batches === undefined ? {} : { batches: [...batches] }),
     };
     return this.#event("training.generation-formed", `formed.${generation}`, {
       generation,
@@ -250,7 +257,7 @@ export class Ledger {
 
   #progress(stepTo: number): NewEvent {
     const generation = this.#toldGeneration;
-    const { gradientNoise, ...pace } = this.#ports.pace();
+    const { gradientNoise, batchSize, ...pace } = this.#ports.pace();
     const workers =
       this.#generations.find((formed) => formed.generation === generation)?.members.length ?? 1;
     return this.#event(
@@ -264,6 +271,7 @@ export class Ledger {
         workers,
         ...pace,
         ...(gradientNoise === undefined ? {} : { gradientNoise }),
+        ...(batchSize === undefined ? {} : { batchSize }),
       },
     );
   }

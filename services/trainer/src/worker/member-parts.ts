@@ -2,6 +2,7 @@
 import type { MembershipRecord } from "@coxswain/bus";
 import type { Member, Proposal } from "../decide/agreement.ts";
 import { patienceMsDefault } from "../decide/shares.ts";
+import type { Updates } from "../decide/updates.ts";
 import { Change } from "./change.ts";
 import { Donor, ReducedInbox } from "./follow.ts";
 import { LastStep } from "./last-step.ts";
@@ -15,6 +16,7 @@ export interface MemberSelf {
   members(): readonly Member[];
   /** The next step to commit. */
   step(): number;
+  readonly updates: Updates;
   decided(): Proposal | undefined;
   planned(): Proposal | undefined;
   isTraining(): boolean;
@@ -45,6 +47,7 @@ export function buildParts(ports: MemberPorts, self: MemberSelf): MemberParts {
   const supervision = new Supervision({
     ...{ workerId, shards, tell, clock: ports.clock, audit: ports.audit },
     ...{ generation: self.generation, members: self.members, step: self.step },
+    strideOf: (step) => self.updates.at(step).steps,
     patienceMs: ports.patienceMs ?? patienceMsDefault,
     renew: () => change.rearrange(),
     onSlowed: (slow) => ports.onSlowed?.(slow),
@@ -60,12 +63,14 @@ export function buildParts(ports: MemberPorts, self: MemberSelf): MemberParts {
   });
   const donor = new Donor({
     ...{ peers, compute, shards, vectors, layout: compiled.layout, step: self.step },
+    updates: self.updates,
     isMappedBy: (other) => sharing?.isMappedBy(other) === true,
     generations: () => ledger.generations,
     programHash: compiled.hash,
   });
   const reducedInbox = new ReducedInbox({
     ...{ vectors, kernels, shards, isExpected: self.isExpected, onWhole: self.received },
+    turnOf: (step) => self.updates.turnOf(step),
     windowOf: (other) => sharing?.windowOf(other),
     onRead: (other, step) => peers.tell(other, { kind: "read", step }),
   });

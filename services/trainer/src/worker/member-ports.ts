@@ -1,6 +1,6 @@
 /** What a member needs of the rest of its worker, and tells it. */
 import type { AppError } from "@coxswain/domain";
-import type { Candidate } from "../decide/agreement.ts";
+import type { BatchWanted, Candidate } from "../decide/agreement.ts";
 import type { Audited, AuditRule } from "../decide/audit.ts";
 import type { ExchangeMode } from "../decide/shards.ts";
 import type { Slow } from "../decide/shares.ts";
@@ -33,6 +33,10 @@ export interface MemberPorts {
   readonly shards: number;
   readonly exchange: ExchangeMode;
   readonly steps: number;
+  /** Samples of a step. */
+  readonly batchSize: number;
+  /** The batch that was asked for last. */
+  readonly batchWanted?: () => BatchWanted | undefined;
   readonly compiled: Pick<Compiled, "layout" | "hash">;
   readonly compute: Pick<Compute, "order" | "expect" | "apply" | "copy" | "forgetOrders">;
   readonly vectors: Vectors;
@@ -47,8 +51,12 @@ export interface MemberPorts {
   readonly log: (sentence: string, fields: object) => void;
   /** This worker has become a member. */
   readonly onJoined: (generation: number, step: number) => void;
-  /** A step was committed; its reduced metrics. Called before the next step is ordered. */
-  readonly onCommitted: (step: number, metrics: Readonly<Record<string, number>>) => void;
+  /** The update of a step was committed; its reduced metrics, and the first step of the next one. */
+  readonly onCommitted: (
+    step: number,
+    metrics: Readonly<Record<string, number>>,
+    next: number,
+  ) => void;
   /** A generation began and all steps are committed already. */
   readonly onTrained: () => void;
   /** This worker is no member any more. */

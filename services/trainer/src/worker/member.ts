@@ -11,17 +11,20 @@ import type { Member as GroupMember, Proposal } from "../decide/agreement.ts";
 import { type Piece, pieceKey } from "../decide/shards.ts";
 import { startOf } from "../decide/start-of.ts";
 import { switchStepOf } from "../decide/switch-step.ts";
+import { Updates } from "../decide/updates.ts";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
+import { metricsIn } from "../exchange/memory.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import type { Ready } from "./candidates.ts";
 import type { Change } from "./change.ts";
+import { hangUp, linger, reconnect } from "./connections.ts";
 import type { Donor, ReducedInbox } from "./follow.ts";
 import { catchUpMs, type LastStep } from "./last-step.ts";
 import type { Generation } from "./ledger.ts";
-import { linger } from "./linger.ts";
 import { buildParts } from "./member-parts.ts";
 import type { MemberPorts } from "./member-ports.ts";
-import { isAhead, isSame, recordOf } from "./record-acceptor.ts";
+import { isAhead, isSame, proposalOfRecord, recordOf } from "./record-acceptor.ts";
+import { StepClock } from "./step-clock.ts";
 import type { StepExchange } from "./step-exchange.ts";
 import type { Supervision, Work } from "./supervision.ts";
 
@@ -30,13 +33,7 @@ export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gon
 /** Once all steps are committed, a lost member is missed only after so long. */
 const endGraceMs = 1500;
 
-/** Of the newest step in the mean. */
-const stepWeight = 0.1;
-
-interface FormedFacts {
-  readonly agreedMs?: number;
-  readonly checkpointStep?: number;
-}
+type FormedFacts = Pick<Generation, "agreedMs" | "checkpointStep">;
 
 export class GroupMembership {
   readonly #ports: MemberPorts;
@@ -49,9 +46,10 @@ export class GroupMembership {
   #members: readonly GroupMember[] = [];
   #decided: Proposal | undefined;
   #step = 0;
+  readonly #updates: Updates;
   readonly #exchange: StepExchange;
   readonly #lastStep: LastStep;
-  #stepStartedMs = 0;
+  readonly #stepClock: StepClock;
   /** Vectors of what is over are still being sent: their memory must not be written yet. */
   #sending: Promise<unknown> | undefined;
   #isHeldUp = false;
@@ -59,7 +57,6 @@ export class GroupMembership {
   #planned: { readonly proposal: Proposal; readonly facts: FormedFacts } | undefined;
   /** Of a generation that began before its first step was reached: not said until that is reached. */
   #unsaid: Generation | undefined;
-  #stepMs: number | undefined;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
   /** A joiner that holds the state, and for which there is no place yet. */
@@ -70,14 +67,24 @@ export class GroupMembership {
   constructor(ports: MemberPorts) {
     this.#ports = ports;
     const { steps } = ports;
+    this.#stepClock = new StepClock(ports.clock);
+    this.#updates = new Updates({
+      ...ports,
+      changes: () => this.#decided?.batches ?? ports.ledger.generations.at(-1)?.batches ?? [],
+    });
     const parts = buildParts(ports, {
       generation: () => this.#generation,
       members: () => this.#members,
       step: () => this.#step,
+      updates: this.#updates,
       decided: () => this.#decided,
       planned: () => this.#planned?.proposal,
       isTraining: () => this.#state === "member" && this.#step < steps,
-      switchStep: () => switchStepOf({ step: this.#step, stepMs: this.#stepMs, steps }),
+      switchStep: () =>
+        switchStepOf({
+          ...{ step: this.#step, stepMs: this.#stepClock.meanMs, steps },
+          after: (step) => this.#updates.after(step),
+        }),
       freeze: () => this.#freeze(),
       decide: (proposal, agreedMs) => this.#decide(proposal, { agreedMs }),
       breakPlan: () => this.#breakPlan(),
@@ -106,6 +113,10 @@ export class GroupMembership {
   get step(): number {
     return this.#step;
   }
+  /** Samples of an update that begins now, where it is a whole one. */
+  get batchSize(): number {
+    return this.#updates.batchSizeAt(this.#step);
+  }
   get rank(): number {
     return this.#rankOf(this.#ports.me.workerId);
   }
@@ -114,9 +125,7 @@ export class GroupMembership {
   }
   /** Milliseconds since the present step was ordered, monotonic. */
   get stepAgeMs(): number {
-    return this.#state === "member" && this.#step < this.#ports.steps
-      ? this.#ports.clock.nowMs() - this.#stepStartedMs
-      : 0;
+    return this.#state === "member" && this.#step < this.#ports.steps ? this.#stepClock.ageMs : 0;
   }
 
   /** The state in memory is that after steps below `step`. */
@@ -147,7 +156,10 @@ export class GroupMembership {
     if (this.#planned !== undefined) return;
     this.#planned = { proposal, facts };
     const pieces = this.#exchange.piecesIn(proposal.members);
-    if (pieces !== undefined) this.#ports.compute.expect(proposal.fromStep, pieces);
+    if (pieces === undefined) return;
+    const { fromStep: step, batches = [] } = proposal;
+    const { steps } = this.#updates.with(batches).at(step);
+    this.#ports.compute.expect({ step, steps, pieces });
   }
 
   /** The present generation cannot go on to the planned step: the next one begins here. */
@@ -189,7 +201,7 @@ export class GroupMembership {
     this.change.reset();
     this.supervision.formed();
     // Whoever leaves may still send what this member lacks; it closes by itself.
-    if (this.#state === "member") this.#hangUp(before);
+    if (this.#state === "member") hangUp(peers, before, proposal.members);
     if (!isSmooth) this.#letVectorsGo();
     this.#lastStep.level(fromStep, this.#state === "catching-up");
     if (this.#state === "member") this.#begin();
@@ -217,17 +229,12 @@ export class GroupMembership {
     return before;
   }
 
-  #hangUp(before: readonly GroupMember[]): void {
-    for (const { workerId } of before)
-      if (this.#rankOf(workerId) < 0) this.#ports.peers.drop(workerId);
-  }
-
   /** The log has no place for steps that nobody has committed: a generation that begins early is not told. */
   #tell(formed: Generation & Proposal, isNew: boolean): void {
     const { ledger } = this.#ports;
     // Who lacks the last step only is handed it.
-    const heldFrom = formed.fromStep - (formed.isPlanned ? 0 : 1);
-    const isEarly = !isNew && this.#step < heldFrom;
+    const reached = formed.isPlanned ? this.#step : this.#updates.after(this.#step);
+    const isEarly = !isNew && Math.max(reached, this.#step) < formed.fromStep;
     this.#unsaid = isEarly ? formed : undefined;
     if (!isEarly) ledger.formed(formed, this.rank === 0);
     this.donor.formed(formed, formed.members);
@@ -237,12 +244,8 @@ export class GroupMembership {
   seeRecord(record: MembershipRecord): void {
     if (this.#state === "gone") return;
     if (this.#decided !== undefined && !isAhead(record, recordOf(this.#decided))) return;
-    const { generation, fromStep, cause } = record;
-    const members = record.members as readonly GroupMember[];
-    const proposal: Proposal = {
-      ...{ generation, fromStep, members, cause: cause ?? "loss" },
-      ...{ joined: [], left: [], lost: [], level: [] },
-    };
+    const proposal = proposalOfRecord(record);
+    const { generation } = proposal;
     const planned = this.#planned && recordOf(this.#planned.proposal);
     if (planned !== undefined && isSame(record, planned)) return; // In force from its step on.
     if (generation > this.#generation) this.adopt(proposal);
@@ -270,7 +273,8 @@ export class GroupMembership {
       // Nobody has it any more: a new generation starts from what is left, and computes it again.
       if (this.#lastStep.isAskedInVain) {
         // A newcomer whose donor died on the way lacks more than anybody still holds.
-        const isFar = this.#step < this.#decided!.fromStep - 1 && !this.#decided!.isPlanned;
+        const { fromStep, isPlanned } = this.#decided!;
+        const isFar = this.#updates.after(this.#step) < fromStep && !isPlanned;
         if (isFar) return this.#leave(this.#decided!);
         this.change.request();
       }
@@ -279,18 +283,9 @@ export class GroupMembership {
     // Somebody may be ahead: a newcomer whose donor was the only one to commit a step.
     if (this.stepAgeMs > catchUpMs) this.#lastStep.ask();
     if (this.#state === "member" && this.#step < this.#ports.steps) this.supervision.tick();
-    this.#reconnect();
+    const isApart = this.#state === "frozen" || this.change.suspects.size > 0;
+    if (isApart) reconnect(this.#ports, this.#members);
     void this.change.run();
-  }
-
-  /** Members that lost each other but live must be able to agree: the lower id connects again. */
-  #reconnect(): void {
-    const { me, peers, knownDead } = this.#ports;
-    if (this.#state !== "frozen" && this.change.suspects.size === 0) return;
-    const dead = knownDead();
-    for (const { workerId, address } of this.#members)
-      if (me.workerId < workerId && !dead.has(workerId) && !peers.isConnected(workerId))
-        void peers.connect(workerId, address);
   }
 
   /** What was on its way when the connection broke is lost: all begin anew in the next generation. */
@@ -348,10 +343,12 @@ export class GroupMembership {
       return this.adopt(planned.proposal, planned.facts);
     if (this.#step >= this.#ports.steps) return this.#ports.onTrained();
     if (this.change.isBarred(this.#step)) return this.#freeze();
-    this.#stepStartedMs = this.#ports.clock.nowMs();
+    this.#stepClock.start();
     this.#exchange.of(this.#step);
-    const audited = this.supervision.planOf(this.#step)?.shard;
-    this.#ports.compute.order(this.#step, this.#ownPieces(), audited);
+    const step = this.#step;
+    const audit = this.supervision.planOf(step)?.shard;
+    const { steps } = this.#updates.at(step);
+    this.#ports.compute.order({ step, steps, pieces: this.#ownPieces(), audit });
   }
 
   #ownPieces(): readonly Piece[] {
@@ -378,12 +375,9 @@ export class GroupMembership {
 
   /** The reduced vector of `step` is whole in memory: apply it. False when it is not finite. */
   #advance(step: number): boolean {
-    const { vectors, compiled, compute, ledger } = this.#ports;
-    const reduced = vectors.reduced[(step % 2) as 0 | 1];
-    const { metricNames, parameterFloats } = compiled.layout;
-    const metrics = Object.fromEntries(
-      metricNames.map((name, index) => [name, reduced[parameterFloats + index]!]),
-    );
+    const { vectors, compiled, ledger } = this.#ports;
+    const reduced = vectors.reduced[this.#updates.turnOf(step)];
+    const metrics = metricsIn(reduced, compiled.layout);
     if (!Number.isFinite(metrics["loss"])) {
       this.#ports.onFailed(
         new AppError("loss-not-finite", `the loss of step ${step} is ${metrics["loss"]}`),
@@ -391,16 +385,21 @@ export class GroupMembership {
       );
       return false;
     }
-    void compute.apply(step);
-    const tookMs = this.#ports.clock.nowMs() - this.#stepStartedMs;
-    this.#stepMs = (this.#stepMs ?? tookMs) + stepWeight * (tookMs - (this.#stepMs ?? tookMs));
+    void this.#apply(step);
+    this.#stepClock.done();
     this.#exchange.done(step);
-    this.#step = step + 1;
-    this.#lastStep.holds(step);
-    ledger.committed(step);
+    ledger.committed(this.#step);
     this.donor.committed(step);
-    this.#ports.onCommitted(step, metrics);
+    this.#ports.onCommitted(step, metrics, this.#step);
     return true;
+  }
+
+  #apply(step: number): Promise<void> {
+    const { steps, learningRateFactor } = this.#updates.at(step);
+    const turn = this.#updates.turnOf(step);
+    this.#step = step + steps;
+    this.#lastStep.holds(step);
+    return this.#ports.compute.apply({ step, steps, turn, learningRateFactor });
   }
 
   /** Reduced vectors may come: from a donor, or from a member that is ahead. */
@@ -417,11 +416,9 @@ export class GroupMembership {
       if (this.#advance(step)) this.#begin();
       return;
     }
-    const { compute, ledger } = this.#ports;
-    const applied = compute.apply(step);
-    this.#step = step + 1;
-    this.#lastStep.holds(step);
-    ledger.committed(step);
+    const { ledger } = this.#ports;
+    const applied = this.#apply(step);
+    ledger.committed(this.#step);
     this.donor.committed(step);
     const planned = this.#planned;
     if (planned !== undefined && this.#step >= planned.proposal.fromStep)
@@ -451,7 +448,7 @@ export class GroupMembership {
   }
 
   #receive(from: string, frame: Frame): void {
-    if (frame.step !== this.#step && frame.step !== this.#step + 1) return;
+    if (frame.step !== this.#step && frame.step !== this.#updates.after(this.#step)) return;
     const why = this.#exchange.of(frame.step).receive(frame, this.#rankOf(from));
     if (why === undefined) return;
     this.#ports.log("a member sent nonsense", { from, why });

@@ -6,8 +6,15 @@
  * the others knows of it. It is asked before anybody is frozen: without the bus nobody joins, and
  * nobody waits. A planned change freezes nobody at all.
  */
-import { ballotAbove, type Member, type Proposal, proposalOf } from "../decide/agreement.ts";
+import {
+  type BatchWanted,
+  ballotAbove,
+  type Member,
+  type Proposal,
+  proposalOf,
+} from "../decide/agreement.ts";
 import type { Paces } from "../decide/shares.ts";
+import type { Updates } from "../decide/updates.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import type { Acceptor } from "./acceptor.ts";
 import type { Candidates, Ready } from "./candidates.ts";
@@ -27,6 +34,7 @@ export interface ProposerPorts extends RoundPorts {
   knownDead(): ReadonlySet<string>;
   trainingMax(): number | undefined;
   paces(): Paces | undefined;
+  readonly updates: Pick<Updates, "changes" | "pending" | "after">;
   /** From where a change that is planned now would be in force. */
   switchStep(): number | undefined;
   /** A new generation is still wanted. */
@@ -45,7 +53,15 @@ export interface ProposerPorts extends RoundPorts {
 
 const answerTimeoutMs = 1000;
 const standbyWordMs = 50;
+/** Without the record no batch is changed: asked for again after so long. */
+const batchRetryMs = 1000;
 type Newcomer = Ready["candidate"] | undefined;
+
+/** What a round in a healthy group may bring. */
+interface Wishes {
+  readonly candidate: Newcomer;
+  readonly batch: BatchWanted | undefined;
+}
 
 export class Proposer {
   readonly #ports: ProposerPorts;
@@ -55,6 +71,7 @@ export class Proposer {
   /** A plan came to nothing in this generation. */
   #hasPlanned = false;
   #lastReason = "";
+  #batchNotBeforeMs = Number.NEGATIVE_INFINITY;
 
   constructor(ports: ProposerPorts) {
     this.#ports = ports;
@@ -83,7 +100,11 @@ export class Proposer {
     const { clock, suspects, isNeeded, isAtEase, acceptor } = this.#ports;
     const startedMs = clock.nowMs();
     const round = this.#newRound();
-    const candidate = suspects.size > 0 ? undefined : await this.#admit(round);
+    const isCalm = suspects.size === 0;
+    const wishes = {
+      candidate: isCalm ? await this.#admit(round) : undefined,
+      batch: isCalm ? await this.#admitBatch(round) : undefined,
+    };
     this.#highestBallot = Math.max(this.#highestBallot, round.refusedFor);
     if (this.#isOver(round) || !isNeeded()) return true;
     const canPlan = !this.#hasPlanned && !acceptor.isBound && isAtEase();
@@ -91,15 +112,15 @@ export class Proposer {
     this.#round = round;
     try {
       return canPlan
-        ? await this.#plan(round, candidate, startedMs)
-        : await this.#stopAndAgree(round, candidate, startedMs);
+        ? await this.#plan(round, wishes, startedMs)
+        : await this.#stopAndAgree(round, wishes, startedMs);
     } finally {
       this.#highestBallot = Math.max(this.#highestBallot, round.refusedFor);
       if (this.#round === round) this.#round = undefined;
     }
   }
 
-  async #stopAndAgree(round: Round, candidate: Newcomer, startedMs: number): Promise<boolean> {
+  async #stopAndAgree(round: Round, wishes: Wishes, startedMs: number): Promise<boolean> {
     const { acceptor, knownDead, forgetHearsay, isConnected } = this.#ports;
     acceptor.freeze();
     await this.#gather(round, "prepare");
@@ -111,19 +132,20 @@ export class Proposer {
       return this.#waits(quorum.reason);
     }
     if (quorum.kind === "with-record" && !(await this.#askRecord(round))) return false;
-    const joins =
-      quorum.kind === "majority" ? (candidate ?? (await this.#takePlace(round))) : undefined;
+    const isMajority = quorum.kind === "majority";
+    const joins = isMajority ? (wishes.candidate ?? (await this.#takePlace(round))) : undefined;
     if (this.#isOver(round)) return true;
     // Who has hung up meanwhile has given up.
     const joining = joins !== undefined && isConnected(joins.workerId) ? [joins] : [];
-    const proposal = this.#proposal(round, joining);
+    const batchWanted = isMajority ? wishes.batch : undefined;
+    const proposal = this.#proposal(round, { joining, batchWanted });
     return (
       (await this.#recordTakes(round, proposal)) && (await this.#decide(round, proposal, startedMs))
     );
   }
 
   /** For a step ahead, and nobody stops. False when it does not come to that. */
-  async #plan(round: Round, candidate: Newcomer, startedMs: number): Promise<boolean> {
+  async #plan(round: Round, { candidate, batch }: Wishes, startedMs: number): Promise<boolean> {
     const { acceptor, isAtEase, isConnected, switchStep, suspects } = this.#ports;
     this.#hasPlanned = true; // Until the next generation, which is this one's if all goes well.
     await this.#gather(round, "plan");
@@ -133,7 +155,7 @@ export class Proposer {
     const isOpen = acceptor.vote.promised === round.ballot && !acceptor.isBound && isAtEase();
     if (!isWhole || !isOpen || at === undefined) return false;
     const joining = candidate !== undefined && isConnected(candidate.workerId) ? [candidate] : [];
-    const proposal = this.#proposal(round, joining, at);
+    const proposal = this.#proposal(round, { joining, batchWanted: batch }, at);
     // Before anybody hears of it: then nobody is beyond this step, whenever they do.
     acceptor.bar(proposal);
     if (!(await this.#recordTakes(round, proposal))) return false;
@@ -177,6 +199,25 @@ export class Proposer {
     return undefined;
   }
 
+  /** Another batch is wanted, and the record was not away just now. */
+  get isBatchDue(): boolean {
+    const { updates, clock } = this.#ports;
+    return updates.pending !== undefined && clock.nowMs() >= this.#batchNotBeforeMs;
+  }
+
+  /** Another batch, as somebody joins: the record knows of it before it holds. */
+  async #admitBatch(round: Round): Promise<BatchWanted | undefined> {
+    const { updates, acceptor } = this.#ports;
+    if (!this.isBatchDue || acceptor.isBound) return undefined;
+    if (await this.#askRecord(round)) return updates.pending;
+    this.#postponeBatch();
+    return undefined;
+  }
+
+  #postponeBatch(): void {
+    this.#batchNotBeforeMs = this.#ports.clock.nowMs() + batchRetryMs;
+  }
+
   /** Somebody who stood by joins in a lost member's place, if the record answers at once. */
   async #takePlace(round: Round): Promise<Newcomer> {
     const { suspects, trainingMax } = this.#ports;
@@ -191,12 +232,14 @@ export class Proposer {
    * that it was given: nobody holds older ones than that.
    */
   async #standby(round: Round): Promise<Ready | undefined> {
-    const { clock, candidates, suspects, pause } = this.#ports;
+    const { clock, candidates, suspects, pause, updates } = this.#ports;
     const fromStep = Math.max(...[...round.promises.values()].map(({ step }) => step));
     const deadlineMs = clock.nowMs() + standbyWordMs;
     for (;;) {
       const all = candidates.list();
-      const found = all.find(({ donor, step }) => !suspects.has(donor) || step >= fromStep - 1);
+      const found = all.find(
+        ({ donor, step }) => !suspects.has(donor) || updates.after(step) >= fromStep,
+      );
       const leftMs = deadlineMs - clock.nowMs();
       if (found !== undefined || all.length === 0 || leftMs <= 0 || this.#isOver(round))
         return found;
@@ -217,24 +260,36 @@ export class Proposer {
     await this.#until(round, () => round.haveAnswered(others, "promises"));
   }
 
-  #proposal(round: Round, joining: readonly Ready["candidate"][], switchStep?: number): Proposal {
-    const { workerId, shards, paces } = this.#ports;
+  #proposal(
+    round: Round,
+    wishes: {
+      readonly joining: readonly Ready["candidate"][];
+      readonly batchWanted: BatchWanted | undefined;
+    },
+    switchStep?: number,
+  ): Proposal {
+    const { workerId, shards, paces, updates } = this.#ports;
     // Somebody always stays: the last one leaves by itself, after a checkpoint.
     const leaving = new Set(this.#ports.leaving);
     const staying = [...round.promises.keys()].filter((worker) => !leaving.has(worker));
     if (staying.length === 0) leaving.delete(workerId);
     const { generation, members } = round;
     const promises = round.allPromises();
-    const who = { generation, members, promises, leaving, joining };
-    return proposalOf({ ...who, shards, paces: paces(), switchStep });
+    const who = { generation, members, promises, leaving, ...wishes };
+    return proposalOf({ ...who, shards, paces: paces(), batches: updates.changes, switchStep });
   }
 
-  /** A join: the record accepts before any member does, so that a failure here leaves them free. */
+  #hasNewBatch({ batches }: Proposal): boolean {
+    return batches?.at(-1)?.decision !== this.#ports.updates.changes.at(-1)?.decision;
+  }
+
+  /** A join or another batch: the record accepts before any member does, so that a failure leaves them free. */
   async #recordTakes(round: Round, proposal: Proposal): Promise<boolean> {
-    if (proposal.joined.length === 0) return true;
+    if (proposal.joined.length === 0 && !this.#hasNewBatch(proposal)) return true;
     if (!(await this.#askRecord(round))) return false;
     if (await round.recordAccepts(proposal)) return true;
     for (const worker of proposal.joined) this.#ports.candidates.remove(worker);
+    this.#postponeBatch();
     return this.#waits("the bus is away");
   }
 

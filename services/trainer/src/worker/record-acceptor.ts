@@ -81,8 +81,18 @@ function voteOf(record: MembershipRecord): Vote {
 }
 
 export function recordOf(proposal: Proposal): MembershipRecord {
-  const { generation, fromStep, members, cause } = proposal;
-  return { generation, fromStep, members, cause };
+  const { generation, fromStep, members, cause, batches } = proposal;
+  return { generation, fromStep, members, cause, ...(batches === undefined ? {} : { batches }) };
+}
+
+/** What the record tells of a generation: who came and went is not written down. */
+export function proposalOfRecord(record: MembershipRecord): Proposal {
+  const { generation, fromStep, cause = "loss", batches } = record;
+  const members = record.members as Proposal["members"];
+  return {
+    ...{ generation, fromStep, members, cause, joined: [], left: [], lost: [], level: [] },
+    ...(batches === undefined ? {} : { batches }),
+  };
 }
 
 /** The same generation with the same members. */

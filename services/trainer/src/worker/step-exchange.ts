@@ -1,5 +1,6 @@
 /** The reductions of one generation that are under way, and frames of a generation still to come. */
 import { type ExchangeMode, type Piece, piecesOf } from "../decide/shards.ts";
+import type { Updates } from "../decide/updates.ts";
 import type { Frame } from "../exchange/frames.ts";
 import type { Kernels } from "../exchange/kernels.ts";
 import type { Vectors } from "../exchange/memory.ts";
@@ -19,6 +20,7 @@ export interface StepExchangePorts {
   readonly shards: number;
   readonly exchange: ExchangeMode;
   readonly vectorFloats: number;
+  readonly updates: Pick<Updates, "turnOf">;
   readonly vectors: Vectors;
   readonly kernels: Kernels;
   readonly sharing?: Pick<SharedPeers, "windowOf" | "isMappedBy"> | undefined;
@@ -62,10 +64,11 @@ export class StepExchange {
     const present = this.#reduces.get(step);
     if (present !== undefined) return present;
     const { workerId, generation, members, shards, exchange, peers } = this.#ports;
-    const { vectors, vectorFloats, kernels, sharing, onWhole } = this.#ports;
+    const { vectors, vectorFloats, kernels, sharing, updates, onWhole } = this.#ports;
     const all = members();
     const reduce: Reduce = new Reduce({
       ...{ generation: generation(), step, shards, mode: exchange, vectors, vectorFloats, kernels },
+      turn: updates.turnOf(step),
       rank: all.findIndex((member) => member.workerId === workerId),
       ranges: all.map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo })),
       ...sharingAmong(sharing, all),

@@ -2,9 +2,10 @@
 import { assert } from "@coxswain/domain";
 import { type Piece, pieceKey } from "../decide/shards.ts";
 
-/** Finished subtrees of one step, by piece: the index of the buffer that holds the sum. */
+/** Finished subtrees of one update, by piece: the index of the buffer that holds the sum. */
 export class Subtrees {
   step = -1;
+  #steps = 0;
   readonly #finished = new Map<string, number>();
   #free: number[];
   readonly #buffers: number;
@@ -15,8 +16,14 @@ export class Subtrees {
     this.#free = Array.from({ length: buffers }, (_, index) => index);
   }
 
-  startStep(step: number): void {
+  /** Whether what is here belongs to the update of these steps. */
+  isOf(step: number, steps: number): boolean {
+    return this.step === step && this.#steps === steps;
+  }
+
+  startStep(step: number, steps: number): void {
     this.step = step;
+    this.#steps = steps;
     this.#finished.clear();
     this.#inUse.clear();
     this.#free = Array.from({ length: this.#buffers }, (_, index) => index);

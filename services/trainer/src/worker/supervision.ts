@@ -25,6 +25,8 @@ export interface SupervisionPorts {
   generation(): number;
   members(): readonly Member[];
   step(): number;
+  /** Steps that the update of this step takes. */
+  strideOf(step: number): number;
   tell(workerId: string, message: ControlMessage): void;
   /** The same members shall agree on other shares. */
   renew(): void;
@@ -72,11 +74,11 @@ export class Supervision {
 
   /** The audit of this step, as far as it is this member's matter. */
   planOf(step: number): AuditPlan | undefined {
-    const { audit, members, workerId } = this.#ports;
+    const { audit, members, workerId, strideOf } = this.#ports;
     if (audit === undefined) return undefined;
     const present = members();
     const ranges = present.map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo }));
-    const plan = auditPlanOf(audit, step, ranges);
+    const plan = auditPlanOf(audit, step, ranges, strideOf(step));
     const rank = present.findIndex((member) => member.workerId === workerId);
     return plan?.witnesses.includes(rank) ? plan : undefined;
   }
@@ -124,10 +126,10 @@ export class Supervision {
   }
 
   #onWitness(workerId: string, message: ControlMessage): void {
-    const { audit, members, onDiffers } = this.#ports;
+    const { audit, members, onDiffers, strideOf } = this.#ports;
     const at = { step: Number(message["step"]), shard: Number(message["shard"]) };
     const ranges = members().map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo }));
-    const plan = audit && auditPlanOf(audit, at.step, ranges);
+    const plan = audit && auditPlanOf(audit, at.step, ranges, strideOf(at.step));
     if (plan?.shard !== at.shard) return;
     const vote = { workerId, sha256: String(message["sha256"]) };
     const audited = this.#audits.add(at, plan.witnesses.length, vote);

@@ -259,7 +259,7 @@ function buildGroup(
   { areas, saver }: { readonly areas: Areas; readonly saver: Saver },
 ): GroupMembership {
   const { bus, config, compute, compiled, parts, context, end, fail, log } = running;
-  const { shards, seed, audit, exchange } = context.job().spec;
+  const { shards, seed, audit, exchange, batchSize } = context.job().spec;
   const { shareable } = running.links;
   const sharing = shareable && shareMemory(shareable, areas, { ...own, log });
   if (sharing !== undefined) parts.sharing = sharing;
@@ -269,17 +269,18 @@ function buildGroup(
   return new GroupMembership({
     ...own,
     ...(sharing && { sharing }),
-    ...{ shards, exchange, compiled, compute, log },
+    ...{ shards, batchSize, exchange, compiled, compute, log },
+    batchWanted: () => context.job().batchWanted,
     clock: realClock,
     vectors,
     kernels: buildKernels(areas.memory),
     record: new RecordAcceptor(bus.bucket("membership"), config.COXSWAIN_JOB_ID),
     knownDead: () => context.knownDead,
     onJoined: (generation, step) => sayOfWorker(bus, config, "joined", generation, step),
-    onCommitted: (step, metrics) => {
+    onCommitted: (step, metrics, next) => {
       commitLog(config, step);
       parts.firstCommit.resolve();
-      own.course.committed(step, metrics);
+      own.course.committed(step, metrics, next);
     },
     trainingMax: () => trainingMaxOf(context.job()),
     onStandingBy: (generation, step) => sayOfWorker(bus, config, "standing-by", generation, step),

@@ -1,0 +1,43 @@
+/** The gradient of one shard for an update that takes one step or several. */
+import type { CompiledProgram } from "@coxswain/engine";
+import type { Feed } from "../feed/feed.ts";
+import type { ComputeOrder } from "./compute-messages.ts";
+
+export class ShardGradient {
+  readonly #program: Pick<CompiledProgram, "gradient">;
+  readonly #feed: Pick<Feed, "at">;
+  /** Of an update's further steps, one at a time. */
+  #further: Float32Array | undefined;
+
+  constructor(program: Pick<CompiledProgram, "gradient">, feed: Pick<Feed, "at">) {
+    this.#program = program;
+    this.#feed = feed;
+  }
+
+  /** The mean over the steps of the update, added up in their order: the same bits wherever it is made. */
+  derive(
+    { step, steps }: Pick<ComputeOrder, "step" | "steps">,
+    shard: number,
+    parameters: Float32Array,
+    into: Float32Array,
+  ): void {
+    this.#one({ step, shard }, parameters, into);
+    if (steps === 1) return;
+    this.#further ??= new Float32Array(into.length);
+    const further = this.#further;
+    for (let more = 1; more < steps; more += 1) {
+      this.#one({ step: step + more, shard }, parameters, further);
+      for (let i = 0; i < into.length; i += 1) into[i]! += further[i]!;
+    }
+    const share = Math.fround(1 / steps);
+    for (let i = 0; i < into.length; i += 1) into[i]! *= share;
+  }
+
+  #one(
+    place: { readonly step: number; readonly shard: number },
+    parameters: Float32Array,
+    into: Float32Array,
+  ): void {
+    this.#feed.at(place, () => this.#program.gradient({ ...place, parameters }, into));
+  }
+}

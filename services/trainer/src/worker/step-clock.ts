@@ -1,0 +1,34 @@
+/** How long the present update is under way, and what one takes. */
+import type { Clock } from "./clock.ts";
+
+/** Of the newest update in the mean. */
+const weight = 0.1;
+
+export class StepClock {
+  readonly #clock: Pick<Clock, "nowMs">;
+  #startedMs = 0;
+  #meanMs: number | undefined;
+
+  constructor(clock: Pick<Clock, "nowMs">) {
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.#startedMs = this.#clock.nowMs();
+  }
+
+  /** Milliseconds since the start, monotonic. */
+  get ageMs(): number {
+    return this.#clock.nowMs() - this.#startedMs;
+  }
+
+  done(): void {
+    const mean = this.#meanMs ?? this.ageMs;
+    this.#meanMs = mean + weight * (this.ageMs - mean);
+  }
+
+  /** Undefined until one was done. */
+  get meanMs(): number | undefined {
+    return this.#meanMs;
+  }
+}
