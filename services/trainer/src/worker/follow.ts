@@ -186,7 +186,8 @@ export class ReducedInbox {
   }
 
   receive(from: string, frame: Frame): void {
-    const payload = frame.payload.slice();
+    // Of a Buffer, `slice` would be a view of memory that the next frame is read into.
+    const payload = Uint8Array.from(frame.payload);
     this.#queue = this.#queue.then(async () => {
       if (!this.#ports.isExpected(frame.step)) return;
       await this.#inUse[this.#ports.turnOf(frame.step)];
@@ -202,6 +203,7 @@ export class ReducedInbox {
     const place = parsePlace(frame);
     const window = windowOf(from);
     if (place === undefined || window === undefined) return;
+    if (place.vector >= window.stamps.length) return;
     const half = turnOf(frame.step);
     this.#missingBytes = 0;
     this.#beginWrite(frame.step);
