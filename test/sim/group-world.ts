@@ -485,6 +485,7 @@ export class SimWorker {
       const parsed = parseFrame(copy);
       equal(parsed.kind, "frame");
       if (parsed.kind === "frame") peer.#onFrame(this.id, parsed.frame);
+      copy.fill(0xa5); // The next frame is read into the same memory.
     });
   }
 

@@ -141,6 +141,14 @@ export const mutations: readonly KnownMutation[] = [
   },
   {
     scenario: "group",
+    name: "a vector is kept where the next frame is read to",
+    seenAt: 1,
+    file: `${trainer}/worker/follow.ts`,
+    from: "const payload = Uint8Array.from(frame.payload);",
+    to: "const { payload } = frame;",
+  },
+  {
+    scenario: "group",
     name: "a newcomer takes any step's vector for its next one",
     seenAt: 2,
     file: `${trainer}/worker/member.ts`,
