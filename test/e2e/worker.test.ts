@@ -46,6 +46,17 @@ test("the noise of the gradient is measured on the way; the weights stay", async
   await endsRight(t, cluster, workers);
 });
 
+test("what the exchange takes is told", async (t) => {
+  const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
+  const workers = ["wa", "wb"].map((id) => cluster.start(id));
+  const { exchangeMs } = await cluster.event(
+    "training.progressed",
+    (progress) => progress.workers === 2 && progress.stepMs > 0,
+  );
+  ok(exchangeMs! > 0);
+  await endsRight(t, cluster, workers);
+});
+
 test("asked to leave: exits in good order, nothing is lost", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const a = cluster.start("wa");

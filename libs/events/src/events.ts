@@ -233,6 +233,8 @@ export const events = {
     metrics,
     /** Samples of an update; absent: the job's batch. */
     batchSize: Type.Optional(positive),
+    /** Mean per update of what the first member waited for the others' sums, its own part being done. */
+    exchangeMs: Type.Optional(Type.Number({ minimum: 0 })),
     /** Share of time in which the first member waited for data, 0 to 1. */
     inputStallShare: Type.Optional(Type.Number()),
     /** Of the gradient of a batch of the job's own size, over the last measured steps (McCandlish et al., 2018). */

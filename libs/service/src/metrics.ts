@@ -53,6 +53,14 @@ export const instruments = {
     description: "One step, as the mean over a progress report, by queue",
     buckets: quick,
   },
+  exchangeDuration: {
+    kind: "histogram",
+    name: "coxswain.training.exchange.seconds",
+    unit: "s",
+    description:
+      "Of one step, what the first member waited for the others' sums when its own part was done; the mean over a progress report, by queue",
+    buckets: quick,
+  },
   samples: {
     kind: "counter",
     name: "coxswain.training.samples",

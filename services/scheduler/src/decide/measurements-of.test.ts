@@ -49,6 +49,18 @@ const cases: Record<
     before: running,
     want: { samples: 256, stepDuration: 0.02 },
   },
+  "with others it tells what the exchange took": {
+    name: "training.progressed",
+    payload: { ...progress, workers: 2, exchangeMs: 5 },
+    before: running,
+    want: { samples: 256, stepDuration: 0.02, exchangeDuration: 0.005 },
+  },
+  "alone there was nobody to wait for": {
+    name: "training.progressed",
+    payload: { ...progress, workers: 1, exchangeMs: 0 },
+    before: running,
+    want: { samples: 256, stepDuration: 0.02 },
+  },
   "the first report has no pace yet": {
     name: "training.progressed",
     payload: { ...progress, stepMs: 0 },

@@ -72,7 +72,7 @@ function ofGeneration({ cause, agreedMs }: PayloadOf<"training.generation-formed
 }
 
 function ofProgress(
-  { stepFrom, stepTo, stepMs }: PayloadOf<"training.progressed">,
+  { stepFrom, stepTo, stepMs, exchangeMs, workers }: PayloadOf<"training.progressed">,
   { spec }: Job,
 ): Measurement[] {
   const attributes = { queue: spec.queue };
@@ -83,7 +83,10 @@ function ofProgress(
   };
   // The first report after a start has no pace yet.
   if (stepMs <= 0) return [steps];
-  return [steps, { metric: "stepDuration", value: stepMs / 1000, attributes }];
+  const step: Measurement = { metric: "stepDuration", value: stepMs / 1000, attributes };
+  // Alone there is nobody to wait for.
+  if (exchangeMs === undefined || workers < 2) return [steps, step];
+  return [steps, step, { metric: "exchangeDuration", value: exchangeMs / 1000, attributes }];
 }
 
 function spoilt(reason: string): Measurement {

@@ -53,6 +53,7 @@ export class Compute {
   readonly #events: ComputeEvents;
   readonly #noise: SmoothedNoise;
   #nextId = 1;
+  #pieceAtMs: number | undefined;
   #newestOrder = 0;
 
   constructor(options: Omit<ComputeOptions, "feed">, events: ComputeEvents) {
@@ -92,6 +93,11 @@ export class Compute {
     return this.#stalledMs[0]!;
   }
 
+  /** Milliseconds since the compute thread handed over its latest piece; undefined: none yet. */
+  get sincePieceMs(): number | undefined {
+    return this.#pieceAtMs === undefined ? undefined : performance.now() - this.#pieceAtMs;
+  }
+
   /** Of the whole batch's gradient, over the last steps; undefined until enough was measured. */
   get gradientNoise(): GradientNoise | undefined {
     return this.#noise.noise;
@@ -101,8 +107,9 @@ export class Compute {
     switch (message.kind) {
       case "piece":
         // Pieces of an older order are in buffers that may be in use again.
-        if (message.order === this.#newestOrder)
-          this.#events.onPiece(message.step, message.piece, message.buffer, message.work);
+        if (message.order !== this.#newestOrder) return;
+        this.#pieceAtMs = performance.now();
+        this.#events.onPiece(message.step, message.piece, message.buffer, message.work);
         return;
       case "witness":
         return this.#events.onWitness(message.step, message.shard, message.sha256);

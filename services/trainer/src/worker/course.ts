@@ -14,7 +14,7 @@ import type { GroupMembership } from "./member.ts";
 export interface CoursePorts extends Omit<CheckpointPorts, "job" | "workerId" | "toldUpTo"> {
   /** Time for the checkpoint of the last one who leaves. */
   readonly farewellMs: number;
-  readonly compute: Pick<Compute, "evaluate" | "stalledMs" | "gradientNoise">;
+  readonly compute: Pick<Compute, "evaluate" | "stalledMs" | "sincePieceMs" | "gradientNoise">;
   readonly job: () => CheckpointPorts["job"];
   readonly ledger: Ledger;
   readonly me: Candidate;
@@ -35,6 +35,8 @@ export class Course {
   #commits: { readonly next: number; readonly atMs: number }[] = [];
   #lastBegin: number | undefined;
   #batchSize: number | undefined;
+  /** Of each update, from the own last piece to the whole sum. */
+  readonly #exchangeMs: number[] = [];
   #metrics: Readonly<Record<string, number>> = {};
   /** When the share of waiting for data was told last, and how long the waits were until then. */
   #stallsTold: { readonly atMs: number; readonly stalledMs: number };
@@ -72,6 +74,7 @@ export class Course {
       epoch: this.#epochOf(this.#ports.membership().step),
       samplesPerSecond,
       stepMs,
+      exchangeMs: meanOf(this.#exchangeMs),
       metrics: this.#metrics,
       inputStallShare: this.#inputStallShare(),
       gradientNoise: this.#ports.compute.gradientNoise,
@@ -93,7 +96,9 @@ export class Course {
     this.#metrics = metrics;
     this.#lastBegin = step;
     this.#notePace(next);
-    const { steps, saver, membership } = this.#ports;
+    const { steps, saver, membership, compute } = this.#ports;
+    const { sincePieceMs } = compute;
+    if (sincePieceMs !== undefined) keepLast(this.#exchangeMs, sincePieceMs);
     saver.start(membership().members.length);
     if (next < steps) this.#checkpoint(step, next);
     const epoch = Math.floor(this.#epochOf(next));
@@ -265,4 +270,13 @@ export class Course {
     }
     this.#ports.onEnded("left");
   }
+}
+
+function keepLast(values: number[], value: number): void {
+  values.push(value);
+  if (values.length > paceWindow) values.shift();
+}
+
+function meanOf(values: readonly number[]): number | undefined {
+  return values.length === 0 ? undefined : values.reduce((a, b) => a + b, 0) / values.length;
 }

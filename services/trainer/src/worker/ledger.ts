@@ -34,6 +34,8 @@ export interface Pace {
   readonly epoch: number;
   readonly samplesPerSecond: number;
   readonly stepMs: number;
+  /** Of each update, from this member's last piece to the whole sum; undefined: it has seen none. */
+  readonly exchangeMs?: number | undefined;
   readonly metrics: Readonly<Record<string, number>>;
   readonly inputStallShare: number;
   readonly gradientNoise?: GradientNoise | undefined;
@@ -257,7 +259,7 @@ export class Ledger {
 
   #progress(stepTo: number): NewEvent {
     const generation = this.#toldGeneration;
-    const { gradientNoise, batchSize, ...pace } = this.#ports.pace();
+    const { gradientNoise, batchSize, exchangeMs, ...pace } = this.#ports.pace();
     const workers =
       this.#generations.find((formed) => formed.generation === generation)?.members.length ?? 1;
     return this.#event(
@@ -270,6 +272,7 @@ export class Ledger {
         steps: this.#ports.steps,
         workers,
         ...pace,
+        ...(exchangeMs === undefined ? {} : { exchangeMs }),
         ...(gradientNoise === undefined ? {} : { gradientNoise }),
         ...(batchSize === undefined ? {} : { batchSize }),
       },
