@@ -15,12 +15,17 @@ RUN --mount=type=cache,target=/root/.npm \
 FROM manifests AS control-modules
 RUN --mount=type=cache,target=/root/.npm \
     npm ci --omit=dev --workspace=services/job-api --workspace=services/scheduler \
-        --workspace=services/autoscaler --workspace=services/checkpoint
+        --workspace=services/autoscaler --workspace=services/checkpoint \
+    && npm sbom --sbom-format=cyclonedx --package-lock-only --omit=dev \
+        --workspace=services/job-api --workspace=services/scheduler \
+        --workspace=services/autoscaler --workspace=services/checkpoint > sbom.cdx.json
 
 FROM manifests AS trainer-modules
 # TensorFlow.js ships its source maps, declarations and tests: two fifths of its bytes.
 RUN --mount=type=cache,target=/root/.npm \
     npm ci --omit=dev --workspace=services/trainer \
+    && npm sbom --sbom-format=cyclonedx --package-lock-only --omit=dev \
+        --workspace=services/trainer > sbom.cdx.json \
     && find node_modules/@tensorflow -type f \
         \( -name '*.map' -o -name '*.d.ts' -o -name '*_test.js' \) -exec rm {} +
 
@@ -39,6 +44,7 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 CMD ["node
 
 FROM runtime AS control
 COPY --from=control-modules /app/node_modules node_modules
+COPY --from=control-modules /app/sbom.cdx.json sbom.cdx.json
 COPY libs libs
 COPY --from=schema-bundle /app/libs/schema/bundle libs/schema/bundle
 
@@ -69,6 +75,7 @@ ENV NODE_HOST=hostname \
     STORE_URL=file:///var/lib/coxswain/store \
     COXSWAIN_CACHE_DIR=/var/lib/coxswain/engines
 COPY --from=trainer-modules /app/node_modules node_modules
+COPY --from=trainer-modules /app/sbom.cdx.json sbom.cdx.json
 COPY libs libs
 COPY --from=schema-bundle /app/libs/schema/bundle libs/schema/bundle
 COPY services/trainer services/trainer

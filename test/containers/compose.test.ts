@@ -1,6 +1,6 @@
 /** `docker compose up`, unmodified: what every platform promises, and what only containers show. */
-import { deepEqual, equal, ok } from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
@@ -62,6 +62,28 @@ const mnist = {
   ],
 };
 
+const digits = [...mnist.settings, "spec.steps=20"];
+
+/** Speaks to nats-server as somebody does who is in its network and has no token. */
+const helloWithoutToken = `
+  const socket = require("node:net").connect(4222, "nats");
+  socket.on("connect", () => socket.write('CONNECT {"verbose":false}\\r\\nPING\\r\\n'));
+  socket.on("data", (data) => process.stdout.write(data));
+  socket.on("close", () => process.exit(0));
+  setTimeout(() => process.exit(1), 10000);
+`;
+
+/** Names of the packages in an image's node_modules that are no links to its own folders. */
+const modulesThere = `JSON.stringify(
+  fs.readdirSync("node_modules", { withFileTypes: true })
+    .flatMap((entry) => entry.name.startsWith("@")
+      ? fs.readdirSync("node_modules/" + entry.name, { withFileTypes: true })
+        .map((one) => ({ name: entry.name + "/" + one.name, isFolder: one.isDirectory() }))
+      : [{ name: entry.name, isFolder: entry.isDirectory() }])
+    .filter(({ name, isFolder }) => isFolder && !name.startsWith("."))
+    .map(({ name }) => name),
+)`;
+
 /** The hash of the same run on this machine itself. */
 async function embeddedHash(t: TestContext): Promise<string> {
   const { path } = await ensureNatsServer({ environment: process.env });
@@ -118,6 +140,49 @@ describe("containers", { skip }, () => {
       equal(user, "node");
       ok(check.join(" ").includes("/healthz"), `${service}: ${check}`);
     }
+  });
+
+  test("each image says what it is made of, as CycloneDX, and no module in it is missing there", async (t) => {
+    for (const service of services) {
+      const image = `coxswain/${service}`;
+      const run = (...command: string[]) =>
+        docker(["run", "--rm", "--network=none", image, "node", "-p", ...command]);
+      const bill = JSON.parse(await run("fs.readFileSync('sbom.cdx.json', 'utf8')"));
+      equal(bill.bomFormat, "CycloneDX");
+      const listed = new Set(bill.components.map(({ name }: { name: string }) => name));
+      const present: string[] = JSON.parse(await run(modulesThere));
+      ok(present.length > 50, `${present.length} modules`);
+      deepEqual(
+        present.filter((name) => !listed.has(name)),
+        [],
+      );
+      const bytes = Number(await docker(["image", "inspect", "--format", "{{.Size}}", image]));
+      t.diagnostic(`${service}: ${Math.round(bytes / 1e6)} MB, ${present.length} modules`);
+    }
+  });
+
+  test("with a token from a file: no container names it, and without it nobody is let in", async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), "coxswain-secrets-"));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    const file = join(folder, "nats-token");
+    await writeFile(file, "no-word-to-guess\n", { mode: 0o644 });
+    await chmod(folder, 0o755);
+    const platform = await startCompose(t, {
+      trainers: 1,
+      environment: { ...environment, NATS_TOKEN_FILE: file },
+      files: ["deploy/compose-secrets.yml"],
+    });
+    const run = await coxSubmit(platform.apiUrl, { ...mnist, settings: digits });
+    equal(run.exitCode, 0, run.stderr);
+    const [nats] = await platform.containersOf("nats");
+    for (const shown of [
+      await everyContainer(platform, "{{json .}}"),
+      await docker(["inspect", nats!]),
+    ])
+      equal(JSON.stringify(shown).includes("no-word-to-guess"), false);
+    const [scheduler] = await platform.containersOf("scheduler");
+    const answer = await docker(["exec", scheduler!, "node", "-e", helloWithoutToken]);
+    match(answer, /Authorization Violation/);
   });
 
   test("what was stored outlives its containers", async (t) => {

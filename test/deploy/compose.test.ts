@@ -51,3 +51,15 @@ test("an acknowledged write is on the disk, and the disk is a volume", () => {
   for (const name of ["job-api", "checkpoint", "trainer"])
     ok(file.services[name].volumes.includes("store:/var/lib/coxswain/store"), name);
 });
+
+test("with secrets by file, each service reads nats-server's token from one", () => {
+  const text = readFileSync(join(root, "deploy/compose-secrets.yml"), "utf8");
+  const secrets: Manifest = parse(text, { merge: true });
+  deepEqual(Object.keys(secrets.services).sort(), ["nats", ...services].sort());
+  for (const name of services) {
+    const { environment, secrets: mounted } = secrets.services[name];
+    deepEqual(environment, { NATS_TOKEN_FILE: "/run/secrets/nats-token" });
+    deepEqual(mounted, ["nats-token"]);
+    ok(serviceSettings(name).has("NATS_TOKEN"), name);
+  }
+});

@@ -158,6 +158,8 @@ export interface ConnectOptions {
   readonly url: string;
   /** Shown by the server, and in logs: `<service>@<pid>`. */
   readonly name: string;
+  /** What the server asks for, where it asks. */
+  readonly token?: string | undefined;
   /** Replicas of streams and buckets: 1 or 3. Default 1. */
   readonly replicas?: number;
   /** Give up the first connection after so long; default 15000. Later reconnects go on for ever. */

@@ -39,6 +39,7 @@ async function open(options: ConnectOptions, deadlineMs: number): Promise<NatsCo
       return await connect({
         servers: options.url.split(","),
         name: options.name,
+        ...(options.token === undefined ? {} : { token: options.token }),
         maxReconnectAttempts: -1,
         reconnectTimeWait: 100,
         reconnectJitter: 200,

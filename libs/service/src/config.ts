@@ -1,10 +1,14 @@
 /** A service's configuration: the environment, read once, as one schema with units and defaults. */
+import { readFileSync } from "node:fs";
 import { AppError } from "@coxswain/domain";
 import { type Static, type TObject, Type, Value } from "@coxswain/schema";
 
 /** What every service reads. */
 export const commonConfig = {
   NATS_URL: Type.String({ default: "nats://127.0.0.1:4222", description: "nats-server" }),
+  NATS_TOKEN: Type.Optional(
+    Type.String({ minLength: 1, description: "What nats-server asks for, where it asks" }),
+  ),
   NATS_REPLICAS: Type.Integer({
     default: 1,
     minimum: 1,
@@ -38,27 +42,49 @@ export const commonConfig = {
   ),
 };
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /**
- * Parses the environment. Unknown variables are ignored, absent ones get their default.
+ * Parses the environment. Unknown variables are ignored, absent ones get their default. Where
+ * `NAME_FILE` stands in a setting's place, its value is what that file holds.
  *
  * @throws AppError `invalid-config` that names every violation at once.
  */
 export function parseConfig<Schema extends TObject>(
   schema: Schema,
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
 ): Static<Schema> {
+  const settings = Object.keys(schema.properties).map((name) => readSetting(name, environment));
   const given = Object.fromEntries(
-    Object.keys(schema.properties).flatMap((key) => {
-      const value = environment[key];
-      return value === undefined || value === "" ? [] : [[key, value]];
-    }),
+    settings.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])),
   );
   const config = Value.Convert(schema, Value.Default(schema, given));
-  const violations = [...Value.Errors(schema, config)].map(
+  const unread = settings.flatMap(({ violation }) => violation ?? []);
+  const errors = [...Value.Errors(schema, config)].map(
     (error) => `${error.instancePath.slice(1) || "environment"}: ${error.message}`,
   );
+  const violations = [...unread, ...errors];
   if (violations.length > 0) {
     throw new AppError("invalid-config", `${violations.join("; ")}`, { details: { violations } });
   }
   return config as Static<Schema>;
+}
+
+interface Setting {
+  readonly name: string;
+  readonly value?: string;
+  readonly violation?: string;
+}
+
+/** Secrets come as files: a variable shows in `docker inspect`, and is inherited by children. */
+function readSetting(name: string, environment: Environment): Setting {
+  const value = environment[name] || undefined;
+  const file = environment[`${name}_FILE`] || undefined;
+  if (file === undefined) return value === undefined ? { name } : { name, value };
+  if (value !== undefined) return { name, violation: `give ${name} or ${name}_FILE, not both` };
+  try {
+    return { name, value: readFileSync(file, "utf8").replace(/\r?\n$/, "") };
+  } catch (error) {
+    return { name, violation: `${name}_FILE: ${(error as Error).message}` };
+  }
 }

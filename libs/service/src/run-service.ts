@@ -10,6 +10,7 @@ import { startTelemetry } from "./telemetry.ts";
 
 export interface CommonConfig {
   readonly NATS_URL: string;
+  readonly NATS_TOKEN?: string;
   readonly NATS_REPLICAS: number;
   readonly LOG_LEVEL: string;
   readonly HEALTH_PORT: number;
@@ -58,6 +59,7 @@ export async function runService(
     const telemetry = await startTelemetry(name, config);
     const bus = await connectBus({
       url: config.NATS_URL,
+      token: config.NATS_TOKEN,
       name: `${name}@${process.pid}`,
       replicas: config.NATS_REPLICAS,
     });

@@ -38,6 +38,7 @@ function workerVariables(
   return {
     ...engineEnvironment(wanted.engine.name),
     NATS_URL: config.NATS_URL,
+    ...(config.NATS_TOKEN === undefined ? {} : { NATS_TOKEN: config.NATS_TOKEN }),
     NATS_REPLICAS: String(config.NATS_REPLICAS),
     LOG_LEVEL: config.LOG_LEVEL,
     STORE_URL: config.STORE_URL,

@@ -1,4 +1,4 @@
-/** install, convert: Coxswain on a Kubernetes cluster. */
+/** install, uninstall, convert: Coxswain on a Kubernetes cluster. */
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import { AppError } from "@coxswain/domain";
@@ -19,6 +19,13 @@ interface InstallOptions extends CommonOptions {
   readonly overlay: string;
 }
 
+interface UninstallCommandOptions extends CommonOptions {
+  readonly kubeconfig?: string;
+  readonly namespace: string;
+  readonly timeout: string;
+  readonly loseJobs?: boolean;
+}
+
 export function addKubernetesCommands(add: Add, context: Context): void {
   add("install", "install Coxswain on the present Kubernetes cluster, or check whether it can be", [
     "cox install --check",
@@ -29,6 +36,15 @@ export function addKubernetesCommands(add: Add, context: Context): void {
     .option("--kubeconfig <file>", "cluster to use; else kubectl's present one")
     .option("--overlay <name>", "dev, production, or a folder of yours", "production")
     .action((options: InstallOptions) => install(context, options));
+  add("uninstall", "take Coxswain off a cluster; jobs are suspended first, and kept", [
+    "cox uninstall",
+    "cox uninstall --lose-jobs",
+  ])
+    .option("--kubeconfig <file>", "cluster to use; else kubectl's present one")
+    .option("--namespace <name>", "where it is", "coxswain")
+    .option("--timeout <seconds>", "how long jobs may take to stop", "600")
+    .option("--lose-jobs", "jobs, checkpoints, models and the namespace go too")
+    .action((options: UninstallCommandOptions) => uninstall(context, options));
   add("convert <file>", "turn a TrainingJob of PaddlePaddle EDL into one of ours", [
     "cox convert original.yaml --program ./mnist.ts > job.yaml",
   ])
@@ -61,6 +77,40 @@ async function install(context: Context, options: InstallOptions): Promise<void>
   await kubectl([...config, "apply", "-k", folder]);
 }
 
+const partOf = ["--selector", "app.kubernetes.io/part-of=coxswain", "--ignore-not-found"];
+/** What can be made again from the manifests. */
+const running = [
+  ...["deployments", "statefulsets", "services", "networkpolicies", "poddisruptionbudgets"],
+  ...["podtemplates", "configmaps", "rolebindings", "roles", "serviceaccounts"],
+];
+const ofCluster = ["clusterrolebindings", "clusterroles", "priorityclasses"];
+
+async function uninstall(context: Context, options: UninstallCommandOptions): Promise<void> {
+  // Loaded only here: the client of Kubernetes is large.
+  const [{ connectKube }, { stopJobs }] = await Promise.all([
+    import("@coxswain/kube"),
+    import("../io/uninstall.ts"),
+  ]);
+  const { kubeconfig, namespace, loseJobs = false } = options;
+  const seconds = Number(options.timeout);
+  if (!(seconds > 0))
+    throw new AppError("invalid-config", `--timeout: "${options.timeout}" is no time`);
+  await stopJobs({
+    ...{ kube: connectKube({ kubeconfig }), namespace, keepsJobs: !loseJobs },
+    ...{ timeoutMs: seconds * 1000, signal: context.signal, say: context.err },
+  });
+  const config = kubeconfig === undefined ? [] : ["--kubeconfig", kubeconfig];
+  const remove = (...args: readonly string[]) => kubectl([...config, "delete", ...args]);
+  await remove("--namespace", namespace, ...partOf, running.join());
+  if (!loseJobs) return context.err(kept(namespace));
+  await remove("namespace", namespace, "--ignore-not-found");
+  await remove("customresourcedefinition", "trainingjobs.coxswain.dev", "--ignore-not-found");
+  await remove(...partOf, ofCluster.join());
+}
+
+const kept = (namespace: string) =>
+  `kept in namespace ${namespace}: TrainingJobs, suspended, and the claims that hold the log, checkpoints and models`;
+
 const checkTable = (checks: readonly Check[]) =>
   table(
     ["", "check", "found"],
@@ -73,5 +123,5 @@ async function kubectl(args: readonly string[]): Promise<void> {
     child.once("error", (error: NodeJS.ErrnoException) => done(error.code ?? "failed"));
     child.once("exit", done);
   });
-  if (code !== 0) throw new AppError("setup-failed", `kubectl apply ended with ${code}`);
+  if (code !== 0) throw new AppError("setup-failed", `kubectl ended with ${code}`);
 }

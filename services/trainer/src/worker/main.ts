@@ -18,6 +18,7 @@ process.on("SIGINT", () => leave.abort());
 const telemetry = await startTelemetry("worker", config);
 const bus = await connectBus({
   url: config.NATS_URL,
+  token: config.NATS_TOKEN,
   name: config.COXSWAIN_WORKER_ID,
   replicas: config.NATS_REPLICAS,
 });
