@@ -18,6 +18,7 @@ const help = `npm run test:kubernetes [-- OPTIONS] [PATTERN …]
   REQUIRE_KUBERNETES=1 badly. Not while the Docker suite runs: they share the machine's packet filter.
 
   --build MINUTES   build what is not cached within so long (the first time: 10 minutes of two cores)
+  --only NAME       of the tests, those whose name matches
   --control-plane   without a real node: no images are needed, Pods are played
   --up              start the cluster, say how to reach it, and end it with Ctrl-C
   --help`;
@@ -27,6 +28,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     build: { type: "string", default: "0" },
+    only: { type: "string", default: "" },
     "control-plane": { type: "boolean", default: false },
     up: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -78,10 +80,11 @@ async function prepare(
   try {
     if (process.getuid?.() !== 0) throw new AppError("setup-failed", "only root can start a node");
     const minutes = Number(options.build);
-    await installNodePackages(onLine);
     const binaries = await ensureKubernetes({
-      ...{ cacheDir: ready.cacheDir, build: minutes > 0, timeoutMs: minutes * 60_000, onLine },
+      ...{ cacheDir: ready.cacheDir, withNode, onLine },
+      ...{ build: minutes > 0, timeoutMs: minutes * 60_000 },
     });
+    await installNodePackages(onLine);
     const images = withNode ? await ensureImages({ ...ready, onLine }) : [];
     return { binaries, images };
   } catch (error) {
@@ -103,6 +106,7 @@ function runTests(cluster: Cluster, natsBinary: string, withNode: boolean): Prom
   const patterns = positionals.length > 0 ? positionals : ["test/kubernetes/**/*.test.ts"];
   const [program, ...args] = cluster.inside([
     ...[process.execPath, "--test", `--test-timeout=${testTimeoutMs}`, "--test-force-exit"],
+    ...(options.only === "" ? [] : [`--test-name-pattern=${options.only}`]),
     ...["--test-concurrency=1", ...patterns],
   ]);
   const running = spawn(program, args, {

@@ -28,7 +28,7 @@ const parts = [
 const outputBytesMax = 16 * 1024 * 1024;
 
 export interface KubernetesBinaries {
-  /** Holds `hyper` under the names of its parts, `kwok` and `coredns`. */
+  /** Holds `hyper` under the names of its parts, `kwok`, and `coredns` where it was asked for. */
   readonly folder: string;
   /** Rules by which kwok plays nodes and Pods. */
   readonly kwokStages: string;
@@ -36,6 +36,8 @@ export interface KubernetesBinaries {
 
 export interface BuildOptions {
   readonly cacheDir: string;
+  /** CoreDNS too, which Pods of a real node ask for names. */
+  readonly withNode: boolean;
   /** Where false, nothing is built: what is not cached is missing. */
   readonly build: boolean;
   readonly timeoutMs: number;
@@ -129,7 +131,7 @@ export async function ensureKubernetes(options: BuildOptions): Promise<Kubernete
     () => "no Go",
   );
   const built = new Map<string, string>();
-  for (const recipe of [hyper, kwok, coredns])
+  for (const recipe of options.withNode ? [hyper, kwok, coredns] : [hyper, kwok])
     built.set(recipe.name, await ensureOne(recipe, goVersion, options));
   const key = createHash("sha256")
     .update([...built.values()].join())
@@ -142,7 +144,7 @@ export async function ensureKubernetes(options: BuildOptions): Promise<Kubernete
       if (error.code !== "EEXIST") throw error;
     });
   for (const part of parts) await link(part, built.get("hyper")!);
-  for (const name of ["kwok", "coredns"]) await link(name, built.get(name)!);
+  for (const [name, target] of built) if (name !== hyper.name) await link(name, target);
   return { folder, kwokStages: await ensureStages(folder, options) };
 }
 

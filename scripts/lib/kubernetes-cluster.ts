@@ -35,6 +35,7 @@ export interface Cluster {
   /** Starts a process of the cluster; `stop` ends it. */
   start(name: string, command: readonly string[]): ChildProcess;
   kubectl(...args: readonly string[]): Promise<string>;
+  pidOf(name: string): number | undefined;
   /** Ends one of its processes. */
   end(name: string): Promise<void>;
   waitFor(what: string, look: () => Promise<unknown>): Promise<void>;
@@ -83,6 +84,7 @@ async function buildCluster({ folder, binaries }: ClusterOptions): Promise<Clust
   };
   return {
     ...{ folder, keys, binaries, inside, end, kubectl },
+    pidOf: (name) => processes.get(name)?.pid,
     start: (name, command) => {
       const log = openSync(join(folder, "log", `${name}.log`), "a");
       const [program, ...args] = inside(command);
@@ -185,7 +187,11 @@ async function startControlPlane(cluster: Cluster): Promise<void> {
     // A real node's time-outs, shorter: a test waits for them.
     ...["--node-monitor-grace-period", "12s", "--node-monitor-period", "1s"],
   ]);
-  cluster.start("kube-scheduler", [program("kube-scheduler"), ...accountOf("scheduler")]);
+  // Not 50 Pods a second: what is tested or measured is somebody else's pace.
+  const pace = ["--kube-api-qps", "1000", "--kube-api-burst", "1000"];
+  cluster.start("kube-scheduler", [
+    ...[program("kube-scheduler"), ...accountOf("scheduler"), ...pace],
+  ]);
   await cluster.waitFor("the default ServiceAccount", () =>
     cluster.kubectl("get", "serviceaccount", "default"),
   );

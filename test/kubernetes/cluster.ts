@@ -54,6 +54,21 @@ export async function ctr(...args: readonly string[]): Promise<string> {
   return (await run("ctr", [...place, ...args])).stdout;
 }
 
+export interface CoxEnd {
+  readonly code: number | string | null | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** `cox` as whoever administers the cluster runs it. */
+export async function cox(...args: readonly string[]): Promise<CoxEnd> {
+  const command = [join(root, "libs/cli/src/main.ts"), ...args];
+  return run(process.execPath, command, { cwd: root, maxBuffer: 64 * 1024 * 1024 }).then(
+    (ended) => ({ code: 0, ...ended }),
+    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
+  );
+}
+
 /** A folder of this machine that a claim of the platform gets. */
 export async function offerFolder(claim: string): Promise<string> {
   const path = join(folder, "volumes", claim);

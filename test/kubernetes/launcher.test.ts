@@ -3,14 +3,13 @@
  * and controllers; kwok plays the nodes and the Pods, so workers here only seem to train.
  */
 import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { Bus } from "@coxswain/bus";
 import type { JobId, TrainingJob } from "@coxswain/domain";
 import { startTestBus } from "@coxswain/embedded/testing";
 import { type PodObject, pods, trainingJobs } from "@coxswain/kube";
-import { parseAllDocuments } from "yaml";
+import { playedNode, playedTemplate } from "../../scripts/lib/played-machines.ts";
 import { openKubernetes } from "../../services/scheduler/src/io/kubernetes.ts";
 import { runScheduler } from "../../services/scheduler/src/service.ts";
 import { apply, connect, kubectl, root, skip, until } from "./cluster.ts";
@@ -39,12 +38,12 @@ interface World {
   pods(): Promise<PodObject[]>;
   /** Workers' Pods that run and are not told to end, as `worker@node`. */
   running(count: number): Promise<string[]>;
+  /** Says what the job's only worker would: that it trains. A job that does not is given no more. */
+  forms(jobId: string, worker: string): Promise<unknown>;
   node(name: string, spec?: object, allocatable?: object): Promise<void>;
   /** The scheduler, until it is stopped. */
   schedule(): { stop(): Promise<void> };
 }
-
-const kubelet = { kwok: { "kwok.x-k8s.io/node": "fake" } };
 
 async function worldOf(t: TestContext, name: string): Promise<World> {
   const { bus } = await startTestBus(t);
@@ -54,7 +53,7 @@ async function worldOf(t: TestContext, name: string): Promise<World> {
   await kubectl("apply", "-f", join(root, "k8s/base/training-jobs.yaml"));
   await kubectl("apply", "-f", join(root, "k8s/base/priority-classes.yaml"));
   await kubectl("create", "namespace", namespace);
-  await apply(await templateFor(namespace));
+  await apply(await playedTemplate(namespace));
   t.after(async () => {
     for (const one of running) await one.stop();
     await kubectl("delete", "namespace", namespace, "--wait=false");
@@ -85,25 +84,16 @@ async function worldOf(t: TestContext, name: string): Promise<World> {
         const seen = alive.map(({ metadata, spec }) => `${metadata.name}@${spec.nodeName}`);
         return seen.length === count && seen.sort();
       }),
+    forms: (jobId, worker) => {
+      const workerId = nameOf(worker).slice(jobId.length + 1);
+      const member = { workerId, nodeId: nodeOf(worker), shardFrom: 0, shardTo: 8 };
+      const common = { jobId: jobId as JobId, id: "f", source: "trainer" } as const;
+      const payload = { generation: 1, fromStep: 0, cause: "start" as const, members: [member] };
+      return bus.append({ ...common, name: "training.generation-formed", payload });
+    },
     node: async (node, spec = {}, allocatable = {}) => {
       nodes.add(node);
-      const resources = {
-        cpu: "4",
-        memory: "16Gi",
-        pods: "110",
-        "nvidia.com/gpu": "8",
-        ...allocatable,
-      };
-      await apply({
-        ...{ apiVersion: "v1", kind: "Node" },
-        metadata: {
-          name: node,
-          annotations: kubelet.kwok,
-          labels: { "kubernetes.io/hostname": node, world: namespace },
-        },
-        spec: { taints: [{ key: "fake", effect: "NoSchedule" }], ...spec },
-        status: { allocatable: resources, capacity: resources },
-      });
+      await apply(playedNode(node, namespace, { spec, allocatable }));
       await kubectl("wait", "--for=condition=Ready", `node/${node}`, "--timeout=60s");
     },
     schedule: () => {
@@ -139,24 +129,6 @@ async function silence(node: string): Promise<void> {
   const spec = { holderIdentity: "nobody", leaseDurationSeconds: 3600, renewTime };
   const patch = ["--type=merge", "-p", JSON.stringify({ spec })];
   await kubectl("-n", "kube-node-lease", "patch", "lease", node, ...patch);
-}
-
-/** The base's own PodTemplate, that tolerates the nodes of these tests and ends its Pods fast. */
-async function templateFor(namespace: string): Promise<object> {
-  const text = await readFile(join(root, "k8s/base/worker.yaml"), "utf8");
-  const found = parseAllDocuments(text).map((document) => document.toJS());
-  const template = found.find(({ kind }) => kind === "PodTemplate");
-  const { spec } = template.template;
-  spec.tolerations.push({ key: "fake", operator: "Exists" });
-  // The cluster may have other nodes, and a real one.
-  spec.nodeSelector = { world: namespace };
-  Object.assign(spec, {
-    terminationGracePeriodSeconds: 1,
-    serviceAccountName: "default",
-    volumes: [],
-  });
-  spec.containers[0].volumeMounts = [];
-  return { ...template, metadata: { name: "worker", namespace } };
 }
 
 const forced = ["--force", "--grace-period=0", "--wait=false"];
@@ -245,7 +217,9 @@ test("others' Pods come first: what they hold is no room, and what they need the
     "--timeout=60s",
   );
   world.schedule();
-  await world.submit("batch", 1, 4);
+  const jobId = await world.submit("batch", 1, 4);
+  const [worker] = await world.running(1);
+  await world.forms(jobId, worker!);
   await world.running(2);
   await online("second", "1500m");
   await kubectl(
@@ -339,7 +313,7 @@ test("a gated Pod waits for whoever gated it, as Kueue does, and is not taken fo
 }, async (t) => {
   const world = await worldOf(t, "gated");
   await world.node("gated-a");
-  const template = (await templateFor(world.namespace)) as { template: { spec: object } };
+  const template = (await playedTemplate(world.namespace)) as { template: { spec: object } };
   Object.assign(template.template.spec, {
     schedulingGates: [{ name: "kueue.x-k8s.io/admission" }],
   });

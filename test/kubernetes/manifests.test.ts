@@ -1,5 +1,5 @@
 /** What a real API server makes of the manifests: they apply, the definition validates, rights hold. */
-import { deepEqual, equal, match, rejects } from "node:assert/strict";
+import { deepEqual, equal, match, notEqual, ok, rejects } from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
@@ -13,11 +13,18 @@ import {
   type Resource,
   trainingJobs,
 } from "@coxswain/kube";
-import { apply, connect, folder, kubectl, namespace, root, skip } from "./cluster.ts";
+import { apply, connect, cox, folder, kubectl, namespace, root, skip, until } from "./cluster.ts";
 
 const run = promisify(execFile);
 const overlay = (name: string) => join(root, "k8s/overlays", name);
 const program = `sha256:${"0".repeat(64)}`;
+
+const job = (spec: object) => ({
+  apiVersion: "coxswain.dev/v1",
+  kind: "TrainingJob",
+  metadata: { name: "judged", namespace },
+  spec: { program, steps: 10, workers: { min: 1, max: 4 }, ...spec },
+});
 
 describe("manifests on a real API server", { skip }, () => {
   before(() => kubectl("apply", "-k", overlay("dev")));
@@ -43,12 +50,6 @@ describe("manifests on a real API server", { skip }, () => {
       );
     });
 
-  const job = (spec: object) => ({
-    apiVersion: "coxswain.dev/v1",
-    kind: "TrainingJob",
-    metadata: { name: "judged", namespace },
-    spec: { program, steps: 10, workers: { min: 1, max: 4 }, ...spec },
-  });
   const refused: Record<string, readonly [object, RegExp]> = {
     "no end": [{ steps: undefined }, /exactly one of epochs and steps/],
     "two ends": [{ epochs: 1 }, /exactly one of epochs and steps/],
@@ -186,6 +187,56 @@ describe("rights", { skip }, () => {
   });
 });
 
+describe("before and after", { skip }, () => {
+  test("`cox install --check` finds a cluster ready, and changes nothing in it", async () => {
+    const before = await kubectl("get", "all,tj", "-A", "-o", "name");
+    const { code, stdout } = await cox("install", "--check", "--json");
+    const { checks } = JSON.parse(stdout) as { checks: { name: string; verdict: string }[] };
+    deepEqual(
+      checks.map(({ name }) => name),
+      ["version", "nodes", "storage", "gpus", "rights"],
+    );
+    const failed = checks.filter(({ verdict }) => verdict === "failed");
+    // Without a real node there may be none at all at this moment.
+    const isReady = failed.every(({ name }) => name === "nodes");
+    ok(isReady, stdout);
+    equal(code, failed.length === 0 ? 0 : 1);
+    equal(await kubectl("get", "all,tj", "-A", "-o", "name"), before);
+  });
+
+  test("whoever may not install it is told what they may not, by name", async () => {
+    await kubectl("apply", "-k", overlay("dev"));
+    const config = await configOf("checkpoint");
+    const { code, stdout, stderr } = await cox(
+      "install",
+      "--check",
+      "--json",
+      "--kubeconfig",
+      config,
+    );
+    notEqual(code, 0);
+    const { checks } = JSON.parse(stdout) as { checks: { name: string; word: string }[] };
+    match(checks.find(({ name }) => name === "rights")!.word, /create customresourcedefinitions/);
+    match(stderr, /not ready for Coxswain/);
+  });
+
+  test("a namespace that was deleted under its jobs: they hold it, until `cox uninstall` lets them go", async () => {
+    await kubectl("apply", "-k", overlay("dev"));
+    const metadata = { name: "held", namespace, finalizers: ["coxswain.dev/job"] };
+    await connect().create(trainingJobs, { ...job({}), metadata });
+    await kubectl("delete", "namespace", namespace, "--wait=false");
+    const isHeld = async () => {
+      const text = await kubectl("get", "namespace", namespace, "-o", "json");
+      return /coxswain.dev\/job in 1 resource instances/.test(text);
+    };
+    await until("the namespace says what holds it", isHeld);
+    const { code, stderr } = await cox("uninstall", "--lose-jobs", "--timeout", "1");
+    equal(code, 0, stderr);
+    const left = await kubectl("get", "namespace,crd,priorityclass,clusterrole", "-o", "name");
+    deepEqual(left.match(/^namespace\/coxswain$|.*(coxswain\.dev|io\/coxswain).*/gm), null);
+  });
+});
+
 const restricted = {
   ...{ nodeName: "nowhere", automountServiceAccountToken: false },
   securityContext: {
@@ -202,12 +253,15 @@ const restricted = {
 };
 
 /** A client with an account's own token. */
-async function as(account: string): Promise<Kube> {
+const as = async (account: string): Promise<Kube> =>
+  connectKube({ kubeconfig: await configOf(account) });
+
+async function configOf(account: string): Promise<string> {
   const token = (await kubectl("-n", namespace, "create", "token", account)).trim();
   match(token, /^ey/);
   const config = JSON.parse(await kubectl("config", "view", "--raw", "-o", "json"));
   config.users[0].user = { token };
   const file = join(folder, `${account}.conf`);
   await writeFile(file, JSON.stringify(config));
-  return connectKube({ kubeconfig: file });
+  return file;
 }

@@ -7,7 +7,9 @@ import { ApiClient, auditThroughApi, bundleProgram } from "@coxswain/cli";
 import { holdPlatformContract, type PlatformUnderTest } from "../conformance/platform-contract.ts";
 import {
   apply,
+  cox,
   ctr,
+  folder,
   inNamespace,
   kubectl,
   namespace,
@@ -28,27 +30,34 @@ const onePlatform = () => {
   return platform;
 };
 
+const overlay = join(root, "k8s/overlays/dev");
+const workloads = [
+  ...["statefulset/nats", "deployment/job-api", "deployment/scheduler"],
+  ...["deployment/autoscaler", "deployment/checkpoint"],
+];
+
+async function rolledOut(): Promise<void> {
+  for (const workload of workloads)
+    await inNamespace("rollout", "status", workload, "--timeout=300s");
+}
+
+/** Where the API answers, once everything that was installed runs. */
+async function settled(): Promise<string> {
+  // A machine that does much else is late at times; a peer is not lost for that.
+  await inNamespace("set", "env", "deployment/scheduler", "HEARTBEAT_TIMEOUT_MS=5000");
+  await rolledOut();
+  const path = "jsonpath={.spec.clusterIP}";
+  return `http://${await inNamespace("get", "service", "job-api", "-o", path)}`;
+}
+
 async function install(): Promise<PlatformUnderTest> {
   const store = await offerFolder("store");
   await offerFolder("log-nats-0");
-  await kubectl("apply", "-k", join(root, "k8s/overlays/dev"));
-  // A machine that does much else is late at times; a peer is not lost for that.
-  await inNamespace("set", "env", "deployment/scheduler", "HEARTBEAT_TIMEOUT_MS=5000");
-  for (const workload of [
-    ...["statefulset/nats", "deployment/job-api", "deployment/scheduler"],
-    ...["deployment/autoscaler", "deployment/checkpoint"],
-  ])
-    await inNamespace("rollout", "status", workload, "--timeout=300s");
-  const address = await inNamespace(
-    "get",
-    "service",
-    "job-api",
-    "-o",
-    "jsonpath={.spec.clusterIP}",
-  );
+  const { code, stdout, stderr } = await cox("install", "--overlay", "dev");
+  equal(code, 0, stdout + stderr);
   const gate = join(store, "gate");
   return {
-    apiUrl: `http://${address}`,
+    apiUrl: await settled(),
     gate: {
       path: `${inPods}/gate`,
       open: () => writeFile(gate, "", { mode: 0o666 }),
@@ -208,6 +217,37 @@ describe("what only a cluster does to a job", { skip: skipHere }, () => {
     const jobId = await field("paused", ".status.jobId");
     await inNamespace("delete", "tj/paused", "--timeout=120s");
     equal((await api.get(`/v1/jobs/${jobId}`)).state, "cancelled");
+  });
+
+  test("an upgrade replaces every service under a job that trains: its workers stay", async () => {
+    await submit("upgraded", { min: 1, max: 2 });
+    await reaches("upgraded", ".status.workers", /^2/);
+    await inNamespace("rollout", "restart", ...workloads);
+    await rolledOut();
+    const jobId = await field("upgraded", ".status.jobId");
+    const { endedWorkers } = await api.get(`/v1/jobs/${jobId}`);
+    deepEqual(endedWorkers, []);
+    await isRight("upgraded");
+  });
+
+  test("uninstalled, then installed again from one file: the job goes on where it was", async () => {
+    await submit("kept", { min: 1, max: 2 });
+    await reaches("kept", ".status.step", /[1-9]/);
+    const { code, stderr } = await cox("uninstall");
+    equal(code, 0, stderr);
+    equal(await field("kept", ".status.phase"), "Suspended");
+    await until(
+      "nothing runs",
+      async () => (await inNamespace("get", "pods", "-o", "name")) === "",
+    );
+    // As where nothing outside is reached: the images are there, and this file.
+    const file = join(folder, "coxswain.yaml");
+    await writeFile(file, await kubectl("kustomize", overlay));
+    await kubectl("apply", "-f", file);
+    api = new ApiClient(await settled());
+    const suspend = JSON.stringify({ spec: { suspend: false } });
+    await inNamespace("patch", "tj/kept", "--type=merge", "-p", suspend);
+    await isRight("kept");
   });
 });
 

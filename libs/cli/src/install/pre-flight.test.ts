@@ -20,6 +20,10 @@ const cases: Record<string, readonly [Partial<ClusterFacts>, readonly string[]]>
   "no default class": [{ storageClasses: [{ name: "a", isDefault: false }] }, ["storage warning"]],
   "no class": [{ storageClasses: [] }, ["storage warning"]],
   "no GPU": [{ nodes: [node, node, node].map((one) => ({ ...one, gpus: 0 })) }, ["gpus warning"]],
+  "nodes and classes that may not be seen": [
+    { nodes: undefined, storageClasses: undefined },
+    ["nodes warning", "storage warning", "gpus warning"],
+  ],
   "a right that lacks": [{ forbidden: ["create clusterroles"] }, ["rights failed"]],
 };
 for (const [name, [facts, want]] of Object.entries(cases))

@@ -3,8 +3,11 @@
 export interface ClusterFacts {
   /** Of the API server: `v1.35.4`. */
   readonly version: string;
-  readonly storageClasses: readonly { readonly name: string; readonly isDefault: boolean }[];
-  readonly nodes: readonly { readonly isReady: boolean; readonly gpus: number }[];
+  /** Undefined, as the next: the present user may not look at them. */
+  readonly storageClasses:
+    | readonly { readonly name: string; readonly isDefault: boolean }[]
+    | undefined;
+  readonly nodes: readonly { readonly isReady: boolean; readonly gpus: number }[] | undefined;
   /** What the present user may not do of what an installation does. */
   readonly forbidden: readonly string[];
 }
@@ -37,7 +40,10 @@ function versionOf({ version }: ClusterFacts): Check {
   return check("version", "warning", `${version}; tested is v1.${minorTested}`);
 }
 
+const unseen = (name: string) => check(name, "warning", "you may not look at them");
+
 function nodesOf({ nodes }: ClusterFacts): Check {
+  if (nodes === undefined) return unseen("nodes");
   const ready = nodes.filter(({ isReady }) => isReady).length;
   if (ready === 0) return check("nodes", "failed", "no node is ready");
   if (ready < nodesForProduction)
@@ -46,6 +52,7 @@ function nodesOf({ nodes }: ClusterFacts): Check {
 }
 
 function storageOf({ storageClasses }: ClusterFacts): Check {
+  if (storageClasses === undefined) return unseen("storage");
   const preset = storageClasses.find(({ isDefault }) => isDefault);
   if (preset !== undefined)
     return check("storage", "ok", `default class ${preset.name}; \`store\` needs ReadWriteMany`);
@@ -56,6 +63,7 @@ function storageOf({ storageClasses }: ClusterFacts): Check {
 }
 
 function gpusOf({ nodes }: ClusterFacts): Check {
+  if (nodes === undefined) return unseen("gpus");
   const gpus = nodes.reduce((sum, node) => sum + node.gpus, 0);
   if (gpus > 0) return check("gpus", "ok", `${gpus} by the plugin nvidia.com/gpu`);
   return check(

@@ -1,4 +1,5 @@
 /** What `cox install --check` sees of a cluster. */
+import { AppError } from "@coxswain/domain";
 import {
   type AccessQuestion,
   connectKube,
@@ -35,23 +36,31 @@ export async function lookAtCluster(kubeconfig: string | undefined): Promise<Clu
   const kube = connectKube({ kubeconfig });
   const [version, found, classes, forbidden] = await Promise.all([
     kube.version(),
-    kube.list(nodes),
-    kube.list(storageClasses),
+    ifAllowed(kube.list(nodes)),
+    ifAllowed(kube.list(storageClasses)),
     forbiddenOf(kube),
   ]);
   return {
     version,
     forbidden,
-    nodes: found.map(({ status }) => ({
+    nodes: found?.map(({ status }) => ({
       isReady:
         status?.conditions?.some((one) => one.type === "Ready" && one.status === "True") ?? false,
       gpus: parseQuantity(status?.allocatable?.["nvidia.com/gpu"] ?? "0"),
     })),
-    storageClasses: classes.map(({ metadata: { name, annotations } }) => ({
+    storageClasses: classes?.map(({ metadata: { name, annotations } }) => ({
       name,
       isDefault: annotations?.[defaultClass] === "true",
     })),
   };
+}
+
+/** What the present user may not look at is no reason to show nothing else. */
+function ifAllowed<Found>(look: Promise<Found>): Promise<Found | undefined> {
+  return look.catch((error: unknown) => {
+    if (error instanceof AppError && error.code === "kubernetes-refused") return undefined;
+    throw error;
+  });
 }
 
 async function forbiddenOf(kube: Kube): Promise<readonly string[]> {

@@ -50,14 +50,14 @@ const sentenceOf = (step: Exclude<UninstallStep, { kind: "go" }>) =>
   "names" in step ? `${step.kind}: ${step.names.join(", ")}` : `waiting: ${step.reason}`;
 
 async function look(kube: Kube, namespace: string): Promise<UninstallSeen> {
-  const running = async (labelSelector: string) =>
-    (await kube.list(pods, { namespace, labelSelector })).filter(
-      ({ status }) => !["Succeeded", "Failed"].includes(status?.phase ?? ""),
+  const count = async (labelSelector: string, isMeant: (phase: string) => boolean) =>
+    (await kube.list(pods, { namespace, labelSelector })).filter(({ status }) =>
+      isMeant(status?.phase ?? ""),
     ).length;
   const [jobs, workers, controllers] = await Promise.all([
     listJobs(kube, namespace),
-    running("coxswain.dev/worker"),
-    running("app.kubernetes.io/component=job-api"),
+    count("coxswain.dev/worker", (phase) => !["Succeeded", "Failed"].includes(phase)),
+    count("app.kubernetes.io/component=job-api", (phase) => phase === "Running"),
   ]);
   return { jobs: jobs.map(readJob), workers, controllers };
 }

@@ -23,6 +23,8 @@ type Wanted = WantedPod & WantedWorker;
 
 /** A refused Pod is tried again after so long: a quota may have room by then. */
 const refusedPauseMs = 5000;
+/** Requests for workers' Pods on their way at once. */
+const requestsMax = 16;
 
 /** For one holder of the lease. What was launched is written with its epoch before a Pod is made. */
 export function buildKubernetesLauncher(ports: KubernetesLauncherPorts, epoch: number): Launcher {
@@ -46,7 +48,7 @@ export function buildKubernetesLauncher(ports: KubernetesLauncherPorts, epoch: n
           .map((worker): Wanted => ({ ...worker, nodeId })),
       );
       const state = { launched, createdAtMs, missingAtMs, notBeforeMs };
-      for (const action of look(ports, wanted, jobs, state)) await act(ports, action, state);
+      await actOnAll(ports, look(ports, wanted, jobs, state), state);
     },
   };
 }
@@ -104,11 +106,33 @@ function keepSince(since: Map<string, number>, present: ReadonlySet<string>, now
   for (const key of present) if (!since.has(key)) since.set(key, nowMs);
 }
 
-async function act(
+/** Workers are independent of each other; what is to be done about one is done in order. */
+async function actOnAll(
   ports: KubernetesLauncherPorts,
-  action: PodAction<Wanted>,
+  actions: readonly PodAction<Wanted>[],
   state: State,
 ): Promise<void> {
+  const nodeNames = new Map(ports.cluster.nodes().map(({ nodeId, name }) => [nodeId, name]));
+  const left = [...Map.groupBy(actions, workerOf).values()].reverse();
+  const actor = async () => {
+    for (let next = left.pop(); next !== undefined; next = left.pop())
+      for (const action of next) await act({ ...ports, nodeNames }, action, state);
+  };
+  // What fails once would fail for the rest; whoever looks again must find nothing on its way.
+  const actors = Array.from({ length: requestsMax }, () => actor().finally(() => left.splice(0)));
+  const failed = (await Promise.allSettled(actors)).find(({ status }) => status === "rejected");
+  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+}
+
+const workerOf = (action: PodAction<Wanted>) =>
+  action.kind === "delete" ? action.pod.worker?.workerId : action.wanted.workerId;
+
+interface ActPorts extends KubernetesLauncherPorts {
+  /** By node id. */
+  readonly nodeNames: ReadonlyMap<string, string>;
+}
+
+async function act(ports: ActPorts, action: PodAction<Wanted>, state: State): Promise<void> {
   switch (action.kind) {
     case "create":
       return create(ports, action, state);
@@ -123,14 +147,14 @@ async function act(
 }
 
 async function create(
-  ports: KubernetesLauncherPorts,
+  ports: ActPorts,
   { wanted, owner }: Extract<PodAction<Wanted>, { kind: "create" }>,
   { launched, createdAtMs, notBeforeMs }: State,
 ): Promise<void> {
-  const { kube, cluster, namespace, now, log } = ports;
+  const { kube, cluster, namespace, now, log, nodeNames } = ports;
   const { jobId, workerId, nodeId, engine, resources, traceparent } = wanted;
   const template = cluster.template();
-  const nodeName = cluster.nodes().find((node) => node.nodeId === nodeId)?.name;
+  const nodeName = nodeNames.get(nodeId);
   if (template === undefined || nodeName === undefined) {
     log("a worker cannot be started yet", { jobId, workerId, nodeId, hasTemplate: !!template });
     return;
