@@ -64,7 +64,7 @@ async function prepareCluster(): Promise<void> {
     ...(["apiextensions.k8s.io/v1", "CustomResourceDefinition"] as const),
     "customresourcedefinitions",
   );
-  await kube.create(definitions, trainingJobDefinition);
+  await kube.create(definitions, trainingJobDefinition());
   const classes = kindOf("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses");
   await kube.create(classes, {
     ...{ apiVersion: classes.apiVersion, kind: classes.kind },

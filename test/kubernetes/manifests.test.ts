@@ -19,6 +19,13 @@ const run = promisify(execFile);
 const overlay = (name: string) => join(root, "k8s/overlays", name);
 const program = `sha256:${"0".repeat(64)}`;
 
+/** What is looked at here is the objects: where there is a node, no service shall run on it. */
+async function applyAtRest(): Promise<void> {
+  await kubectl("apply", "-k", overlay("dev"));
+  const all = ["deployments,statefulsets", "--all", "--replicas=0"];
+  await kubectl("-n", namespace, "scale", ...all);
+}
+
 const job = (spec: object) => ({
   apiVersion: "coxswain.dev/v1",
   kind: "TrainingJob",
@@ -27,7 +34,7 @@ const job = (spec: object) => ({
 });
 
 describe("manifests on a real API server", { skip }, () => {
-  before(() => kubectl("apply", "-k", overlay("dev")));
+  before(applyAtRest);
 
   for (const name of ["dev", "production"])
     test(`${name} applies, and nothing is warned of`, async () => {
@@ -148,15 +155,15 @@ async function may(kube: Kube, account: string, question: string): Promise<boole
 }
 
 describe("rights", { skip }, () => {
-  before(() => kubectl("apply", "-k", overlay("dev")));
+  before(applyAtRest);
 
   for (const [account, own] of Object.entries(rights))
     test(`${account} may do ${own.length} things, and no other of ${questions.length}`, async () => {
       const kube = connect();
-      const found = [];
-      for (const question of questions)
-        if (await may(kube, account, question)) found.push(question);
-      deepEqual(found.sort(), own.toSorted());
+      const found = await Promise.all(
+        questions.map(async (question) => ((await may(kube, account, question)) ? [question] : [])),
+      );
+      deepEqual(found.flat().sort(), own.toSorted());
     });
 
   test("with one verb less the launcher's first Pod is refused, in words that name the verb", async () => {
@@ -205,7 +212,7 @@ describe("before and after", { skip }, () => {
   });
 
   test("whoever may not install it is told what they may not, by name", async () => {
-    await kubectl("apply", "-k", overlay("dev"));
+    await applyAtRest();
     const config = await configOf("checkpoint");
     const { code, stdout, stderr } = await cox(
       "install",
@@ -221,7 +228,7 @@ describe("before and after", { skip }, () => {
   });
 
   test("a namespace that was deleted under its jobs: they hold it, until `cox uninstall` lets them go", async () => {
-    await kubectl("apply", "-k", overlay("dev"));
+    await applyAtRest();
     const metadata = { name: "held", namespace, finalizers: ["coxswain.dev/job"] };
     await connect().create(trainingJobs, { ...job({}), metadata });
     await kubectl("delete", "namespace", namespace, "--wait=false");

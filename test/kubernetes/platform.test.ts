@@ -199,9 +199,10 @@ describe("what only a cluster does to a job", { skip: skipHere }, () => {
     await isRight("drained");
   });
 
-  test("suspended and resumed by its spec; deleted, it is cancelled and leaves nothing", async () => {
-    await submit("paused", { min: 1, max: 1 });
-    await reaches("paused", ".status.phase", /Running/);
+  test("suspended by its spec it waits to be let in, and is suspended and resumed; deleted, it is cancelled", async () => {
+    await submit("paused", { min: 1, max: 1 }, { suspend: true });
+    await reaches("paused", ".status.phase", /Suspended/);
+    equal(await field("paused", ".status.jobId"), "");
     const suspend = (value: boolean) =>
       inNamespace(
         "patch",
@@ -210,17 +211,17 @@ describe("what only a cluster does to a job", { skip: skipHere }, () => {
         "-p",
         JSON.stringify({ spec: { suspend: value } }),
       );
-    await suspend(true);
-    await reaches("paused", ".status.phase", /Suspended/);
-    await suspend(false);
-    await reaches("paused", ".status.phase", /Running/);
+    for (const isSuspended of [false, true, false]) {
+      await suspend(isSuspended);
+      await reaches("paused", ".status.phase", isSuspended ? /Suspended/ : /Running/);
+    }
     const jobId = await field("paused", ".status.jobId");
     await inNamespace("delete", "tj/paused", "--timeout=120s");
     equal((await api.get(`/v1/jobs/${jobId}`)).state, "cancelled");
   });
 
   test("an upgrade replaces every service under a job that trains: its workers stay", async () => {
-    await submit("upgraded", { min: 1, max: 2 });
+    await submit("upgraded", { min: 2, max: 2 });
     await reaches("upgraded", ".status.workers", /^2/);
     await inNamespace("rollout", "restart", ...workloads);
     await rolledOut();
@@ -236,10 +237,11 @@ describe("what only a cluster does to a job", { skip: skipHere }, () => {
     const { code, stderr } = await cox("uninstall");
     equal(code, 0, stderr);
     equal(await field("kept", ".status.phase"), "Suspended");
-    await until(
-      "nothing runs",
-      async () => (await inNamespace("get", "pods", "-o", "name")) === "",
-    );
+    await until("nothing runs", async () => {
+      // Workers that have ended are kept with their jobs, for their logs.
+      const filter = "--field-selector=status.phase!=Succeeded,status.phase!=Failed";
+      return (await inNamespace("get", "pods", filter, "-o", "name")) === "";
+    });
     // As where nothing outside is reached: the images are there, and this file.
     const file = join(folder, "coxswain.yaml");
     await writeFile(file, await kubectl("kustomize", overlay));
