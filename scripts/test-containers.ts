@@ -12,6 +12,7 @@ const help = `npm run test:containers [-- --start-engine] [PATTERN …]
   Runs test/containers on the Docker engine that \`docker info\` reaches; without one they are skipped,
   with REQUIRE_DOCKER=1 they fail.
 
+  --only NAME     of the tests, those whose name matches
   --start-engine  where none answers, install Debian's (root only) and run one for these tests; where
                   that cannot be, say why; its images stay in the user's cache (1 GB)
   --help`;
@@ -20,6 +21,7 @@ const testTimeoutMs = 600_000;
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    only: { type: "string", default: "" },
     "start-engine": { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -61,6 +63,7 @@ function runTests(environment: NodeJS.ProcessEnv): Promise<number> {
     `--test-timeout=${testTimeoutMs}`,
     "--test-force-exit",
     "--test-concurrency=1",
+    ...(options.only === "" ? [] : [`--test-name-pattern=${options.only}`]),
     ...(positionals.length > 0 ? positionals : ["test/containers/**/*.test.ts"]),
   ];
   const child = spawn(process.execPath, args, { stdio: "inherit", env: environment });

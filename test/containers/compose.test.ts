@@ -143,13 +143,16 @@ describe("containers", { skip }, () => {
   });
 
   test("each image says what it is made of, as CycloneDX, and no module in it is missing there", async (t) => {
+    await docker(["compose", "build", "--quiet"]);
     for (const service of services) {
       const image = `coxswain/${service}`;
       const run = (...command: string[]) =>
         docker(["run", "--rm", "--network=none", image, "node", "-p", ...command]);
       const bill = JSON.parse(await run("fs.readFileSync('sbom.cdx.json', 'utf8')"));
       equal(bill.bomFormat, "CycloneDX");
-      const listed = new Set(bill.components.map(({ name }: { name: string }) => name));
+      const nameOf = ({ purl }: { purl: string }) =>
+        decodeURIComponent(/^pkg:npm\/(.+)@/.exec(purl)![1]!);
+      const listed = new Set(bill.components.map(nameOf));
       const present: string[] = JSON.parse(await run(modulesThere));
       ok(present.length > 50, `${present.length} modules`);
       deepEqual(
