@@ -58,7 +58,7 @@ export const instruments = {
     name: "coxswain.training.exchange.seconds",
     unit: "s",
     description:
-      "Of one step, what the first member waited for the others' sums when its own part was done; the mean over a progress report, by queue",
+      "Of one update, what the first member waited for the others' sums when its own part was done; the mean over a progress report, by queue",
     buckets: quick,
   },
   samples: {
