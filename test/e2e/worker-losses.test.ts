@@ -35,6 +35,27 @@ test("hot standby: who stands by takes the place of the killed", async (t) => {
   await endsRight(t, cluster, [a, c]);
 });
 
+test("hot standby: all members killed, who stood by goes on from where they were", async (t) => {
+  const workers = { min: 1, max: 2, standby: 1 };
+  const checkpoint = { everySteps: 1_000_000, keep: 1 };
+  const cluster = await startCluster(t, {
+    spec: { steps, workers, checkpoint },
+    isUnhurried: true,
+  });
+  const both = ["wa", "wb"].map((id) => cluster.start(id));
+  await members(cluster, ["wa", "wb"]);
+  const c = cluster.start("wc");
+  await cluster.event("worker.standing-by");
+  for (const worker of both) worker.process.kill("SIGKILL");
+  await endsRight(t, cluster, [c]);
+  const alone = await cluster.event(
+    "training.generation-formed",
+    ({ members: [one, ...rest] }) => one?.workerId === "wc" && rest.length === 0,
+  );
+  equal(alone.cause, "loss");
+  equal(alone.fromStep > 0, true);
+});
+
 test("killed out of a pair: the survivor decides with the record", async (t) => {
   const cluster = await startCluster(t, { spec: { steps }, isUnhurried: true });
   const a = cluster.start("wa");

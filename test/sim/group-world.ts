@@ -241,6 +241,7 @@ export class SimWorker {
   /** How much longer a shard takes here than elsewhere. */
   slowness = 1;
   #isWarm = false;
+  #wasMember = false;
   isPaused = false;
   isBusAway = false;
   isTrained = false;
@@ -335,7 +336,9 @@ export class SimWorker {
       readonly members: readonly string[];
       readonly cause: string;
     };
-    if (members.includes(this.id)) this.world.checkFounding(this, generation, cause);
+    const startsAlone = this.#wasMember ? cause : members.length === 1 ? "restore" : cause;
+    if (members.includes(this.id)) this.world.checkFounding(this, generation, startsAlone);
+    this.#wasMember ||= members.includes(this.id);
     if (rest.isPlanned && rest.step > rest.fromStep)
       this.world.fail(`${this.id} went on beyond step ${rest.fromStep}, planned for ${generation}`);
     // What only the dead had agreed on does not count.
@@ -640,6 +643,7 @@ export class SimWorker {
       get generations() {
         return self.#generations;
       },
+      toldStep: 0,
       inherit: (generations: readonly Generation[]) => {
         this.#generations = [...generations];
       },

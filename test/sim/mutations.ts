@@ -149,6 +149,14 @@ export const mutations: readonly KnownMutation[] = [
   },
   {
     scenario: "group",
+    name: "who follows goes on alone though a member may live",
+    seenAt: 2,
+    file: `${trainer}/worker/join.ts`,
+    from: "if (!isAnyAlive) await found(ports, entry);",
+    to: "if (!isAnyAlive || ports.transfer.holdsState) await found(ports, entry);",
+  },
+  {
+    scenario: "group",
     name: "a newcomer takes any step's vector for its next one",
     seenAt: 2,
     file: `${trainer}/worker/member.ts`,

@@ -406,6 +406,22 @@ const stories: Record<string, (story: Story) => Promise<void>> = {
     await story.members("a", "c");
     await story.trainsToTheEnd("a", "c");
   },
+  "hot standby: all members dead, who stands by goes on from what they committed last": async (
+    story,
+  ) => {
+    story.world.trainingMax = 2;
+    story.world.isCalm = true;
+    await story.group("a", "b");
+    story.start("c");
+    await story.until("c stands by", () => story.worker("c").group.standsBy);
+    await story.commits("a", 5);
+    const { step } = story.worker("c").group;
+    story.kill("a", "b");
+    await story.members("c");
+    ok(story.worker("c").group.step >= step, "no step is lost");
+    ok(story.world.record!.value.fromStep >= step, "it does not start over");
+    await story.trainsToTheEnd("c");
+  },
   "hot standby while the bus is away: the loss is decided without it": async (story) => {
     story.world.trainingMax = 3;
     await story.group("a", "b", "c");

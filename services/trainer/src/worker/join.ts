@@ -24,7 +24,7 @@ export interface JoinPorts {
   readonly compute: Pick<Compute, "initialize" | "load" | "warm">;
   readonly compiled: Pick<Compiled, "hash" | "identity" | "layout" | "samplesTrain">;
   readonly steps: number;
-  readonly ledger: Pick<Ledger, "inherit">;
+  readonly ledger: Pick<Ledger, "inherit" | "generations" | "toldStep">;
   readonly membership: GroupMembership;
   readonly transfer: Transfer;
   readonly clock: Clock;
@@ -90,6 +90,8 @@ function candidatesOf(record: MembershipRecord | undefined): readonly Member[] {
 async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefined): Promise<void> {
   const { me, compute, membership, record } = ports;
   const job = ports.job();
+  if (canGoOn(ports, entry?.value)) return goOnAlone(ports, entry!);
+  ports.transfer.forgetState();
   const own = await latestWholeCheckpoint(ports.store, job.checkpoints, ports.onPassedOver);
   if (own !== undefined) checkFacts(ports, own.manifest);
   const restored = own ?? (await readSource(ports, job.spec.from));
@@ -116,6 +118,48 @@ async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefine
   const others = { joined: [me.workerId], left: [], lost: [], level: [me.workerId] };
   const proposal: Proposal = { generation, fromStep, members, cause, ...others, ...held };
   membership.adopt(proposal, restored === undefined ? {} : { checkpointStep: fromStep });
+}
+
+/**
+ * All members are dead, and this worker followed them: it has what they committed last, but for what
+ * was on its way. Not where the log tells of more than one update beyond, or a checkpoint does.
+ */
+function canGoOn(
+  { me, transfer, membership, ledger, job }: JoinPorts,
+  record: MembershipRecord | undefined,
+): boolean {
+  const newest = Math.max(0, ...job().checkpoints.map(({ step }) => step));
+  const followed = ledger.generations.at(-1)?.generation;
+  // Its own, when the answer to founding it was lost.
+  const isOwn = record?.members.length === 1 && record.members[0]!.workerId === me.workerId;
+  return (
+    transfer.holdsState &&
+    record !== undefined &&
+    (followed === record.generation || (isOwn && record.fromStep === membership.step)) &&
+    membership.step >= newest &&
+    ledger.toldStep <= membership.updates.after(membership.step)
+  );
+}
+
+/** The next generation is this worker's alone, from the step that it has. */
+async function goOnAlone(ports: JoinPorts, entry: Entry<MembershipRecord>): Promise<void> {
+  const { me, membership, record } = ports;
+  const job = ports.job();
+  const [range] = assignShards(job.spec.shards, 1);
+  const { step: fromStep } = membership;
+  const generation = Math.max(entry.value.generation, job.generation) + 1;
+  const members: Member[] = [{ ...me, shardFrom: range!.from, shardTo: range!.to }];
+  const batches = batchesOf(job, entry.value);
+  const held = batches.length > 0 ? { batches } : {};
+  const value = { generation, fromStep, members, cause: "loss" as const, ...held };
+  const isOurs = await record.update(job.id, value, entry.revision).then(
+    () => true,
+    () => false, // Somebody else was first, or the bus is away: look again.
+  );
+  if (!isOurs || ports.signal.aborted) return;
+  membership.isReady = true;
+  const lost = (entry.value.members as readonly Member[]).map(({ workerId }) => workerId);
+  membership.adopt({ ...value, joined: [me.workerId], left: [], lost, level: [me.workerId] });
 }
 
 /**

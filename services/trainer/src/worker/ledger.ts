@@ -81,6 +81,11 @@ export class Ledger {
     this.#ports = ports;
   }
 
+  /** The log holds every step below. */
+  get toldStep(): number {
+    return this.#toldStep;
+  }
+
   get generations(): readonly Generation[] {
     return this.#generations;
   }

@@ -46,7 +46,7 @@ export class GroupMembership {
   #members: readonly GroupMember[] = [];
   #decided: Proposal | undefined;
   #step = 0;
-  readonly #updates: Updates;
+  readonly updates: Updates;
   readonly #exchange: StepExchange;
   readonly #lastStep: LastStep;
   readonly #stepClock: StepClock;
@@ -68,7 +68,7 @@ export class GroupMembership {
     this.#ports = ports;
     const { steps } = ports;
     this.#stepClock = new StepClock(ports.clock);
-    this.#updates = new Updates({
+    this.updates = new Updates({
       ...ports,
       changes: () => this.#decided?.batches ?? ports.ledger.generations.at(-1)?.batches ?? [],
     });
@@ -76,14 +76,14 @@ export class GroupMembership {
       generation: () => this.#generation,
       members: () => this.#members,
       step: () => this.#step,
-      updates: this.#updates,
+      updates: this.updates,
       decided: () => this.#decided,
       planned: () => this.#planned?.proposal,
       isTraining: () => this.#state === "member" && this.#step < steps,
       switchStep: () =>
         switchStepOf({
           ...{ step: this.#step, stepMs: this.#stepClock.meanMs, steps },
-          after: (step) => this.#updates.after(step),
+          after: (step) => this.updates.after(step),
         }),
       freeze: () => this.#freeze(),
       decide: (proposal, agreedMs) => this.#decide(proposal, { agreedMs }),
@@ -115,7 +115,7 @@ export class GroupMembership {
   }
   /** Samples of an update that begins now, where it is a whole one. */
   get batchSize(): number {
-    return this.#updates.batchSizeAt(this.#step);
+    return this.updates.batchSizeAt(this.#step);
   }
   get rank(): number {
     return this.#rankOf(this.#ports.me.workerId);
@@ -158,7 +158,7 @@ export class GroupMembership {
     const pieces = this.#exchange.piecesIn(proposal.members);
     if (pieces === undefined) return;
     const { fromStep: step, batches = [] } = proposal;
-    const { steps } = this.#updates.with(batches).at(step);
+    const { steps } = this.updates.with(batches).at(step);
     this.#ports.compute.expect({ step, steps, pieces });
   }
 
@@ -233,7 +233,7 @@ export class GroupMembership {
   #tell(formed: Generation & Proposal, isNew: boolean): void {
     const { ledger } = this.#ports;
     // Who lacks the last step only is handed it.
-    const reached = formed.isPlanned ? this.#step : this.#updates.after(this.#step);
+    const reached = formed.isPlanned ? this.#step : this.updates.after(this.#step);
     const isEarly = !isNew && Math.max(reached, this.#step) < formed.fromStep;
     this.#unsaid = isEarly ? formed : undefined;
     if (!isEarly) ledger.formed(formed, this.rank === 0);
@@ -274,7 +274,7 @@ export class GroupMembership {
       if (this.#lastStep.isAskedInVain) {
         // A newcomer whose donor died on the way lacks more than anybody still holds.
         const { fromStep, isPlanned } = this.#decided!;
-        const isFar = this.#updates.after(this.#step) < fromStep && !isPlanned;
+        const isFar = this.updates.after(this.#step) < fromStep && !isPlanned;
         if (isFar) return this.#leave(this.#decided!);
         this.change.request();
       }
@@ -347,7 +347,7 @@ export class GroupMembership {
     this.#exchange.of(this.#step);
     const step = this.#step;
     const audit = this.supervision.planOf(step)?.shard;
-    const { steps } = this.#updates.at(step);
+    const { steps } = this.updates.at(step);
     this.#ports.compute.order({ step, steps, pieces: this.#ownPieces(), audit });
   }
 
@@ -376,7 +376,7 @@ export class GroupMembership {
   /** The reduced vector of `step` is whole in memory: apply it. False when it is not finite. */
   #advance(step: number): boolean {
     const { vectors, compiled, ledger } = this.#ports;
-    const reduced = vectors.reduced[this.#updates.turnOf(step)];
+    const reduced = vectors.reduced[this.updates.turnOf(step)];
     const metrics = metricsIn(reduced, compiled.layout);
     if (!Number.isFinite(metrics["loss"])) {
       this.#ports.onFailed(
@@ -395,8 +395,8 @@ export class GroupMembership {
   }
 
   #apply(step: number): Promise<void> {
-    const { steps, learningRateFactor } = this.#updates.at(step);
-    const turn = this.#updates.turnOf(step);
+    const { steps, learningRateFactor } = this.updates.at(step);
+    const turn = this.updates.turnOf(step);
     this.#step = step + steps;
     this.#lastStep.holds(step);
     return this.#ports.compute.apply({ step, steps, turn, learningRateFactor });
@@ -448,7 +448,7 @@ export class GroupMembership {
   }
 
   #receive(from: string, frame: Frame): void {
-    if (frame.step !== this.#step && frame.step !== this.#updates.after(this.#step)) return;
+    if (frame.step !== this.#step && frame.step !== this.updates.after(this.#step)) return;
     const why = this.#exchange.of(frame.step).receive(frame, this.#rankOf(from));
     if (why === undefined) return;
     this.#ports.log("a member sent nonsense", { from, why });

@@ -24,6 +24,7 @@ export class Transfer {
   #donor: string | undefined;
   #inbox: SnapshotInbox | undefined;
   #isLoaded = false;
+  #holdsState = false;
   #heardMs = 0;
   #members: readonly Member[] = [];
 
@@ -34,6 +35,10 @@ export class Transfer {
   /** The state is in memory, as of the step where the membership stands. */
   get isLoaded(): boolean {
     return this.#isLoaded;
+  }
+  /** The memory holds a committed state, as of the step where the membership stands, whoever is left of those who gave it. */
+  get holdsState(): boolean {
+    return this.#holdsState;
   }
   get heardMs(): number {
     return this.#heardMs;
@@ -48,6 +53,11 @@ export class Transfer {
     this.#inbox = undefined;
     this.#isLoaded = false;
     this.#heardMs = this.#ports.clock.nowMs();
+  }
+
+  /** Another state is about to be loaded. */
+  forgetState(): void {
+    this.#holdsState = false;
   }
 
   end(): void {
@@ -84,6 +94,7 @@ export class Transfer {
     membership.startAt(this.#inbox.step);
     void this.#ports.compute.load(0, this.#inbox.floats);
     this.#isLoaded = true;
+    this.#holdsState = true;
     this.#inbox = undefined;
   }
 }
