@@ -140,8 +140,14 @@ export interface Bus extends AsyncDisposable {
     readonly follow: boolean;
     readonly signal: AbortSignal;
   }): AsyncIterable<LogLine>;
-  /** What the scheduler saw and decided, for replay: a stream of its own with `discard: old`. */
-  appendRecord(record: object): Promise<void>;
+  /**
+   * What the scheduler saw and decided, for replay: a stream of its own with `discard: old`. Returns its
+   * sequence. @throws AppError `conflict` when another record came after the expected one
+   */
+  appendRecord(
+    record: object,
+    options?: { readonly expectLastSequence?: number | undefined },
+  ): Promise<number>;
   followRecords(options: {
     readonly follow: boolean;
     readonly signal: AbortSignal;

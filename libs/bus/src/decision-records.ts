@@ -1,5 +1,6 @@
 /** The scheduler's records of what it saw and decided: a stream that forgets the oldest. */
 import type { JetStreamClient } from "@nats-io/jetstream";
+import type { Bus } from "./bus.ts";
 import { busError } from "./errors.ts";
 import { readStream } from "./read-stream.ts";
 import { decisionStream, decisionSubject } from "./streams.ts";
@@ -11,10 +12,16 @@ export interface StoredRecord {
 
 const publishTimeoutMs = 2000;
 
-export function buildAppendRecord(client: JetStreamClient): (record: object) => Promise<void> {
-  return async (record) => {
+export function buildAppendRecord(client: JetStreamClient): Bus["appendRecord"] {
+  return async (record, { expectLastSequence } = {}) => {
+    const expect =
+      expectLastSequence === undefined
+        ? {}
+        : { expect: { lastSubjectSequence: expectLastSequence } };
     try {
-      await client.publish(decisionSubject, JSON.stringify(record), { timeout: publishTimeoutMs });
+      const timeout = publishTimeoutMs;
+      const text = JSON.stringify(record);
+      return (await client.publish(decisionSubject, text, { timeout, ...expect })).seq;
     } catch (error) {
       throw busError(error, "a record of a decision");
     }

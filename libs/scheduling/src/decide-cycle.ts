@@ -3,7 +3,8 @@
  *
  * 1. What has ended is ended: finished, stopped, failed, over its time limit. What shall stop does not
  *    wait for workers on lost nodes.
- * 2. Workers on lost nodes are given up; jobs with more workers than are wanted give them back.
+ * 2. Workers on lost nodes are given up; jobs with more workers than are wanted give them back; nodes
+ *    that hold more than they have are relieved (`unload.ts`).
  * 3. Online services get their room; jobs shrink for them, then are evicted.
  * 4. Running jobs that lack workers below their minimum are filled up: they hold a place already.
  * 5. Waiting jobs, each its minimum or nothing (`gangs.ts`), with room from others (`make-room.ts`).
@@ -27,6 +28,7 @@ import {
   placedWanted,
   type Wait,
 } from "./snapshot.ts";
+import { unload } from "./unload.ts";
 
 export function decideCycle(state: ClusterState, nowMs: number): Decision[] {
   state.advance(nowMs);
@@ -34,6 +36,7 @@ export function decideCycle(state: ClusterState, nowMs: number): Decision[] {
   const mark = state.ledger.mark();
   try {
     mend(cycle);
+    unload(cycle);
     const reserved = reserveForServices(cycle);
     fillUp(cycle);
     const waits = placeGangs(cycle);

@@ -40,6 +40,30 @@ const cases: Record<
     jobs: [{ min: 1, max: 1 }],
     want: ["j0: n1"],
   },
+  "a node that has less than was given away: who may shrink does": {
+    cores: [3],
+    jobs: [
+      { min: 1, max: 1, has: ["n0"] },
+      { min: 1, max: 3, has: ["n0", "n0", "n0"] },
+    ],
+    want: ["j1: n0 n0"],
+  },
+  "what two schedulers gave away at once: the later placement gives way": {
+    cores: [2],
+    jobs: [
+      { min: 2, max: 2, has: ["n0", "n0"] },
+      { min: 1, max: 1, has: ["n0"] },
+    ],
+    want: ["j1: preempt"],
+  },
+  "the lower priority gives way before the later": {
+    cores: [1],
+    jobs: [
+      { min: 1, max: 1, has: ["n0"] },
+      { min: 1, max: 1, has: ["n0"], priority: 5 },
+    ],
+    want: ["j0: preempt"],
+  },
   "the older job goes first": {
     cores: [2],
     jobs: [

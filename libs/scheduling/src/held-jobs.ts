@@ -68,6 +68,11 @@ export class HeldJobs {
     return held;
   }
 
+  /** Jobs that have workers there. */
+  onNode(nodeId: string): ReadonlySet<string> {
+    return this.#onNode.get(nodeId) ?? none;
+  }
+
   /** A node came, went or changed. */
   nodeChanged(nodeId: string): void {
     for (const jobId of this.#onNode.get(nodeId) ?? []) this.#mark(this.byId.get(jobId)!);
@@ -91,6 +96,8 @@ export class HeldJobs {
     else this.donors.delete(id);
   }
 }
+
+const none: ReadonlySet<string> = new Set();
 
 function put(ids: Set<string>, id: string, isIn: boolean): void {
   if (isIn) ids.add(id);

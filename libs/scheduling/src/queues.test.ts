@@ -218,11 +218,11 @@ const cases: Record<string, Case> = {
     ],
     want: ["j0: n0 n0 n0 n0", "j1: n0 n0 n0 n0"],
   },
-  "who has more than three quarters of another's takes nothing": {
+  "who has more than three fifths of another's takes nothing": {
     cores: [18],
     jobs: [
-      { min: 1, max: 18, has: Array(10).fill("n0") },
-      { min: 1, max: 18, has: Array(8).fill("n0") },
+      { min: 1, max: 18, has: Array(11).fill("n0") },
+      { min: 1, max: 18, has: Array(7).fill("n0") },
     ],
     want: [],
   },

@@ -25,6 +25,7 @@ export class Room {
   /** Used on nodes, also on those that are away: they may come back. */
   readonly #used = new Map<string, number[]>();
   readonly #index = new FreeIndex<RoomNode>();
+  readonly #overbooked = new Set<string>();
   #capacity: number[] = [...noUnits];
   #engines: readonly { readonly name: string; readonly identity: string }[] | undefined;
 
@@ -44,7 +45,7 @@ export class Room {
       free: capacity.map((one, index) => one - (used?.[index] ?? 0)),
     };
     this.#nodes.set(view.nodeId, node);
-    this.#index.add(node);
+    this.#add(node);
     this.#count(capacity, 1);
     return true;
   }
@@ -54,6 +55,7 @@ export class Room {
     if (node === undefined) return false;
     this.#nodes.delete(nodeId);
     this.#index.remove(node);
+    this.#overbooked.delete(nodeId);
     this.#count(node.capacity, -1);
     return true;
   }
@@ -61,6 +63,17 @@ export class Room {
   #count(capacity: Units, sign: number): void {
     this.#capacity = this.#capacity.map((one, index) => one + sign * capacity[index]!);
     this.#engines = undefined;
+  }
+
+  #add(node: RoomNode): void {
+    this.#index.add(node);
+    if (node.free.some((one) => one < 0)) this.#overbooked.add(node.nodeId);
+    else this.#overbooked.delete(node.nodeId);
+  }
+
+  /** Live nodes of which more is used than there is. */
+  get overbooked(): ReadonlySet<string> {
+    return this.#overbooked;
   }
 
   /** Of all live nodes together. */
@@ -88,7 +101,7 @@ export class Room {
     if (node === undefined) return;
     this.#index.remove(node);
     for (let index = 0; index < units.length; index += 1) node.free[index]! -= sign * units[index]!;
-    this.#index.add(node);
+    this.#add(node);
   }
 
   /**

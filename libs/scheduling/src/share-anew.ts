@@ -2,7 +2,7 @@
  * What is unfairly shared is shared anew: a job that wants more and finds no room takes a worker from
  * the largest job of no higher priority, if that stays at least as large after it. Each move makes the
  * sum of the squares of the sizes smaller, so moves come to an end; the freeze window bounds how often
- * they happen. Who has more than three quarters of the other's size takes nothing: each move disturbs
+ * they happen. Who has more than three fifths of the other's size takes nothing: each move disturbs
  * two jobs, and the next arrival would move on.
  */
 import { type Job, wantedWorkers } from "@coxswain/domain";
@@ -23,7 +23,7 @@ import type { JobGroup } from "./job-groups.ts";
 import { byImportance } from "./snapshot.ts";
 
 /** A part of the donor's size with which the taker is content. */
-const fairEnough = 0.75;
+const fairEnough = 0.6;
 
 /** Who takes, as far as it matters for who gives. */
 interface Taker {

@@ -89,7 +89,7 @@ export type JobDecision =
   | {
       readonly kind: "preempt";
       readonly jobId: string;
-      /** The job, or `service NAME`, that needs the room. */
+      /** The job, `service NAME`, or the node that needs the room. */
       readonly by: string;
       readonly reason: string;
     }
