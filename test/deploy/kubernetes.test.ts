@@ -58,6 +58,22 @@ test("nats-server and each service has one workload, but for trainers: those are
   equal(workerPod.spec.containers[0].image, "coxswain/trainer");
 });
 
+test("the TrainingJob's definition says everything in the words of a structural schema", () => {
+  const wrong: string[] = [];
+  const look = (value: unknown, path: string): void => {
+    if (typeof value !== "object" || value === null) return;
+    for (const [key, inner] of Object.entries(value)) {
+      // As numbers they are of a later JSON Schema.
+      const isLater = /^exclusiveM/.test(key) && typeof inner !== "boolean";
+      if (isLater || (key === "additionalProperties" && inner === false))
+        wrong.push(`${path}.${key}`);
+      look(inner, `${path}.${key}`);
+    }
+  };
+  look(trainingJobDefinition(), "");
+  deepEqual(wrong, []);
+});
+
 test("the TrainingJob's definition is the one that the schema makes", () => {
   const [definition] = ofKind(baseManifests, "CustomResourceDefinition");
   deepEqual(definition, JSON.parse(JSON.stringify(trainingJobDefinition())), "npm run definition");

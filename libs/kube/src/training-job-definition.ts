@@ -22,6 +22,8 @@ export function structuralOf(schema: Json): Json {
   if (anyOf !== undefined) return { "x-kubernetes-preserve-unknown-fields": true };
   if (schema["patternProperties"] !== undefined) return mapOf(schema);
   if (schema["properties"] !== undefined) return objectOf(schema);
+  if (schema["items"] !== undefined)
+    return { ...plainOf(schema), items: structuralOf(schema["items"] as Json) };
   return plainOf(schema);
 }
 
