@@ -22,6 +22,8 @@ export interface BareFigures {
   readonly samplesPerSecond: number;
   /** Parts of a step, mean of the measured ones, in ms. */
   readonly profileMs: Readonly<Record<"gradient" | "sum" | "optimizer", number>>;
+  /** What the process's threads took of the processors for a step, in ms. */
+  readonly cpuMs: number;
 }
 
 const orders = JSON.parse(process.argv[2] ?? "{}") as BareOrders;
@@ -70,9 +72,11 @@ function train(step: number): void {
 
 for (let step = 0; step < warmUpSteps; step += 1) train(step);
 for (const part of ["gradient", "sum", "optimizer"] as const) spent[part] = 0;
+const startedCpu = process.cpuUsage();
 const startedMs = performance.now();
 for (let step = warmUpSteps; step < warmUpSteps + steps; step += 1) train(step);
 const seconds = (performance.now() - startedMs) / 1000;
+const cpu = process.cpuUsage(startedCpu);
 const perStep = (ms: number) => Number((ms / steps).toPrecision(3));
 const figures: BareFigures = {
   mode: program.mode,
@@ -82,6 +86,7 @@ const figures: BareFigures = {
     sum: perStep(spent.sum),
     optimizer: perStep(spent.optimizer),
   },
+  cpuMs: perStep((cpu.user + cpu.system) / 1000),
 };
 process.send?.(figures);
 process.disconnect?.();

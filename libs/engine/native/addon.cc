@@ -56,7 +56,7 @@ using Tensor = Owned<TF_Tensor, TF_DeleteTensor>;
 using Handle = Owned<TFE_TensorHandle, TFE_DeleteTensorHandle>;
 using Op = Owned<TFE_Op, TFE_DeleteOp>;
 using Graph = Owned<TF_Graph, TF_DeleteGraph>;
-using Function = Owned<TF_Function, TF_DeleteFunction>;
+using SessionOptions = Owned<TF_SessionOptions, TF_DeleteSessionOptions>;
 using Buffer = Owned<TF_Buffer, TF_DeleteBuffer>;
 using ImportOptions = Owned<TF_ImportGraphDefOptions, TF_DeleteImportGraphDefOptions>;
 
@@ -269,16 +269,15 @@ napi_value tensorDataSync(napi_env env, napi_value* arguments) {
   return result;
 }
 
-void readInto(TFE_TensorHandle* handle, View view) {
-  Tensor tensor = resolve(handle);
-  size_t bytes = TF_TensorByteSize(tensor.get());
+void readInto(TF_Tensor* tensor, View view) {
+  size_t bytes = TF_TensorByteSize(tensor);
   if (bytes != view.bytes) fail("the tensor has " + std::to_string(bytes) + " bytes, the view " + std::to_string(view.bytes));
-  memcpy(view.data, TF_TensorData(tensor.get()), bytes);
+  memcpy(view.data, TF_TensorData(tensor), bytes);
 }
 
 // (id, typed array): the values go straight into the caller's memory.
 napi_value tensorReadInto(napi_env env, napi_value* arguments) {
-  readInto(find(env, integer(env, arguments[0])), viewOf(env, arguments[1]));
+  readInto(resolve(find(env, integer(env, arguments[0]))).get(), viewOf(env, arguments[1]));
   return nothing(env);
 }
 
@@ -375,15 +374,6 @@ napi_value executeOp(napi_env env, napi_value* arguments) {
   return result;
 }
 
-// (function, attributes, input ids, typed arrays): output i goes straight into typed array i.
-napi_value runFunction(napi_env env, napi_value* arguments) {
-  uint32_t count = length(env, arguments[3]);
-  auto outputs = execute(env, arguments[0], arguments[1], arguments[2], count);
-  if (outputs.size() != count) fail("the function has " + std::to_string(outputs.size()) + " outputs");
-  for (uint32_t i = 0; i < count; i++) readInto(outputs[i].get(), viewOf(env, element(env, arguments[3], i)));
-  return nothing(env);
-}
-
 // ---- graphs as functions ----
 
 std::vector<std::string> texts(napi_env env, napi_value array) {
@@ -400,25 +390,67 @@ TF_Output outputOf(TF_Graph* graph, const std::string& name) {
   return {operation, colon == std::string::npos ? 0 : atoi(name.c_str() + colon + 1)};
 }
 
-// (name, bytes of a GraphDef, input nodes, outputs "node:k"): the same name again changes nothing.
+// A graph that is run as a whole, on the calling thread: no other thread is woken for it, and what it
+// needs stays in this core's cache.
+struct Program {
+  Graph graph{TF_NewGraph()};
+  TF_Session* session = nullptr;  // Never closed, as the context.
+  std::vector<TF_Output> inputs, outputs;
+};
+
+std::mutex programs_mutex;
+std::unordered_map<std::string, std::unique_ptr<Program>> programs;
+
+Program& programOf(const std::string& name) {
+  std::lock_guard<std::mutex> lock(programs_mutex);
+  auto found = programs.find(name);
+  if (found == programs.end()) fail("there is no function " + name);
+  return *found->second;
+}
+
+// (name, bytes of a GraphDef, input nodes, outputs "node:k", bytes of a ConfigProto): the same name
+// again changes nothing.
 napi_value defineFunction(napi_env env, napi_value* arguments) {
   std::string name = text(env, arguments[0]);
   View bytes = viewOf(env, arguments[1]);
-  TFE_Context* process = contextOf();
-  if (TFE_ContextHasFunction(process, name.c_str())) return nothing(env);
+  View config = viewOf(env, arguments[4]);
+  contextOf();
+  std::lock_guard<std::mutex> lock(programs_mutex);
+  if (programs.count(name) > 0) return nothing(env);
+  auto program = std::make_unique<Program>();
+  TF_Graph* graph = program->graph.get();
   Status status;
-  Graph graph(TF_NewGraph());
   Buffer buffer(TF_NewBufferFromString(bytes.data, bytes.bytes));
-  ImportOptions options(TF_NewImportGraphDefOptions());
-  TF_GraphImportGraphDef(graph.get(), buffer.get(), options.get(), status);
+  ImportOptions import(TF_NewImportGraphDefOptions());
+  TF_GraphImportGraphDef(graph, buffer.get(), import.get(), status);
   status.check("importing " + name);
-  std::vector<TF_Output> inputs, outputs;
-  for (auto& input : texts(env, arguments[2])) inputs.push_back(outputOf(graph.get(), input));
-  for (auto& output : texts(env, arguments[3])) outputs.push_back(outputOf(graph.get(), output));
-  Function function(TF_GraphToFunction(graph.get(), name.c_str(), 0, -1, nullptr, inputs.size(), inputs.data(), outputs.size(), outputs.data(), nullptr, nullptr, "", status));
-  status.check("making a function of " + name);
-  TFE_ContextAddFunction(process, function.get(), status);
-  status.check("adding " + name);
+  for (auto& input : texts(env, arguments[2])) program->inputs.push_back(outputOf(graph, input));
+  for (auto& output : texts(env, arguments[3])) program->outputs.push_back(outputOf(graph, output));
+  SessionOptions options(TF_NewSessionOptions());
+  TF_SetConfig(options.get(), config.data, config.bytes, status);
+  status.check("ConfigProto");
+  program->session = TF_NewSession(graph, options.get(), status);
+  status.check("opening " + name);
+  programs.emplace(name, std::move(program));
+  return nothing(env);
+}
+
+// (function, input ids, typed arrays): output i goes straight into typed array i.
+napi_value runFunction(napi_env env, napi_value* arguments) {
+  std::string name = text(env, arguments[0]);
+  Program& program = programOf(name);
+  std::vector<Tensor> inputs;
+  for (int64_t id : integers(env, arguments[1])) inputs.push_back(resolve(find(env, id)));
+  uint32_t count = length(env, arguments[2]);
+  if (inputs.size() != program.inputs.size() || count != program.outputs.size()) fail(name + " has other inputs or outputs");
+  std::vector<TF_Tensor*> given, made(count);
+  for (auto& input : inputs) given.push_back(input.get());
+  Status status;
+  TF_SessionRun(program.session, nullptr, program.inputs.data(), given.data(), given.size(), program.outputs.data(), made.data(), count, nullptr, 0, nullptr, status);
+  status.check(name);
+  std::vector<Tensor> outputs;
+  for (TF_Tensor* output : made) outputs.emplace_back(output);
+  for (uint32_t i = 0; i < count; i++) readInto(outputs[i].get(), viewOf(env, element(env, arguments[2], i)));
   return nothing(env);
 }
 
@@ -475,8 +507,8 @@ napi_value getNumOfSavedModels(napi_env env, napi_value*) { return make(env, 0);
 
 template <napi_value (*Function)(napi_env, napi_value*)>
 napi_value guard(napi_env env, napi_callback_info info) {
-  size_t count = 4;
-  napi_value arguments[4];  // Missing ones arrive as undefined.
+  size_t count = 5;
+  napi_value arguments[5];  // Missing ones arrive as undefined.
   try {
     check(napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr));
     return Function(env, arguments);

@@ -34,18 +34,15 @@ export interface Binding {
     inputs: readonly number[],
     outputs: number,
   ): OutputFacts[];
-  /** Output i goes straight into view i. */
-  runFunction(
-    name: string,
-    attributes: readonly Attribute[],
-    inputs: readonly number[],
-    into: readonly ArrayBufferView[],
-  ): void;
+  /** On the calling thread. Output i goes straight into view i. */
+  runFunction(name: string, inputs: readonly number[], into: readonly ArrayBufferView[]): void;
+  /** @param config bytes of a ConfigProto; a name that is known changes nothing */
   defineFunction(
     name: string,
     graph: Uint8Array,
     inputs: readonly string[],
     outputs: readonly string[],
+    config: Uint8Array,
   ): void;
   opDef(op: string): Uint8Array;
   readonly TF_FLOAT: number;

@@ -4,6 +4,7 @@
  * tensor.proto and op_def.proto.
  */
 import type { Attribute } from "./binding.ts";
+import { MessageWriter } from "./message-writer.ts";
 
 export interface ConstantValue {
   readonly dtype: number;
@@ -25,71 +26,11 @@ const attributeTypes = { string: 0, int: 1, float: 2, bool: 3, type: 4, shape: 5
 const graphVersion = 1882;
 const opDefIsStateful = 17;
 
-/** The wire types that a GraphDef needs, in a buffer that grows. */
-class Writer {
-  #bytes = new Uint8Array(256);
-  #length = 0;
-
-  #room(count: number): void {
-    if (this.#length + count <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + count));
-    grown.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = grown;
-  }
-
-  #varint(value: number): void {
-    let rest = BigInt.asUintN(64, BigInt(value));
-    this.#room(10);
-    while (rest > 127n) {
-      this.#bytes[this.#length++] = Number(rest & 127n) | 128;
-      rest >>= 7n;
-    }
-    this.#bytes[this.#length++] = Number(rest);
-  }
-
-  int(field: number, value: number): this {
-    this.#varint(field << 3);
-    this.#varint(value);
-    return this;
-  }
-
-  float(field: number, value: number): this {
-    this.#varint((field << 3) | 5);
-    this.#room(4);
-    new DataView(this.#bytes.buffer).setFloat32(this.#length, value, true);
-    this.#length += 4;
-    return this;
-  }
-
-  bytes(field: number, value: Uint8Array): this {
-    this.#varint((field << 3) | 2);
-    this.#varint(value.length);
-    this.#room(value.length);
-    this.#bytes.set(value, this.#length);
-    this.#length += value.length;
-    return this;
-  }
-
-  text(field: number, value: string): this {
-    return this.bytes(field, new TextEncoder().encode(value));
-  }
-
-  message(field: number, write: (writer: Writer) => void): this {
-    const inner = new Writer();
-    write(inner);
-    return this.bytes(field, inner.done());
-  }
-
-  done(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
-  }
-}
-
-function writeShape(writer: Writer, shape: readonly number[]): void {
+function writeShape(writer: MessageWriter, shape: readonly number[]): void {
   for (const length of shape) writer.message(2, (dimension) => dimension.int(1, length));
 }
 
-function writeScalar(writer: Writer, type: number, value: unknown): void {
+function writeScalar(writer: MessageWriter, type: number, value: unknown): void {
   switch (type) {
     case attributeTypes.string:
       writer.text(2, String(value));
@@ -114,7 +55,7 @@ function writeScalar(writer: Writer, type: number, value: unknown): void {
   }
 }
 
-function writeAttribute(writer: Writer, { type, value }: Attribute): void {
+function writeAttribute(writer: MessageWriter, { type, value }: Attribute): void {
   if (!Array.isArray(value) || type === attributeTypes.shape) {
     writeScalar(writer, type, value);
     return;
@@ -124,7 +65,7 @@ function writeAttribute(writer: Writer, { type, value }: Attribute): void {
   });
 }
 
-function writeConstant(writer: Writer, { dtype, shape, bytes }: ConstantValue): void {
+function writeConstant(writer: MessageWriter, { dtype, shape, bytes }: ConstantValue): void {
   writer
     .int(1, dtype)
     .message(2, (inner) => writeShape(inner, shape))
@@ -132,7 +73,7 @@ function writeConstant(writer: Writer, { dtype, shape, bytes }: ConstantValue): 
 }
 
 export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
-  const graph = new Writer();
+  const graph = new MessageWriter();
   for (const { name, op, inputs, attributes, value } of nodes) {
     graph.message(1, (node) => {
       node.text(1, name).text(2, op);

@@ -8,6 +8,7 @@ import type { Attribute, Binding } from "./binding.ts";
 import { drawAt, fillUniformOf } from "./deterministic.ts";
 import { type ConstantValue, encodeGraph, type GraphNode } from "./graph-def.ts";
 import { NotReplayable, type Recording } from "./record.ts";
+import { functionConfig } from "./tensorflow-config.ts";
 
 export interface GraphFunction {
   /** Bytes of a GraphDef. */
@@ -46,17 +47,12 @@ export class FunctionRun {
   readonly #binding: Binding;
   readonly #name: string;
   readonly #randoms: GraphFunction["randoms"];
-  readonly #attributes: readonly Attribute[];
 
   constructor(binding: Binding, made: GraphFunction) {
     this.#binding = binding;
     this.#name = `step_${functionHash(made).slice(0, 32)}`;
     this.#randoms = made.randoms;
-    // Everything on the calling thread: the worker has one core.
-    this.#attributes = [
-      { name: "executor_type", type: binding.TF_ATTR_STRING, value: "SINGLE_THREADED_EXECUTOR" },
-    ];
-    binding.defineFunction(this.#name, made.graph, made.inputs, made.outputs);
+    binding.defineFunction(this.#name, made.graph, made.inputs, made.outputs, functionConfig);
   }
 
   /**
@@ -71,7 +67,7 @@ export class FunctionRun {
       return this.#binding.createTensor(shape, this.#binding.TF_FLOAT, values);
     });
     try {
-      this.#binding.runFunction(this.#name, this.#attributes, [...inputs, ...randoms], into);
+      this.#binding.runFunction(this.#name, [...inputs, ...randoms], into);
     } finally {
       for (const id of randoms) this.#binding.deleteTensor(id);
     }

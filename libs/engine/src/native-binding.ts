@@ -9,11 +9,10 @@ import {
   nativePlace,
   tensorflowVersion,
 } from "./native-place.ts";
+import { contextConfig } from "./tensorflow-config.ts";
 
 /** In the order of loading: the second needs the first. */
 const libraries = ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"];
-/** ConfigProto {intra_op_parallelism_threads: 1, inter_op_parallelism_threads: 1} */
-const oneThread = Uint8Array.of(0x10, 1, 0x28, 1);
 
 /** @throws AppError `engine-unavailable` when it is not installed or cannot be loaded */
 export async function loadBinding(cacheDir: string): Promise<Binding> {
@@ -31,7 +30,7 @@ export async function loadBinding(cacheDir: string): Promise<Binding> {
 export function openTensorflow(binding: Binding, { tensorflow }: NativePlace): void {
   const paths = libraries.map((library) => join(tensorflow, "lib", library));
   const variables = Object.entries(engineEnvironment("native")).flat();
-  const version = binding.init(paths, variables, oneThread);
+  const version = binding.init(paths, variables, contextConfig);
   if (version !== tensorflowVersion)
     throw new Error(`the library says that it is ${version}, not ${tensorflowVersion}`);
 }
