@@ -1,11 +1,13 @@
 /** The compiled program is made once for a job and shipped; runs where the native engine is installed. */
 import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { test } from "node:test";
+import type { EngineSpec } from "@coxswain/domain";
 import { availableEngines } from "@coxswain/engine";
 import { startCluster } from "./worker-cluster.ts";
 
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
-const isInstalled = (await availableEngines({ cacheDir })).some(({ name }) => name === "native");
+const available = await availableEngines({ cacheDir });
+const isInstalled = available.some(({ name }) => name === "native");
 const skip = isInstalled ? false : "the native engine is not installed";
 const options = { engine: "native", program: "built-once.mjs", placed: ["w1", "w2"] } as const;
 
@@ -80,4 +82,23 @@ test("what cannot be recorded says which operator and which line of the program"
   equal(compiled.mode, "eager");
   match(compiled.reason ?? "", /reads values back .*, after operator Sum at built-once\.mjs:13$/);
   await cluster.event("training.finished");
+});
+
+test("held to a level of instructions, workers say so and compute what that level computes", {
+  skip: available.some(({ isa }) => isa === "avx2") ? false : "this processor has no AVX2",
+}, async (t) => {
+  const trained = async (engine: EngineSpec) => {
+    const cluster = await startCluster(t, { engine, placed: ["w1"] });
+    const worker = cluster.start("w1");
+    const { engine: identity } = await cluster.event("worker.compiled");
+    const { weightsSha256 } = await cluster.event("training.finished");
+    await worker.ended;
+    return { identity, weightsSha256 };
+  };
+  const [held, free] = [await trained({ name: "native", isa: "avx2" }), await trained("native")];
+  match(held.identity, / isa-avx2 /);
+  match(free.identity, / cpu-/);
+  const isNewer = available.some(({ isa }) => isa === "avx512");
+  if (isNewer) notEqual(held.weightsSha256, free.weightsSha256);
+  else equal(held.weightsSha256, free.weightsSha256);
 });

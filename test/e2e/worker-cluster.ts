@@ -10,7 +10,7 @@ import type { TestContext } from "node:test";
 import { pathToFileURL } from "node:url";
 import type { Bus } from "@coxswain/bus";
 import { bundleProgram } from "@coxswain/cli";
-import type { JobId, TrainingJobSpec } from "@coxswain/domain";
+import { type EngineSpec, isEngineAsked, type JobId, type TrainingJobSpec } from "@coxswain/domain";
 import { startTestBus, type TestBus } from "@coxswain/embedded/testing";
 import { availableEngines } from "@coxswain/engine";
 import type { EventName, NewEvent, PayloadOf, StoredEvent } from "@coxswain/events";
@@ -72,7 +72,7 @@ export interface ClusterOptions {
   readonly spec?: Partial<TrainingJobSpec>;
   /** A file of test/fixtures. */
   readonly program?: string;
-  readonly engine?: "native" | "wasm";
+  readonly engine?: EngineSpec;
   /** Who is placed, the one that compiles the program first. Default w0 to wd. */
   readonly placed?: readonly string[];
   /** The data comes slowly until `release()`. */
@@ -80,7 +80,7 @@ export interface ClusterOptions {
 }
 
 export async function startCluster(t: TestContext, options: ClusterOptions = {}): Promise<Cluster> {
-  const { spec = {}, program = "tiny.mjs", engine: engineName = "wasm" } = options;
+  const { spec = {}, program = "tiny.mjs", engine: asked = "wasm" } = options;
   const { isUnhurried = false, placed = [..."0123456789abcd"].map((name) => `w${name}`) } = options;
   // Registered before the bus's: who uses it stops before it does.
   const stop = new AbortController();
@@ -117,7 +117,11 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
   };
   await append({ name: "job.submitted", id: `${jobId}.submitted`, payload: { job } } as never);
   const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? folder;
-  const engine = (await availableEngines({ cacheDir })).find(({ name }) => name === engineName);
+  const engines = (await availableEngines({ cacheDir })).map(({ name, text }) => ({
+    name,
+    identity: text,
+  }));
+  const engine = engines.find((one) => isEngineAsked(asked, one))!;
   await append({
     name: "job.placed",
     id: `${jobId}.placed.1`,
@@ -125,7 +129,7 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
       epoch: 1,
       // A worker without an agent leaves when it is not placed; these are all that tests start.
       workers: placed.map((workerId) => ({ workerId, nodeId: "n1" })),
-      engine: { name: engineName, identity: engine!.text },
+      engine,
       reason: "test",
     },
   } as never);
@@ -133,7 +137,7 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
   checkpoints = runCheckpoints({ bus, store, signal: stop.signal, log: () => undefined });
   const start: Cluster["start"] = (workerId, environment = {}) => {
     const worker = startWorker(workerId, folder, storeFolder, testBus.url, {
-      COXSWAIN_ENGINE: engineName,
+      COXSWAIN_ENGINE: engine.name,
       ...environment,
     });
     running.add(worker.process);

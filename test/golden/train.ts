@@ -1,6 +1,7 @@
 /** Trains small models with every optimizer on one engine; prints the weights' hashes as JSON. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { type IsaLevel, isaLevels } from "@coxswain/domain";
 import { type CompiledProgram, openEngine, takeState, tensorRanges } from "@coxswain/engine";
 import {
   adam,
@@ -35,8 +36,11 @@ const optimizers: Readonly<Record<string, Optimizer>> = {
   "lamb clipped by global norm": clipByGlobalNorm(lamb({ learningRate }), 0.1),
 };
 
-async function train(name: string, cacheDir: string): Promise<Record<string, string>> {
-  const engine = await openEngine(name, { cacheDir });
+async function train(
+  name: string,
+  options: { readonly cacheDir: string; readonly isa: IsaLevel | undefined },
+): Promise<Record<string, string>> {
+  const engine = await openEngine(name, options);
   const hashes: Record<string, string> = {};
   for (const model of models) {
     const program = await engine.compile({ ...settings, programPath, parameters: { model } });
@@ -74,5 +78,6 @@ function sumOf(lo: number, size: number, leaf: (shard: number) => Float32Array):
   return left.map((value, i) => value + right[i]!);
 }
 
-const [engine = "", cacheDir = ""] = process.argv.slice(2);
-console.log(JSON.stringify(await train(engine, cacheDir)));
+const [engine = "", cacheDir = "", level] = process.argv.slice(2);
+const isa = isaLevels.find((one) => one === level);
+console.log(JSON.stringify(await train(engine, { cacheDir, isa })));

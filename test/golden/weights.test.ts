@@ -6,12 +6,13 @@ import { differencesOf, hashesOf, readGolden } from "./weights.ts";
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
 const golden = await readGolden();
 
-for (const { name, text } of await availableEngines({ cacheDir })) {
+for (const engine of await availableEngines({ cacheDir })) {
+  const { name, isa, text } = engine;
   const known = golden[text];
   const skip =
     known === undefined ? `the identity is new: "${text}"; npm run golden adds it` : false;
-  test(`${name}: every model and optimizer ends at the known weights`, { skip }, async () => {
-    deepEqual(differencesOf(known!, await hashesOf(name, cacheDir)), []);
+  test(`${name}${isa === undefined ? "" : ` held to ${isa}`}: every model and optimizer ends at the known weights`, { skip }, async () => {
+    deepEqual(differencesOf(known!, await hashesOf(engine, cacheDir)), []);
   });
 }
 

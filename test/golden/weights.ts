@@ -7,7 +7,7 @@ import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { availableEngines, engineEnvironment } from "@coxswain/engine";
+import { availableEngines, type EngineIdentity, engineEnvironment } from "@coxswain/engine";
 
 /** By model and optimizer, as in "mlp, adam". */
 export type Hashes = Readonly<Record<string, string>>;
@@ -18,9 +18,12 @@ const file = join(import.meta.dirname, "weights.json");
 const outputBytesMax = 1024 * 1024;
 
 /** In a process of its own: engines of one process would share TensorFlow.js. */
-export async function hashesOf(name: string, cacheDir: string): Promise<Hashes> {
-  const args = [join(import.meta.dirname, "train.ts"), name, cacheDir];
-  const env = { ...process.env, ...engineEnvironment(name) };
+export async function hashesOf(
+  { name, isa }: Pick<EngineIdentity, "name" | "isa">,
+  cacheDir: string,
+): Promise<Hashes> {
+  const args = [join(import.meta.dirname, "train.ts"), name, cacheDir, ...(isa ? [isa] : [])];
+  const env = { ...process.env, ...engineEnvironment(name, { isa }) };
   const run = promisify(execFile);
   const { stdout } = await run(process.execPath, args, { env, maxBuffer: outputBytesMax });
   return JSON.parse(stdout) as Hashes;
@@ -47,8 +50,9 @@ export function differencesOf(known: Hashes, actual: Hashes): string[] {
 export async function writeGolden(cacheDir: string, replaces: boolean): Promise<string[]> {
   const golden: Record<string, Hashes> = { ...(await readGolden()) };
   const lines: string[] = [];
-  for (const { name, text } of await availableEngines({ cacheDir })) {
-    const actual = await hashesOf(name, cacheDir);
+  for (const engine of await availableEngines({ cacheDir })) {
+    const { text } = engine;
+    const actual = await hashesOf(engine, cacheDir);
     const known = golden[text] ?? {};
     const moved = differencesOf(known, actual).filter((line) => !line.endsWith("known is nothing"));
     const isKept = moved.length > 0 && !replaces;

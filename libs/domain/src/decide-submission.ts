@@ -4,6 +4,7 @@
  * and the validator takes a while to build.
  */
 import { Compile, Value } from "@coxswain/schema";
+import { engineNames, isaLevels } from "./engine.ts";
 import {
   defaultShards,
   priorityClasses,
@@ -67,6 +68,9 @@ function isDeeperThan(document: unknown, levels: number): boolean {
   return true;
 }
 
+const enginePointer = "/spec/engine";
+const engineDetail = `Use ${engineNames.join(", ")}, or {name: native, isa: ${isaLevels.join(" or ")}}.`;
+
 type Fields = Record<string, unknown>;
 
 function isRecord(value: unknown): value is Fields {
@@ -102,6 +106,9 @@ interface SchemaError {
 }
 
 function violationOf(error: SchemaError): Violation {
+  // One of several forms: what is wrong with each of them would say less.
+  if (error.instancePath.startsWith(enginePointer))
+    return { pointer: enginePointer, detail: engineDetail };
   const params = (error.params ?? {}) as Fields;
   const missing = Array.isArray(params["requiredProperties"])
     ? (params["requiredProperties"] as string[])

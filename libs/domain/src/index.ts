@@ -10,6 +10,17 @@ export {
 } from "./batch-schedule.ts";
 export { learningRateScalings } from "./batch-schema.ts";
 export {
+  type EngineSpec,
+  engineLike,
+  engineNames,
+  engineText,
+  type IsaLevel,
+  isaLevels,
+  isaOf,
+  isEngineAsked,
+  needsGpu,
+} from "./engine.ts";
+export {
   AppError,
   type AppErrorOptions,
   type ErrorCode,
@@ -55,7 +66,6 @@ export { type Permutation, permutation, type ShardPlace, shardSamples } from "./
 export {
   type CheckpointSource,
   defaultShards,
-  engineNames,
   priorityClasses,
   type Resources,
   stepsOf,

@@ -7,6 +7,7 @@
  */
 import { type Static, Type } from "@coxswain/schema";
 import { AdaptiveBatchSchema, BatchChangeSchema } from "./batch-schema.ts";
+import { EngineSchema } from "./engine.ts";
 import { idPattern } from "./ids.ts";
 import { jobLimits } from "./job-limits.ts";
 
@@ -134,8 +135,6 @@ export const AuditPolicySchema = Type.Object(
   closed,
 );
 
-export const engineNames = ["auto", "native", "wasm"] as const;
-
 export const TrainingJobSpecSchema = Type.Object(
   {
     program: Type.String({
@@ -235,7 +234,7 @@ export const TrainingJobSpecSchema = Type.Object(
           "Seconds for which a worker's peer may be silent before it counts as lost; default: the node's setting, 1.",
       }),
     ),
-    engine: Type.Enum([...engineNames], { default: "auto" }),
+    engine: EngineSchema,
     parameters: Type.Record(
       Type.String({ pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$" }),
       Type.Union([Type.Number(), Type.String({ maxLength: 1024 }), Type.Boolean()]),

@@ -5,6 +5,7 @@ import { AppError } from "@coxswain/domain";
 import type { Binding } from "./binding.ts";
 import {
   engineEnvironment,
+  type NativeOptions,
   type NativePlace,
   nativePlace,
   tensorflowVersion,
@@ -15,11 +16,11 @@ import { contextConfig } from "./tensorflow-config.ts";
 const libraries = ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"];
 
 /** @throws AppError `engine-unavailable` when it is not installed or cannot be loaded */
-export async function loadBinding(cacheDir: string): Promise<Binding> {
+export async function loadBinding(cacheDir: string, options: NativeOptions): Promise<Binding> {
   const place = await nativePlace(cacheDir);
   try {
     const binding = createRequire(import.meta.url)(place.addon) as Binding;
-    openTensorflow(binding, place);
+    openTensorflow(binding, place, options);
     return binding;
   } catch (cause) {
     throw unavailable(cause);
@@ -27,9 +28,13 @@ export async function loadBinding(cacheDir: string): Promise<Binding> {
 }
 
 /** @throws Error for a library of another version */
-export function openTensorflow(binding: Binding, { tensorflow }: NativePlace): void {
+export function openTensorflow(
+  binding: Binding,
+  { tensorflow }: NativePlace,
+  options: NativeOptions = {},
+): void {
   const paths = libraries.map((library) => join(tensorflow, "lib", library));
-  const variables = Object.entries(engineEnvironment("native")).flat();
+  const variables = Object.entries(engineEnvironment("native", options)).flat();
   const version = binding.init(paths, variables, contextConfig);
   if (version !== tensorflowVersion)
     throw new Error(`the library says that it is ${version}, not ${tensorflowVersion}`);

@@ -5,7 +5,7 @@ import type { Binding, RecordedBackend } from "./binding.ts";
 import { compileProgram, type Recorder } from "./compile.ts";
 import { loadBinding, unavailable } from "./native-binding.ts";
 import { installNativeKernels } from "./native-kernels.ts";
-import { nativeIdentity } from "./native-place.ts";
+import { type NativeOptions, nativeIdentity } from "./native-place.ts";
 import type { Engine } from "./port.ts";
 import { buildRecorder } from "./record-function.ts";
 
@@ -15,13 +15,14 @@ import { buildRecorder } from "./record-function.ts";
  */
 export async function openNativeEngine(
   cacheDir: string,
+  options: NativeOptions,
   onFallback: Recorder["onFallback"],
 ): Promise<Engine> {
-  const binding = await loadBinding(cacheDir);
+  const binding = await loadBinding(cacheDir, options);
   await registerBackend(binding).catch((cause: unknown) => {
     throw unavailable(cause);
   });
-  const identity = nativeIdentity();
+  const identity = nativeIdentity(options);
   const record = buildRecorder(tf.backend() as unknown as RecordedBackend);
   const recorder = { binding, record, onFallback };
   return {

@@ -4,7 +4,9 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { join } from "node:path";
+import type { IsaLevel } from "@coxswain/domain";
 import type { EngineIdentity } from "./port.ts";
+import { processorFlags, vectorFlags } from "./processor.ts";
 
 export const tensorflowVersion = "2.21.0";
 const require = createRequire(import.meta.url);
@@ -29,25 +31,42 @@ export async function nativePlace(cacheDir: string): Promise<NativePlace> {
   };
 }
 
-/** oneDNN and Eigen choose their code by the processor's instruction set, so it decides bits. */
-function instructionSet(): string {
-  const model = cpus()[0]?.model ?? "unknown";
-  return createHash("sha256").update(model).digest("hex").slice(0, 8);
+/**
+ * oneDNN chooses its code by the processor, so it decides bits: the model, and which instructions of
+ * it can be used here.
+ */
+function processorHash(): string {
+  const facts = [cpus()[0]?.model ?? "unknown", ...vectorFlags(processorFlags())];
+  return createHash("sha256").update(facts.join(" ")).digest("hex").slice(0, 8);
+}
+
+export interface NativeOptions {
+  /** No newer instructions are used than these; undefined: whatever the processor has. */
+  readonly isa?: IsaLevel | undefined;
 }
 
 /** Who the native engine is on this machine. */
-export function nativeIdentity(): EngineIdentity {
+export function nativeIdentity({ isa }: NativeOptions = {}): EngineIdentity {
   const { version } = require("@tensorflow/tfjs-node/package.json") as { version: string };
   const v8 = process.versions.v8.split(".").slice(0, 2).join(".");
+  const processor = isa === undefined ? `cpu-${processorHash()}` : `isa-${isa}`;
   return {
     name: "native",
-    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-2 onednn threads-1 cpu-${instructionSet()} v8-${v8}`,
+    ...(isa !== undefined && { isa }),
+    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-2 onednn threads-1 ${processor} v8-${v8}`,
   };
 }
 
+const onednnLevels: Readonly<Record<IsaLevel, string>> = { avx2: "AVX2", avx512: "AVX512_CORE" };
+
 /** Variables that decide what TensorFlow does; it reads some when it is loaded, so a process starts with them. */
-export function engineEnvironment(name: string): Readonly<Record<string, string>> {
-  return name === "native"
-    ? { TF_CPP_MIN_LOG_LEVEL: "3", TF_ENABLE_ONEDNN_OPTS: "1", OMP_NUM_THREADS: "1" }
-    : {};
+export function engineEnvironment(
+  name: string,
+  { isa }: NativeOptions = {},
+): Readonly<Record<string, string>> {
+  if (name !== "native") return {};
+  return {
+    ...{ TF_CPP_MIN_LOG_LEVEL: "3", TF_ENABLE_ONEDNN_OPTS: "1", OMP_NUM_THREADS: "1" },
+    ONEDNN_MAX_CPU_ISA: isa === undefined ? "DEFAULT" : onednnLevels[isa],
+  };
 }

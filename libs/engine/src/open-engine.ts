@@ -1,11 +1,12 @@
 /** Which engines this machine has, and how to open one. */
 import { access } from "node:fs/promises";
 import { AppError } from "@coxswain/domain";
-import { nativeIdentity, nativePlace } from "./native-place.ts";
+import { type NativeOptions, nativeIdentity, nativePlace } from "./native-place.ts";
 import type { CompiledProgram, CompileOptions, Engine, EngineIdentity } from "./port.ts";
+import { isaLevelsOf, processorFlags } from "./processor.ts";
 import { wasmIdentity } from "./wasm-identity.ts";
 
-export interface EngineOptions {
+export interface EngineOptions extends NativeOptions {
   /** Where engines that the set-up brought are kept. */
   readonly cacheDir: string;
   /** Hears why a program runs operator by operator although the engine could record. */
@@ -15,13 +16,15 @@ export interface EngineOptions {
 /** Identities of the engines that can run here, best first. Cheap: opens none. */
 export async function availableEngines({
   cacheDir,
-}: EngineOptions): Promise<readonly EngineIdentity[]> {
+}: Pick<EngineOptions, "cacheDir">): Promise<readonly EngineIdentity[]> {
   const { addon } = await nativePlace(cacheDir);
   const hasNative = await access(addon).then(
     () => true,
     () => false,
   );
-  return hasNative ? [nativeIdentity(), wasmIdentity()] : [wasmIdentity()];
+  if (!hasNative) return [wasmIdentity()];
+  const levelled = isaLevelsOf(processorFlags()).map((isa) => nativeIdentity({ isa }));
+  return [nativeIdentity(), ...levelled, wasmIdentity()];
 }
 
 /** Whether an engine can make data of a program: then workers need not compile it themselves. */
@@ -33,12 +36,12 @@ export const canRecord = (name: string) => name === "native";
  */
 export async function openEngine(
   name: string,
-  { cacheDir, onFallback = sayFallback }: EngineOptions,
+  { cacheDir, onFallback = sayFallback, ...native }: EngineOptions,
 ): Promise<Engine> {
   if (name === "wasm") return (await import("./wasm-engine.ts")).openWasmEngine();
   if (name !== "native") throw new AppError("engine-unavailable", `there is no engine "${name}"`);
   const { openNativeEngine } = await import("./native-engine.ts");
-  return openNativeEngine(cacheDir, onFallback);
+  return openNativeEngine(cacheDir, native, onFallback);
 }
 
 export interface RecordedEngine {
@@ -60,7 +63,7 @@ export interface RecordedEngine {
  */
 export async function openRecordedEngine(
   name: string,
-  { cacheDir }: EngineOptions,
+  { cacheDir, ...native }: Omit<EngineOptions, "onFallback">,
 ): Promise<RecordedEngine> {
   if (!canRecord(name))
     throw new AppError("engine-unavailable", `engine "${name}" runs no programs that are data`);
@@ -68,7 +71,7 @@ export async function openRecordedEngine(
     import("./native-binding.ts"),
     import("./recorded-program.ts"),
   ]);
-  const [binding, identity] = [await loadBinding(cacheDir), nativeIdentity()];
+  const [binding, identity] = [await loadBinding(cacheDir, native), nativeIdentity(native)];
   return {
     identity,
     open: (program, options) => openRecorded({ binding, identity }, program, options),

@@ -4,7 +4,7 @@
  * Each change is a snapshot in which one thing is different, decided by the code that decides for
  * the scheduler; only what then places the job is named.
  */
-import type { Job } from "@coxswain/domain";
+import { engineLike, type Job } from "@coxswain/domain";
 import { decidePlacement, stateOf } from "./decide-placement.ts";
 import { byImportance, type NodeView, type Snapshot } from "./snapshot.ts";
 import { isAllowed } from "./try-gang.ts";
@@ -222,10 +222,8 @@ export function amountText(amounts: Amounts): string {
 function moreNodes(snapshot: Snapshot, job: Job): VerifiedChange[] {
   const need = vectorOf(job.spec.resources);
   const engines = snapshot.nodes.flatMap((node) => node.engines);
-  const engine = engines.find((one) => isAllowed(job, one)) ?? {
-    name: job.engine?.name ?? job.spec.engine,
-    identity: job.engine?.identity ?? job.spec.engine,
-  };
+  const engine =
+    engines.find((one) => isAllowed(job, one)) ?? job.engine ?? engineLike(job.spec.engine);
   const node = (index: number): NodeView => ({
     nodeId: `what-if-${index}`,
     capacity: need,

@@ -1,5 +1,5 @@
 /** Jobs and snapshots for tests. */
-import { type Job, next } from "@coxswain/domain";
+import { type EngineSpec, type Job, next } from "@coxswain/domain";
 import type { Decision, Snapshot } from "./snapshot.ts";
 
 export const engine = { name: "wasm", identity: "wasm 1" };
@@ -19,6 +19,7 @@ export interface JobInput {
   readonly cpu?: number;
   readonly gpu?: number;
   readonly gpuMemory?: number;
+  readonly engine?: EngineSpec;
   readonly selector?: Readonly<Record<string, string>>;
   readonly wanted?: number;
   /** Seconds. */
@@ -51,7 +52,7 @@ export function jobOf(input: JobInput, index: number): Job {
     checkpoint: { everySteps: 5, keep: 1 },
     exchange: "exact" as const,
     stepTimeout: 10,
-    engine: "auto" as const,
+    engine: input.engine ?? ("auto" as const),
     parameters: {},
     ...(input.timeLimit === undefined ? {} : { timeLimit: input.timeLimit }),
   };

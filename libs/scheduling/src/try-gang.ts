@@ -1,11 +1,11 @@
 /** Whether one waiting job may start now: its whole minimum, or nothing; and if not, why not. */
-import type { Job } from "@coxswain/domain";
+import { engineText, isEngineAsked, type Job, needsGpu } from "@coxswain/domain";
 import { coverAt, gangUnits } from "./cover.ts";
 import { addWorker, askOf, type Cycle, type Draft, newDraft } from "./draft.ts";
 import { type Claim, makeRoom } from "./make-room.ts";
 import { type Shortage, shortageText } from "./quota.ts";
 import type { Wait } from "./snapshot.ts";
-import { noUnits, textOf } from "./vector.ts";
+import { gpuIndex, noUnits, scale, textOf } from "./vector.ts";
 
 export type GangResult =
   | { readonly kind: "placed"; readonly draft: Draft }
@@ -21,7 +21,7 @@ export function tryGang(cycle: Cycle, job: Job): GangResult {
   const { state } = cycle;
   const impossible = whyImpossible(cycle, job);
   if (impossible !== undefined) return impossible;
-  const engines = state.room.engines().filter((engine) => isAllowed(job, engine));
+  const engines = enginesFor(job, state.room.engines());
   const draftFor = (engine: Draft["engine"]): Draft => ({
     ...newDraft(job, []),
     engine,
@@ -54,7 +54,7 @@ function whyImpossible({ state }: Cycle, job: Job): GangResult | undefined {
   if (!engines.some((engine) => isAllowed(job, engine)))
     return wait(
       "NoMatchingEngine",
-      `No node has engine ${job.engine?.identity ?? job.spec.engine}.`,
+      `No node has engine ${job.engine?.identity ?? engineText(job.spec.engine)}.`,
     );
   if (!room.hasKind({ units: noUnits, selector: nodeSelector }))
     return wait("NoMatchingNodes", `No node has the labels ${selectorText(nodeSelector)}.`);
@@ -72,12 +72,21 @@ const selectorText = (selector: Readonly<Record<string, string>> = {}) =>
     .map(([key, value]) => `${key}=${value}`)
     .join(", ");
 
-export function isAllowed(
-  job: Job,
-  engine: { readonly name: string; readonly identity: string },
-): boolean {
+type Engine = NonNullable<Draft["engine"]>;
+
+export function isAllowed(job: Job, engine: Engine): boolean {
   if (job.engine !== undefined) return job.engine.identity === engine.identity;
-  return job.spec.engine === "auto" || job.spec.engine === engine.name;
+  const { engine: asked, resources } = job.spec;
+  return isEngineAsked(asked, engine) && (resources.gpu > 0 || !needsGpu(engine.identity));
+}
+
+/** Those that the job may run on, best first: one that computes on the GPU that the job asks for. */
+function enginesFor(job: Job, engines: readonly Engine[]): Engine[] {
+  const allowed = engines.filter((engine) => isAllowed(job, engine));
+  const [onGpu, others] = [true, false].map((wanted) =>
+    allowed.filter(({ identity }) => needsGpu(identity) === wanted),
+  );
+  return [...onGpu!, ...others!];
 }
 
 function whyEngine(job: Job): string {
@@ -168,6 +177,9 @@ function whyNow(cycle: Cycle, draft: Draft): GangResult {
   const short = quotas.shortage(queue, gangUnits(job));
   if (short !== undefined) return wait("WaitingForQuota", quotaText(queue, short));
   const one = textOf(units);
+  const gpus = units[gpuIndex]!;
+  if (gpus > 0 && !room.hasMatch({ units: noUnits.with(gpuIndex, gpus) }))
+    return wait("WaitingForNodes", `No node has ${gpus / scale} GPUs, which each worker needs.`);
   if (!room.hasMatch(askOf(draft)))
     return wait("WaitingForNodes", `No node is large enough for one worker of ${one}.`);
   return wait(

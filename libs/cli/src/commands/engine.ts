@@ -59,15 +59,17 @@ async function list(
   const speeds = new Map<string, EngineSpeed>();
   if (options.measure) {
     const seconds = secondsOf(options.seconds);
-    for (const { name } of engines) {
-      context.err(`measuring ${name} for ${seconds} s …`);
-      const orders = { engine: name, cacheDir, seconds, batchSize };
-      speeds.set(name, await measureEngine(orders, context.environment));
+    for (const { name, isa, text } of engines) {
+      context.err(
+        `measuring ${isa === undefined ? name : `${name} held to ${isa}`} for ${seconds} s …`,
+      );
+      const orders = { engine: name, isa, cacheDir, seconds, batchSize };
+      speeds.set(text, await measureEngine(orders, context.environment));
     }
   }
-  const items = engines.map((engine) => ({ ...engine, ...speeds.get(engine.name) }));
-  const speedOf = (name: string) => {
-    const speed = speeds.get(name);
+  const items = engines.map((engine) => ({ ...engine, ...speeds.get(engine.text) }));
+  const speedOf = (identity: string) => {
+    const speed = speeds.get(identity);
     return speed === undefined
       ? []
       : [`${speed.samplesPerSecond.toLocaleString("en")} (${speed.mode})`];
@@ -75,7 +77,7 @@ async function list(
   show(context, options, { items }, () =>
     table(
       ["ENGINE", ...(options.measure ? ["SAMPLES/S"] : []), "IDENTITY"],
-      engines.map(({ name, text }) => [name, ...speedOf(name), text]),
+      engines.map(({ name, text }) => [name, ...speedOf(text), text]),
     ),
   );
 }

@@ -1,11 +1,12 @@
 /** How fast an engine computes gradients on this machine. */
 import { fork } from "node:child_process";
-import { AppError } from "@coxswain/domain";
+import { AppError, type IsaLevel } from "@coxswain/domain";
 import { engineEnvironment } from "../native-place.ts";
 import type { ProgramMode } from "../port.ts";
 
 export interface MeasureOrders {
   readonly engine: string;
+  readonly isa?: IsaLevel | undefined;
   readonly cacheDir: string;
   readonly seconds: number;
   /** Samples of a step, in eight shards. */
@@ -32,7 +33,7 @@ export function measureEngine(
   const { promise, resolve, reject } = Promise.withResolvers<EngineSpeed>();
   const child = fork(new URL("./process.ts", import.meta.url), [JSON.stringify(orders)], {
     stdio: ["ignore", "ignore", "ignore", "ipc"],
-    env: { ...environment, ...engineEnvironment(orders.engine) },
+    env: { ...environment, ...engineEnvironment(orders.engine, orders) },
     execArgv: [],
     timeout: orders.seconds * 1000 + openingMs,
   });

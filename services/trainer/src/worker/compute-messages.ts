@@ -1,4 +1,5 @@
 /** What the control thread and the compute thread of a worker say to each other. */
+import type { IsaLevel } from "@coxswain/domain";
 import type { CompileOptions, Layout, ProgramMode } from "@coxswain/engine";
 import type { NoiseSample } from "@coxswain/goodput";
 import type { ExchangeMode, Piece } from "../decide/shards.ts";
@@ -8,6 +9,8 @@ import type { SaverEnds, Snapshot } from "./save-messages.ts";
 
 export interface ComputeOptions {
   readonly engine: string;
+  /** The level of instructions that the job's engine is held to. */
+  readonly isa: IsaLevel | undefined;
   readonly cacheDir: string;
   readonly compile: Omit<CompileOptions, "onRecording" | "openData">;
   readonly exchange: ExchangeMode;

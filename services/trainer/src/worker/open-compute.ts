@@ -1,6 +1,6 @@
 /** A worker's compute thread with the job's program in it. */
 import type { Bus } from "@coxswain/bus";
-import { AppError } from "@coxswain/domain";
+import { AppError, isaOf } from "@coxswain/domain";
 import {
   compileInThread,
   type ObtainedProgram,
@@ -41,7 +41,8 @@ export async function openCompute(
   const { spec, engine } = context.job();
   const compile = { ...spec, programPath };
   const { COXSWAIN_ENGINE: name, COXSWAIN_CACHE_DIR: cacheDir } = config;
-  const options = { engine: name, cacheDir, compile, exchange: spec.exchange };
+  const isa = engine && isaOf(engine.identity);
+  const options = { engine: name, isa, cacheDir, compile, exchange: spec.exchange };
   let obtained: ObtainedProgram | undefined;
   const onRecording = () => events.onRecording(compute.compiled);
   const initialParameters = async () => {

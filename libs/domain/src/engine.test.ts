@@ -1,0 +1,77 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { test } from "node:test";
+import { decideSubmission } from "./decide-submission.ts";
+import {
+  type EngineSpec,
+  engineLike,
+  engineText,
+  isaOf,
+  isEngineAsked,
+  needsGpu,
+} from "./engine.ts";
+
+const engines = {
+  native: { name: "native", identity: "native tensorflow-2 cpu-1234 v8-13.6" },
+  avx2: { name: "native", identity: "native tensorflow-2 isa-avx2 v8-13.6" },
+  avx512: { name: "native", identity: "native tensorflow-2 isa-avx512 v8-13.6" },
+  gpu: { name: "native", identity: "native tensorflow-2 gpu-1234 v8-13.6" },
+  wasm: { name: "wasm", identity: "wasm tfjs-4" },
+};
+
+const cases: readonly (readonly [EngineSpec, readonly string[]])[] = [
+  ["auto", ["native", "gpu", "wasm"]],
+  ["native", ["native", "gpu"]],
+  ["wasm", ["wasm"]],
+  [{ name: "native" }, ["native", "gpu"]],
+  [{ name: "native", isa: "avx2" }, ["avx2"]],
+  [{ name: "native", isa: "avx512" }, ["avx512"]],
+];
+for (const [asked, allowed] of cases)
+  test(`${JSON.stringify(asked)} allows ${allowed.join(", ")}`, () => {
+    const names = Object.entries(engines).filter(([, one]) => isEngineAsked(asked, one));
+    deepEqual(
+      names.map(([name]) => name),
+      allowed,
+    );
+  });
+
+test("the identity says the level of instructions, and whether it needs a GPU", () => {
+  equal(isaOf(engines.avx2.identity), "avx2");
+  equal(isaOf("native misa-avx2 isa-avx22"), undefined);
+  deepEqual(
+    Object.values(engines)
+      .map(({ identity }) => needsGpu(identity))
+      .indexOf(true),
+    3,
+  );
+});
+
+test("an engine made up for what is asked is allowed", () => {
+  for (const [asked] of cases) equal(isEngineAsked(asked, engineLike(asked)), true);
+});
+
+test("what was asked for, in words", () => {
+  equal(engineText("native"), "native");
+  equal(engineText({ name: "native", isa: "avx2" }), "native held to avx2");
+});
+
+const document = (engine: unknown) => ({
+  apiVersion: "coxswain.dev/v1",
+  kind: "TrainingJob",
+  metadata: { name: "one" },
+  spec: { program: `sha256:${"0".repeat(64)}`, steps: 1, workers: { min: 1, max: 1 }, engine },
+});
+
+test("an engine that does not exist is one violation that names those that do", () => {
+  equal(decideSubmission(document({ name: "native", isa: "avx2" })).kind, "valid");
+  for (const engine of ["abacus", { name: "wasm", isa: "avx2" }, { name: "native", isa: "mmx" }, 7])
+    deepEqual(decideSubmission(document(engine)), {
+      kind: "invalid",
+      violations: [
+        {
+          pointer: "/spec/engine",
+          detail: "Use auto, native, wasm, or {name: native, isa: avx2 or avx512}.",
+        },
+      ],
+    });
+});
