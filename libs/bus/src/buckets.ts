@@ -19,6 +19,13 @@ export interface NodeRecord {
     readonly networkMibps?: number | undefined;
   };
   readonly labels: Readonly<Record<string, string>>;
+  /** Those that it offers, where its driver tells of them. */
+  readonly gpus?: readonly {
+    readonly index: number;
+    readonly model: string;
+    readonly memoryMib: number;
+    readonly driver: string;
+  }[];
   /** Engines that can run here, best first. */
   readonly engines: readonly { readonly name: string; readonly identity: string }[];
   readonly startedAtMs: number;

@@ -171,6 +171,8 @@ function nodeEnvironment(
     NODE_DIR: join(dataDir, "nodes", String(index + 1)),
     NODE_CPU: String(Math.max(1, availableParallelism()) / nodes),
     NODE_MEMORY_MIB: String(Math.floor(memoryMib / nodes)),
+    // The machine's GPUs are one node's: two would give the same one to two workers.
+    ...(index > 0 && { NODE_GPU: "0" }),
     COXSWAIN_CACHE_DIR: options.cacheDir,
   };
 }

@@ -1,4 +1,5 @@
 export { buildAddon } from "./build-addon.ts";
+export { type Gpu, lookForGpus, parseGpus } from "./gpus.ts";
 export {
   type Installed,
   type InstallOptions,

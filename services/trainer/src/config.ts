@@ -24,11 +24,15 @@ export const ConfigSchema = Type.Object({
     minimum: 0,
     description: "Memory to offer in MiB; 0 offers nine tenths of the machine's or the container's",
   }),
-  NODE_GPU: Type.Integer({ default: 0, minimum: 0, description: "GPUs to offer" }),
+  NODE_GPU: Type.Integer({
+    default: -1,
+    minimum: -1,
+    description: "GPUs to offer; -1 offers all that nvidia-smi tells",
+  }),
   NODE_GPU_MEMORY_MIB: Type.Integer({
     default: 0,
     minimum: 0,
-    description: "Memory of each GPU in MiB",
+    description: "Memory of each GPU in MiB; 0 offers what nvidia-smi tells",
   }),
   NODE_DISK_MIBPS: Type.Number({ default: 0, minimum: 0, description: "Disk traffic to offer" }),
   NODE_NETWORK_MIBPS: Type.Number({

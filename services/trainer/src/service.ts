@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bus, NodeRecord, WantedWorker } from "@coxswain/bus";
 import { AppError, isaOf } from "@coxswain/domain";
-import { availableEngines, engineEnvironment } from "@coxswain/engine";
+import { availableEngines, engineEnvironment, type Gpu, lookForGpus } from "@coxswain/engine";
 import { Agent, type AgentPorts } from "./agent/agent.ts";
 import type { Config } from "./config.ts";
-import { labelsOf, offerOf } from "./decide/offer.ts";
+import { gpuOfferOf, labelsOf, offerOf } from "./decide/offer.ts";
 
 const heartbeatMs = 1000;
 
@@ -16,16 +16,26 @@ export async function runTrainer(
   config: Config,
   inherited: Readonly<Record<string, string>>,
 ): Promise<void> {
+  const found = await lookForGpus().catch((error: unknown) => {
+    ports.log("no GPU is offered", { err: error });
+    return [];
+  });
+  const settings = { gpu: config.NODE_GPU, memoryMib: config.NODE_GPU_MEMORY_MIB };
+  const { devices, ...offered } = gpuOfferOf(settings, found);
   const agent = new Agent(ports, {
+    gpus: devices,
     nodeId: config.NODE_ID,
     folder: config.NODE_DIR,
     leaveTimeoutMs: config.LEAVE_TIMEOUT_MS,
-    workerEnvironment: (wanted, folder) => ({
+    workerEnvironment: (wanted, folder, gpus) => ({
       ...inherited,
       ...workerVariables(config, wanted, folder),
+      // An empty list hides them all.
+      ...(devices === undefined ? {} : { CUDA_VISIBLE_DEVICES: gpus.join() }),
     }),
   });
-  await register(ports, await nodeRecord(config));
+  const gpus = found.filter(({ uuid }) => devices?.includes(uuid));
+  await register(ports, await nodeRecord(config, offered, gpus));
   await Promise.all([agent.run(), signsOfLife(ports.bus, config.NODE_ID, ports.signal)]);
   await signOff(ports, config.NODE_ID);
 }
@@ -65,7 +75,11 @@ function workerVariables(
   };
 }
 
-async function nodeRecord(config: Config): Promise<NodeRecord> {
+async function nodeRecord(
+  config: Config,
+  offered: Pick<NodeRecord["capacity"], "gpu" | "gpuMemoryMib">,
+  gpus: readonly Gpu[],
+): Promise<NodeRecord> {
   const engines = await availableEngines({ cacheDir: config.COXSWAIN_CACHE_DIR });
   return {
     nodeId: config.NODE_ID,
@@ -79,12 +93,12 @@ async function nodeRecord(config: Config): Promise<NodeRecord> {
           memoryLimitBytes: process.constrainedMemory(),
         },
       ),
-      gpu: config.NODE_GPU,
-      gpuMemoryMib: config.NODE_GPU * config.NODE_GPU_MEMORY_MIB,
+      ...offered,
       diskMibps: config.NODE_DISK_MIBPS,
       networkMibps: config.NODE_NETWORK_MIBPS,
     },
     labels: labelsOf(config.NODE_LABELS),
+    ...(gpus.length > 0 && { gpus: gpus.map(({ uuid: _, ...facts }) => facts) }),
     engines: engines.map(({ name, text }) => ({ name, identity: text })),
     startedAtMs: Date.now(),
     agentVersion: "0.1.0",

@@ -123,7 +123,8 @@ export class SimNode {
         const worker = this.running.get(action.workerId)!;
         worker.askedToLeaveAtMs = clock.nowMs();
         worker.trainer.leave();
-      } else this.running.get(action.workerId)!.trainer.process.kill(action.reason);
+      } else if (action.kind === "kill")
+        this.running.get(action.workerId)!.trainer.process.kill(action.reason);
     }
   }
 

@@ -105,14 +105,20 @@ export function addJobCommands(add: Add, context: Context): void {
             n.host,
             n.capacity.cpu,
             `${n.capacity.memoryMib} MiB`,
-            n.capacity.gpu,
+            gpuText(n),
             n.workers.length,
-            n.engines.map((e: Json) => e.name).join(", "),
+            [...new Set(n.engines.map((e: Json) => e.name))].join(", "),
           ]),
         ),
       );
     },
   );
+}
+
+/** `2 x Tesla T4` */
+function gpuText({ capacity, gpus = [] }: Json): string {
+  const models = [...new Set(gpus.map(({ model }: Json) => model))].join(", ");
+  return models === "" ? String(capacity.gpu) : `${capacity.gpu} x ${models}`;
 }
 
 function jobTable(jobs: readonly Json[], nowMs: number): string {

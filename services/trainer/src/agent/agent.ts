@@ -17,11 +17,14 @@ export interface AgentOptions {
   readonly nodeId: string;
   readonly folder: string;
   readonly leaveTimeoutMs: number;
-  /** Environment of a worker, less what names the worker. */
+  /** Environment of a worker, which sees these GPUs only. */
   readonly workerEnvironment: (
     wanted: WantedWorker,
     folder: string,
+    gpus: readonly string[],
   ) => Readonly<Record<string, string>>;
+  /** Ids of the GPUs that workers are given; undefined: they are not known. */
+  readonly gpus?: readonly string[] | undefined;
 }
 
 export interface AgentPorts {
@@ -64,6 +67,8 @@ export class Agent {
   readonly #running = new Map<string, Running>();
   readonly #used = new Set<string>();
   readonly #telling = new Set<Promise<void>>();
+  /** A worker waits for GPUs that others still have. */
+  #isHolding = false;
   #list: AssignmentRecord = { epoch: 0, workers: [] };
   #reconciling: Promise<void> = Promise.resolve();
 
@@ -100,10 +105,10 @@ export class Agent {
         if (worker.isAdopted && !worker.isTelling && !(await isAlive(worker)))
           this.#ended(worker.workerId, { exitCode: null, signal: null });
       }
-      if (
-        [...this.#running.values()].some(({ askedToLeaveAtMs }) => askedToLeaveAtMs !== undefined)
-      )
-        await this.#reconcile();
+      const someLeave = [...this.#running.values()].some(
+        ({ askedToLeaveAtMs }) => askedToLeaveAtMs !== undefined,
+      );
+      if (someLeave || this.#isHolding) await this.#reconcile();
     }
   }
 
@@ -164,9 +169,12 @@ export class Agent {
       running,
       used: this.#used,
       workersMax,
+      gpus: this.#options.gpus,
     });
+    this.#isHolding = actions.some(({ kind }) => kind === "hold-back");
     for (const action of actions) {
-      if (action.kind === "start") await this.#start(action.wanted);
+      if (action.kind === "hold-back") continue;
+      if (action.kind === "start") await this.#start(action.wanted, action.gpus);
       else if (action.kind === "tell-left") this.#tellLeft(action.wanted);
       else if (action.kind === "ask-to-leave") this.#ask(action.workerId);
       else {
@@ -176,21 +184,21 @@ export class Agent {
     }
   }
 
-  async #start(wanted: WantedWorker): Promise<void> {
+  async #start(wanted: WantedWorker, gpus: readonly string[]): Promise<void> {
     const { workerId, jobId, resources } = wanted;
     this.#used.add(workerId);
     const folder = this.#folderOf(workerId);
     const file = await startWorker(
       folder,
-      { workerId, jobId },
+      { workerId, jobId, gpus },
       {
-        environment: this.#options.workerEnvironment(wanted, folder),
+        environment: this.#options.workerEnvironment(wanted, folder, gpus),
         memoryMib: resources.memoryMib,
         onEnded: (ended) => this.#ended(workerId, ended),
       },
     );
     this.#add(file, false);
-    this.#ports.log("worker started", { jobId, workerId, pid: file.pid });
+    this.#ports.log("worker started", { jobId, workerId, pid: file.pid, gpus });
   }
 
   /** Its job stopped before it was started: it never will be. */

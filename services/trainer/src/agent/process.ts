@@ -13,6 +13,8 @@ export interface WorkerFile {
   readonly pid: number;
   /** Of the process, in the kernel's own words; with the pid it names one process. */
   readonly startTime: string;
+  /** Ids of the GPUs that are its own. */
+  readonly gpus?: readonly string[];
 }
 
 export interface Ended {
@@ -41,7 +43,7 @@ export async function isAlive({
 /** Starts a worker; its output goes to `output.log` in its folder. */
 export async function startWorker(
   folder: string,
-  ids: { readonly workerId: string; readonly jobId: string },
+  ids: Pick<WorkerFile, "workerId" | "jobId" | "gpus">,
   options: {
     readonly environment: Readonly<Record<string, string>>;
     readonly memoryMib: number;

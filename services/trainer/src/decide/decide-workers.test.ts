@@ -68,3 +68,56 @@ for (const [
     );
   });
 }
+
+type GpuCase = readonly [
+  gpus: readonly string[] | undefined,
+  running: Readonly<Record<string, readonly string[]>>,
+  wanted: Readonly<Record<string, number>>,
+  want: readonly string[],
+];
+const gpuCases: Record<string, GpuCase> = {
+  "each worker gets GPUs of its own": [
+    ["g0", "g1", "g2"],
+    {},
+    { a: 1, b: 2 },
+    ["start a: g0", "start b: g1 g2"],
+  ],
+  "those of others are not given away": [["g0", "g1"], { a: ["g0"] }, { b: 1 }, ["start b: g1"]],
+  "a worker that asks for none gets none": [
+    ["g0"],
+    {},
+    { a: 0, b: 1 },
+    ["start a: ", "start b: g0"],
+  ],
+  "one whose GPU is not free yet is held back, the next one is not": [
+    ["g0"],
+    { a: ["g0"] },
+    { b: 1, c: 0 },
+    ["hold-back b", "start c: "],
+  ],
+  "GPUs that are not known are not given out": [undefined, {}, { a: 1 }, ["start a: "]],
+};
+for (const [name, [gpus, running, wanted, want]] of Object.entries(gpuCases))
+  test(name, () => {
+    const ids = Object.keys(running);
+    const actions = decideWorkers({
+      nowMs: 1000,
+      leaveTimeoutMs: 500,
+      wanted: [
+        ...ids.map((workerId) => ({ workerId, resources: { gpu: 1 } })),
+        ...Object.entries(wanted).map(([workerId, gpu]) => ({ workerId, resources: { gpu } })),
+      ],
+      running: ids.map((workerId) => ({
+        ...{ workerId, jobId: "j", askedToLeaveAtMs: undefined },
+        gpus: running[workerId]!,
+      })),
+      used: new Set(),
+      workersMax: 64,
+      gpus,
+    });
+    const brief = actions.map((action) => {
+      const id = "wanted" in action ? action.wanted.workerId : action.workerId;
+      return `${action.kind} ${id}${action.kind === "start" ? `: ${action.gpus.join(" ")}` : ""}`;
+    });
+    deepEqual(brief, want);
+  });

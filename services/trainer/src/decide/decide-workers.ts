@@ -3,6 +3,7 @@
 interface Wanted {
   readonly workerId: string;
   readonly isLeaving?: boolean;
+  readonly resources?: { readonly gpu: number };
 }
 
 export interface RunningWorker {
@@ -10,10 +11,14 @@ export interface RunningWorker {
   readonly jobId: string;
   /** When it was asked to leave, Unix ms. */
   readonly askedToLeaveAtMs: number | undefined;
+  /** Ids of the GPUs that are its own until it has ended. */
+  readonly gpus?: readonly string[];
 }
 
 export type WorkerAction<W extends Wanted> =
-  | { readonly kind: "start"; readonly wanted: W }
+  | { readonly kind: "start"; readonly wanted: W; readonly gpus: readonly string[] }
+  /** Its GPUs are still those of workers that leave: it starts when they have. */
+  | { readonly kind: "hold-back"; readonly wanted: W }
   /** It leaves before it was ever started: nobody else would say so. */
   | { readonly kind: "tell-left"; readonly wanted: W }
   | { readonly kind: "ask-to-leave"; readonly workerId: string }
@@ -27,6 +32,8 @@ export interface WorkersInput<W extends Wanted> {
   /** Workers that were started before and have ended: an id is used once. */
   readonly used: ReadonlySet<string>;
   readonly workersMax: number;
+  /** Ids of the node's GPUs; undefined: they are not known, and workers see what there is. */
+  readonly gpus?: readonly string[] | undefined;
 }
 
 /** Leaves and kills first, then starts, so that room is made before it is taken. */
@@ -42,11 +49,22 @@ export function decideWorkers<W extends Wanted>(input: WorkersInput<W>): WorkerA
   const neverStarted = input.wanted
     .filter((wanted) => wanted.isLeaving && isNew(wanted))
     .map((wanted): WorkerAction<W> => ({ kind: "tell-left", wanted }));
-  const starts = staying
-    .filter(isNew)
-    .slice(0, room)
-    .map((wanted): WorkerAction<W> => ({ kind: "start", wanted }));
+  const starts = withGpus(staying.filter(isNew).slice(0, room), input);
   return [...ends, ...neverStarted, ...starts];
+}
+
+/** Each its own GPUs, the first free ones. */
+function withGpus<W extends Wanted>(
+  starting: readonly W[],
+  { gpus, running }: Pick<WorkersInput<W>, "gpus" | "running">,
+): WorkerAction<W>[] {
+  const taken = new Set(running.flatMap((worker) => worker.gpus ?? []));
+  const free = (gpus ?? []).filter((gpu) => !taken.has(gpu));
+  return starting.map((wanted) => {
+    const count = gpus === undefined ? 0 : (wanted.resources?.gpu ?? 0);
+    if (count > free.length) return { kind: "hold-back", wanted };
+    return { kind: "start", wanted, gpus: free.splice(0, count) };
+  });
 }
 
 function endOf(

@@ -1,4 +1,6 @@
 /** What a node offers the scheduler, of what it has. */
+import type { Gpu } from "@coxswain/engine";
+
 export interface Offer {
   readonly cpu: number;
   readonly memoryMib: number;
@@ -21,6 +23,35 @@ export function offerOf(settings: Offer, machine: Machine): Offer {
   return {
     cpu: settings.cpu || cores,
     memoryMib: settings.memoryMib || Math.floor((usableBytes / mebibyte) * offeredPart),
+  };
+}
+
+export interface GpuOffer {
+  readonly gpu: number;
+  /** Of all of them together, as if each had what the smallest has. */
+  readonly gpuMemoryMib: number;
+  /** Ids of those that workers are given; undefined: nobody knows them. */
+  readonly devices: readonly string[] | undefined;
+}
+
+/**
+ * @param settings GPUs to offer, -1 for all; memory of each in MiB, 0 for what they say
+ * @param found those that the driver tells
+ */
+export function gpuOfferOf(
+  settings: { readonly gpu: number; readonly memoryMib: number },
+  found: readonly Pick<Gpu, "uuid" | "memoryMib">[],
+): GpuOffer {
+  if (found.length === 0) {
+    const gpu = Math.max(0, settings.gpu);
+    return { gpu, gpuMemoryMib: gpu * settings.memoryMib, devices: undefined };
+  }
+  const offered = settings.gpu < 0 ? found : found.slice(0, settings.gpu);
+  const smallestMib = Math.min(...offered.map(({ memoryMib }) => memoryMib));
+  return {
+    gpu: offered.length,
+    gpuMemoryMib: offered.length === 0 ? 0 : offered.length * (settings.memoryMib || smallestMib),
+    devices: offered.map(({ uuid }) => uuid),
   };
 }
 
