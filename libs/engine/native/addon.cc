@@ -408,8 +408,8 @@ Program& programOf(const std::string& name) {
   return *found->second;
 }
 
-// (name, bytes of a GraphDef, input nodes, outputs "node:k", bytes of a ConfigProto): the same name
-// again changes nothing.
+// (name, bytes of a GraphDef, input nodes, outputs "node:k", bytes of a ConfigProto, device or ""): the
+// same name again changes nothing.
 napi_value defineFunction(napi_env env, napi_value* arguments) {
   std::string name = text(env, arguments[0]);
   View bytes = viewOf(env, arguments[1]);
@@ -422,6 +422,8 @@ napi_value defineFunction(napi_env env, napi_value* arguments) {
   Status status;
   Buffer buffer(TF_NewBufferFromString(bytes.data, bytes.bytes));
   ImportOptions import(TF_NewImportGraphDefOptions());
+  std::string device = text(env, arguments[5]);
+  if (!device.empty()) TF_ImportGraphDefOptionsSetDefaultDevice(import.get(), device.c_str());
   TF_GraphImportGraphDef(graph, buffer.get(), import.get(), status);
   status.check("importing " + name);
   for (auto& input : texts(env, arguments[2])) program->inputs.push_back(outputOf(graph, input));
@@ -496,6 +498,22 @@ napi_value init(napi_env env, napi_value* arguments) {
   return version;
 }
 
+// -> the names of the context's devices, such as /job:localhost/replica:0/task:0/device:GPU:0
+napi_value devices(napi_env env, napi_value*) {
+  Status status;
+  Owned<TF_DeviceList, TF_DeleteDeviceList> list(TFE_ContextListDevices(contextOf(), status));
+  status.check("listing devices");
+  napi_value result;
+  check(napi_create_array(env, &result));
+  for (int i = 0; i < TF_DeviceListCount(list.get()); i++) {
+    napi_value name;
+    check(napi_create_string_utf8(env, TF_DeviceListName(list.get(), i, status), NAPI_AUTO_LENGTH, &name));
+    status.check("a device's name");
+    check(napi_set_element(env, result, i, name));
+  }
+  return result;
+}
+
 napi_value isUsingGpuDevice(napi_env env, napi_value*) {
   napi_value result;
   check(napi_get_boolean(env, false, &result));
@@ -507,8 +525,8 @@ napi_value getNumOfSavedModels(napi_env env, napi_value*) { return make(env, 0);
 
 template <napi_value (*Function)(napi_env, napi_value*)>
 napi_value guard(napi_env env, napi_callback_info info) {
-  size_t count = 5;
-  napi_value arguments[5];  // Missing ones arrive as undefined.
+  size_t count = 6;
+  napi_value arguments[6];  // Missing ones arrive as undefined.
   try {
     check(napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr));
     return Function(env, arguments);
@@ -542,6 +560,7 @@ NAPI_MODULE_INIT() {
     define<runFunction>(env, exports, "runFunction");
     define<defineFunction>(env, exports, "defineFunction");
     define<opDef>(env, exports, "opDef");
+    define<devices>(env, exports, "devices");
     define<isUsingGpuDevice>(env, exports, "isUsingGpuDevice");
     define<getNumOfTensors>(env, exports, "getNumOfTensors");
     define<getNumOfSavedModels>(env, exports, "getNumOfSavedModels");

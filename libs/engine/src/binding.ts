@@ -36,14 +36,22 @@ export interface Binding {
   ): OutputFacts[];
   /** On the calling thread. Output i goes straight into view i. */
   runFunction(name: string, inputs: readonly number[], into: readonly ArrayBufferView[]): void;
-  /** @param config bytes of a ConfigProto; a name that is known changes nothing */
+  /**
+   * A name that is known changes nothing.
+   * @param config bytes of a ConfigProto
+   * @param device where operators are that say nothing else, or ""
+   */
   defineFunction(
     name: string,
     graph: Uint8Array,
     inputs: readonly string[],
     outputs: readonly string[],
     config: Uint8Array,
+    device: string,
   ): void;
+  /** Names of TensorFlow's devices; those of GPUs hold `device:GPU:`. */
+  devices(): string[];
+
   opDef(op: string): Uint8Array;
   readonly TF_FLOAT: number;
   readonly TF_INT32: number;

@@ -1,6 +1,6 @@
 import { deepEqual, rejects } from "node:assert/strict";
 import { test } from "node:test";
-import { lookForGpus, parseGpus } from "./gpus.ts";
+import { lookForGpus, parseGpus, visibleOf } from "./gpus.ts";
 
 const h100 = "NVIDIA H100 80GB HBM3";
 const uuid = (last: number) => `GPU-5e10b7bc-91f1-640a-e927-963f7f82de4${last}`;
@@ -59,4 +59,19 @@ test("without nvidia-smi there is no GPU; one that fails says why", async () => 
   await rejects(lookForGpus(failing({ code: 9, stdout: `${words}\n` })), {
     message: `nvidia-smi cannot say which GPUs there are: ${words}`,
   });
+});
+
+test("a process sees the GPUs that its variable names, in its order", () => {
+  const gpus = parseGpus(
+    `0, ${uuid(0)}, ${h100}, 81559, 580.95.05\n1, ${uuid(1)}, ${h100}, 81559, 580.95.05\n`,
+  );
+  const seen = (visible: string | undefined) => visibleOf(gpus, visible).map(({ index }) => index);
+  deepEqual([undefined, "", uuid(1), `${uuid(1)},${uuid(0)}`, "1", "GPU-other"].map(seen), [
+    [0, 1],
+    [],
+    [1],
+    [1, 0],
+    [1],
+    [],
+  ]);
 });

@@ -53,3 +53,11 @@ function gpuOf(line: string): Gpu[] {
   const memoryMib = /^\d+$/.test(memory) ? Number(memory) : 0;
   return [{ index: Number(index), uuid, model, memoryMib, driver }];
 }
+
+/** Those that a process sees whose CUDA_VISIBLE_DEVICES is this; undefined: all. */
+export function visibleOf(gpus: readonly Gpu[], visible: string | undefined): readonly Gpu[] {
+  if (visible === undefined) return gpus;
+  return visible
+    .split(",")
+    .flatMap((id) => gpus.filter(({ uuid, index }) => id === uuid || id === String(index)));
+}

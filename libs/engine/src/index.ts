@@ -1,5 +1,5 @@
 export { buildAddon } from "./build-addon.ts";
-export { type Gpu, lookForGpus, parseGpus } from "./gpus.ts";
+export { type Gpu, lookForGpus, parseGpus, visibleOf } from "./gpus.ts";
 export {
   type Installed,
   type InstallOptions,
@@ -8,7 +8,7 @@ export {
 } from "./install-native.ts";
 export { takeState, tensorRanges } from "./layout.ts";
 export { type EngineSpeed, measureEngine } from "./measure/measure-engine.ts";
-export { engineEnvironment, nativePlace } from "./native-place.ts";
+export { engineEnvironment, type NativeBuild, nativePlace } from "./native-place.ts";
 export {
   availableEngines,
   canRecord,

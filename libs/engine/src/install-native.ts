@@ -1,6 +1,7 @@
 /**
- * Brings the native engine: TensorFlow's C library out of PyPI's wheel, and our addon, built with
- * the user's compiler. What is there already is not brought again; what fails leaves nothing half.
+ * Brings the native engine: TensorFlow's C library out of PyPI's wheel, for GPUs with those of CUDA
+ * beside it, and our addon, built with the user's compiler. What is there already is not brought
+ * again; what fails leaves nothing half.
  */
 import { execFile } from "node:child_process";
 import { access, mkdir, mkdtemp, rename, rm, statfs, symlink } from "node:fs/promises";
@@ -8,14 +9,14 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { AppError } from "@coxswain/domain";
 import { buildAddon } from "./build-addon.ts";
-import { type NativePlace, nativePlace, tensorflowVersion } from "./native-place.ts";
+import { type NativeBuild, type NativePlace, nativePlace } from "./native-place.ts";
+import { cudaWheels, tensorflowWheels, type Wheel } from "./native-wheels.ts";
 import { download } from "./resumable-download.ts";
 
 const run = promisify(execFile);
 
-const wheelSha256 = "2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c";
-const wheelMegabytes = 274;
-const diskBytesMin = 3 * 1024 ** 3;
+const diskGibMin: Readonly<Record<NativeBuild, number>> = { cpu: 3, gpu: 12 };
+/** Of each file. */
 const downloadTimeoutMs = 900_000;
 const buildTimeoutMs = 300_000;
 const progressMs = 5000;
@@ -40,6 +41,8 @@ const libraries = ["libtensorflow_cc.so.2", "libtensorflow_framework.so.2"];
 
 export interface InstallOptions {
   readonly cacheDir: string;
+  /** Default: the one for processors. */
+  readonly build?: NativeBuild;
   readonly onProgress: (line: string) => void;
   /** For pip: its index, mirror and proxies. */
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -52,7 +55,7 @@ export interface Installed {
 
 /** @throws AppError `engine-unavailable` with what is missing */
 export async function installNative(options: InstallOptions): Promise<Installed> {
-  const place = await nativePlace(options.cacheDir);
+  const place = await nativePlace(options.cacheDir, options.build);
   if (await isThere(place.addon)) return { isNew: false };
   try {
     requirePlatform();
@@ -74,8 +77,8 @@ export async function installNative(options: InstallOptions): Promise<Installed>
 }
 
 /** Frees the disk: TensorFlow's library and our addon. @returns whether there was anything */
-export async function removeNative(cacheDir: string): Promise<boolean> {
-  const { tensorflow } = await nativePlace(cacheDir);
+export async function removeNative(cacheDir: string, build?: NativeBuild): Promise<boolean> {
+  const { tensorflow } = await nativePlace(cacheDir, build);
   const wasThere = await isThere(tensorflow);
   await rm(tensorflow, { recursive: true, force: true });
   return wasThere;
@@ -96,19 +99,25 @@ function requirePlatform(): void {
 }
 
 async function bringTensorflow(place: NativePlace, options: InstallOptions): Promise<void> {
-  const { cacheDir, onProgress } = options;
+  const { cacheDir, onProgress, build = "cpu" } = options;
   const { bavail, bsize } = await statfs(cacheDir);
-  if (bavail * bsize < diskBytesMin)
+  if (bavail * bsize < diskGibMin[build] * 1024 ** 3)
     throw new AppError(
       "engine-unavailable",
-      `${diskBytesMin / 1024 ** 3} GiB of disk are needed in ${cacheDir}`,
+      `${diskGibMin[build]} GiB of disk are needed in ${cacheDir}`,
     );
   const folder = await mkdtemp(join(cacheDir, "fetch-"));
   try {
-    const wheelPath = await fetchWheel(folder, options);
-    onProgress("set-up: unpacking TensorFlow's C library …");
     const target = join(folder, "tensorflow");
-    await extract(wheelPath, target);
+    const wheelPath = await fetchWheel(tensorflowWheels[build], folder, options);
+    onProgress("set-up: unpacking TensorFlow's C library …");
+    await extractTensorflow(wheelPath, target);
+    await rm(wheelPath);
+    for (const wheel of build === "gpu" ? cudaWheels : []) {
+      const path = await fetchWheel(wheel, folder, options);
+      await extractLibraries(path, target);
+      await rm(path);
+    }
     for (const library of libraries)
       await run("strip", [join(target, "lib", library)], { timeout: buildTimeoutMs }).catch(
         () => undefined,
@@ -123,40 +132,26 @@ async function bringTensorflow(place: NativePlace, options: InstallOptions): Pro
   }
 }
 
-const wheel = [
-  "--quiet",
-  "--no-deps",
-  "--only-binary=:all:",
-  "--python-version",
-  "3.11",
-  "--implementation",
-  "cp",
-  "--platform",
-  "manylinux_2_27_x86_64",
-  `tensorflow-cpu==${tensorflowVersion}`,
-];
-
 /** pip knows its index; the hash makes sure of what came. Kept in the cache until it is whole. */
-async function fetchWheel(folder: string, options: InstallOptions): Promise<string> {
+async function fetchWheel(wheel: Wheel, folder: string, options: InstallOptions): Promise<string> {
   const { onProgress, cacheDir } = options;
-  onProgress(
-    `set-up: fetching TensorFlow ${tensorflowVersion} for the native engine (${wheelMegabytes} MB) …`,
-  );
+  const { name, version, sha256, megabytes } = wheel;
+  onProgress(`set-up: fetching ${name} ${version} for the native engine (${megabytes} MB) …`);
   const startedMs = performance.now();
   let bytes = 0;
   const timer = setInterval(() => {
     const seconds = Math.round((performance.now() - startedMs) / 1000);
-    onProgress(`set-up: ${Math.round(bytes / 1e6)} of ${wheelMegabytes} MB in ${seconds} s …`);
+    onProgress(`set-up: ${Math.round(bytes / 1e6)} of ${megabytes} MB in ${seconds} s …`);
   }, progressMs);
-  const path = join(folder, "tensorflow.whl");
-  const left = join(cacheDir, `tensorflow-${tensorflowVersion}.whl`);
+  const path = join(folder, `${name}.whl`);
+  const left = join(cacheDir, `${name}-${version}.whl`);
   try {
-    const url = await askPip(folder, options);
+    const url = await askPip(wheel, folder, options);
     const signal = AbortSignal.timeout(downloadTimeoutMs);
     const onBytes = (count: number) => {
       bytes = count;
     };
-    await download({ url, sha256: wheelSha256, path: left, onBytes, signal });
+    await download({ url, sha256, path: left, onBytes, signal });
     await rename(left, path);
     return path;
   } finally {
@@ -164,11 +159,24 @@ async function fetchWheel(folder: string, options: InstallOptions): Promise<stri
   }
 }
 
+const forWhom = [
+  ...["--quiet", "--no-deps", "--only-binary=:all:"],
+  ...["--python-version", "3.11", "--implementation", "cp"],
+  ...["manylinux_2_27_x86_64", "manylinux2014_x86_64", "manylinux2010_x86_64"].flatMap((tag) => [
+    "--platform",
+    tag,
+  ]),
+];
+
 /** Where pip would fetch the wheel from. */
-async function askPip(folder: string, { environment }: InstallOptions): Promise<string> {
+async function askPip(
+  { name, version }: Wheel,
+  folder: string,
+  { environment }: InstallOptions,
+): Promise<string> {
   const [command, ...args] = await pip(folder);
   const asked = ["install", "--dry-run", "--ignore-installed", "--report", "-"];
-  const target = ["--target", join(folder, "nowhere"), ...wheel];
+  const target = ["--target", join(folder, "nowhere"), ...forWhom, `${name}==${version}`];
   const options = { timeout: buildTimeoutMs, env: environment as NodeJS.ProcessEnv };
   const { stdout } = await run(command!, [...args, ...asked, ...target], options);
   const report = JSON.parse(stdout) as {
@@ -187,19 +195,29 @@ async function pip(folder: string): Promise<string[]> {
   return [join(folder, "venv/bin/pip")];
 }
 
-/** Only the two libraries and the C headers: the whole wheel is three times as large. */
-async function extract(path: string, target: string): Promise<void> {
+/** The members of a wheel whose names match, under other names. */
+async function extract(path: string, target: string, pattern: string, as: string): Promise<void> {
   const program = `
-import os, shutil, sys, zipfile
-wheel, target, libraries, headers = sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4].split(",")
-def put(member, path):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with archive.open(member) as source, open(path, "wb") as out: shutil.copyfileobj(source, out, 1 << 20)
+import os, re, shutil, sys, zipfile
+wheel, target, pattern, replacement = sys.argv[1:]
 with zipfile.ZipFile(wheel) as archive:
-    for name in libraries: put("tensorflow/" + name, target + "/lib/" + name)
-    for name in headers: put("tensorflow/include/" + name, target + "/include/" + name)
+    for name in archive.namelist():
+        if re.fullmatch(pattern, name) is None: continue
+        path = os.path.join(target, re.sub(pattern, replacement, name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with archive.open(name) as source, open(path, "wb") as out: shutil.copyfileobj(source, out, 1 << 20)
 `;
-  await run("python3", ["-c", program, path, target, libraries.join(), headers.join()], {
-    timeout: buildTimeoutMs,
-  });
+  await run("python3", ["-c", program, path, target, pattern, as], { timeout: buildTimeoutMs });
 }
+
+/** Only the two libraries and the C headers: the whole wheel is three times as large. */
+async function extractTensorflow(path: string, target: string): Promise<void> {
+  const oneOf = (names: readonly string[]) =>
+    names.map((name) => name.replaceAll(".", "\\.")).join("|");
+  await extract(path, target, `tensorflow/(${oneOf(libraries)})`, "lib/\\1");
+  await extract(path, target, `tensorflow/include/(${oneOf(headers)})`, "include/\\1");
+}
+
+/** TensorFlow looks for them beside its own: in `../nvidia/NAME/lib`. */
+const extractLibraries = (path: string, target: string) =>
+  extract(path, target, "(nvidia/[^/]+/lib/[^/]+\\.so[.0-9]*)", "\\1");

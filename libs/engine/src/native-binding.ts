@@ -17,7 +17,7 @@ const libraries = ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"];
 
 /** @throws AppError `engine-unavailable` when it is not installed or cannot be loaded */
 export async function loadBinding(cacheDir: string, options: NativeOptions): Promise<Binding> {
-  const place = await nativePlace(cacheDir);
+  const place = await nativePlace(cacheDir, options.gpu === undefined ? "cpu" : "gpu");
   try {
     const binding = createRequire(import.meta.url)(place.addon) as Binding;
     openTensorflow(binding, place, options);
@@ -27,17 +27,22 @@ export async function loadBinding(cacheDir: string, options: NativeOptions): Pro
   }
 }
 
-/** @throws Error for a library of another version */
+/** @throws Error for a library of another version, or when the GPU that is wanted is not there */
 export function openTensorflow(
-  binding: Binding,
+  binding: Pick<Binding, "init" | "devices">,
   { tensorflow }: NativePlace,
   options: NativeOptions = {},
 ): void {
   const paths = libraries.map((library) => join(tensorflow, "lib", library));
   const variables = Object.entries(engineEnvironment("native", options)).flat();
-  const version = binding.init(paths, variables, contextConfig);
+  const version = binding.init(paths, variables, contextConfig(options.gpu !== undefined));
   if (version !== tensorflowVersion)
     throw new Error(`the library says that it is ${version}, not ${tensorflowVersion}`);
+  const devices = binding.devices();
+  if (options.gpu !== undefined && !devices.some((name) => name.includes("device:GPU:")))
+    throw new Error(
+      `TensorFlow sees no GPU, though the driver tells of ${options.gpu.model} (driver ${options.gpu.driver}); it sees ${devices.join(", ")}. Is the driver one for CUDA 12, and was \`cox engine install native-gpu\` whole?`,
+    );
 }
 
 export function unavailable(cause: unknown): AppError {

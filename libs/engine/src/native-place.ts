@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import type { IsaLevel } from "@coxswain/domain";
+import type { Gpu } from "./gpus.ts";
 import type { EngineIdentity } from "./port.ts";
 import { processorFlags, vectorFlags } from "./processor.ts";
 
@@ -20,10 +21,19 @@ export interface NativePlace {
   readonly addonSource: string;
 }
 
-export async function nativePlace(cacheDir: string): Promise<NativePlace> {
+/** TensorFlow's build for processors, or the one for GPUs: our addon serves both. */
+export type NativeBuild = "cpu" | "gpu";
+
+export async function nativePlace(
+  cacheDir: string,
+  build: NativeBuild = "cpu",
+): Promise<NativePlace> {
   const source = await readFile(addonSource);
   const hash = createHash("sha256").update(source).digest("hex").slice(0, 12);
-  const tensorflow = join(cacheDir, `tensorflow-${tensorflowVersion}`);
+  const tensorflow = join(
+    cacheDir,
+    `tensorflow-${build === "gpu" ? "gpu-" : ""}${tensorflowVersion}`,
+  );
   return {
     tensorflow,
     addon: join(tensorflow, `addon-${hash}.node`),
@@ -43,30 +53,50 @@ function processorHash(): string {
 export interface NativeOptions {
   /** No newer instructions are used than these; undefined: whatever the processor has. */
   readonly isa?: IsaLevel | undefined;
+  /** The GPU that it computes on; undefined: the processor. */
+  readonly gpu?: Pick<Gpu, "model" | "driver"> | undefined;
 }
 
 /** Who the native engine is on this machine. */
-export function nativeIdentity({ isa }: NativeOptions = {}): EngineIdentity {
+export function nativeIdentity({ isa, gpu }: NativeOptions = {}): EngineIdentity {
   const { version } = require("@tensorflow/tfjs-node/package.json") as { version: string };
   const v8 = process.versions.v8.split(".").slice(0, 2).join(".");
   const processor = isa === undefined ? `cpu-${processorHash()}` : `isa-${isa}`;
+  // Operators that GPUs lack run on the processor, so that counts too.
+  const device = gpu === undefined ? processor : `${processor} ${gpuWords(gpu)}`;
   return {
     name: "native",
     ...(isa !== undefined && { isa }),
-    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-2 onednn threads-1 ${processor} v8-${v8}`,
+    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-2 onednn threads-1 ${device} v8-${v8}`,
   };
 }
+
+/** `gpu-nvidia-l4 driver-580.95.05 deterministic` */
+function gpuWords({ model, driver }: Pick<Gpu, "model" | "driver">): string {
+  const slug = model.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  return `gpu-${slug} driver-${driver} deterministic`;
+}
+
+/** Operators that give the same bits each time, float32 as it is, memory as it is needed. */
+const gpuEnvironment = {
+  TF_DETERMINISTIC_OPS: "1",
+  TF_CUDNN_DETERMINISTIC: "1",
+  CUBLAS_WORKSPACE_CONFIG: ":4096:8",
+  NVIDIA_TF32_OVERRIDE: "0",
+  TF_FORCE_GPU_ALLOW_GROWTH: "true",
+};
 
 const onednnLevels: Readonly<Record<IsaLevel, string>> = { avx2: "AVX2", avx512: "AVX512_CORE" };
 
 /** Variables that decide what TensorFlow does; it reads some when it is loaded, so a process starts with them. */
 export function engineEnvironment(
   name: string,
-  { isa }: NativeOptions = {},
+  { isa, gpu }: NativeOptions = {},
 ): Readonly<Record<string, string>> {
   if (name !== "native") return {};
   return {
     ...{ TF_CPP_MIN_LOG_LEVEL: "3", TF_ENABLE_ONEDNN_OPTS: "1", OMP_NUM_THREADS: "1" },
+    ...(gpu && gpuEnvironment),
     ONEDNN_MAX_CPU_ISA: isa === undefined ? "DEFAULT" : onednnLevels[isa],
   };
 }

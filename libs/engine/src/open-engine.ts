@@ -1,7 +1,13 @@
 /** Which engines this machine has, and how to open one. */
 import { access } from "node:fs/promises";
 import { AppError } from "@coxswain/domain";
-import { type NativeOptions, nativeIdentity, nativePlace } from "./native-place.ts";
+import type { Gpu } from "./gpus.ts";
+import {
+  type NativeBuild,
+  type NativeOptions,
+  nativeIdentity,
+  nativePlace,
+} from "./native-place.ts";
 import type { CompiledProgram, CompileOptions, Engine, EngineIdentity } from "./port.ts";
 import { isaLevelsOf, processorFlags } from "./processor.ts";
 import { wasmIdentity } from "./wasm-identity.ts";
@@ -13,18 +19,34 @@ export interface EngineOptions extends NativeOptions {
   readonly onFallback?: (reason: string) => void;
 }
 
-/** Identities of the engines that can run here, best first. Cheap: opens none. */
+/**
+ * Identities of the engines that can run here, best first. Cheap: opens none.
+ * @param gpus of this machine; one engine serves those that are alike, several kinds it does not
+ */
 export async function availableEngines({
   cacheDir,
-}: Pick<EngineOptions, "cacheDir">): Promise<readonly EngineIdentity[]> {
-  const { addon } = await nativePlace(cacheDir);
-  const hasNative = await access(addon).then(
+  gpus = [],
+}: Pick<EngineOptions, "cacheDir"> & { readonly gpus?: readonly Gpu[] }): Promise<
+  readonly EngineIdentity[]
+> {
+  const [hasNative, hasGpuBuild] = await Promise.all([
+    isBuilt(cacheDir, "cpu"),
+    isBuilt(cacheDir, "gpu"),
+  ]);
+  const [gpu] = gpus;
+  const areAlike = gpus.every(({ model, driver }) => model === gpu?.model && driver === gpu.driver);
+  const onGpu = hasGpuBuild && gpu && areAlike ? [nativeIdentity({ gpu })] : [];
+  if (!hasNative) return [...onGpu, wasmIdentity()];
+  const levelled = isaLevelsOf(processorFlags()).map((isa) => nativeIdentity({ isa }));
+  return [...onGpu, nativeIdentity(), ...levelled, wasmIdentity()];
+}
+
+async function isBuilt(cacheDir: string, build: NativeBuild): Promise<boolean> {
+  const { addon } = await nativePlace(cacheDir, build);
+  return access(addon).then(
     () => true,
     () => false,
   );
-  if (!hasNative) return [wasmIdentity()];
-  const levelled = isaLevelsOf(processorFlags()).map((isa) => nativeIdentity({ isa }));
-  return [nativeIdentity(), ...levelled, wasmIdentity()];
 }
 
 /** Whether an engine can make data of a program: then workers need not compile it themselves. */

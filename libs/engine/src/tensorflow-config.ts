@@ -4,28 +4,48 @@
  */
 import { MessageWriter } from "./message-writer.ts";
 
-const fields = { intraThreads: 2, interThreads: 5, graphOptions: 10, experimental: 16 } as const;
+const fields = {
+  ...{ intraThreads: 2, interThreads: 5, gpuOptions: 6 },
+  ...{ allowsSoftPlacement: 7, graphOptions: 10, experimental: 16 },
+} as const;
+const allowGrowth = 4;
 const rewriteOptions = 10;
 const disableMetaOptimizer = 19;
 const executorType = 3;
 
+/** Memory as it is needed, instead of the whole GPU's; operators that GPUs lack run on the processor. */
+function withGpu(config: MessageWriter, hasGpu: boolean): MessageWriter {
+  if (!hasGpu) return config;
+  return config
+    .message(fields.gpuOptions, (options) => options.int(allowGrowth, 1))
+    .int(fields.allowsSoftPlacement, 1);
+}
+
 /** For operators that run one by one. */
-export const contextConfig = new MessageWriter()
-  .int(fields.intraThreads, 1)
-  .int(fields.interThreads, 1)
-  .done();
+export function contextConfig(hasGpu: boolean): Uint8Array {
+  const config = new MessageWriter().int(fields.intraThreads, 1).int(fields.interThreads, 1);
+  return withGpu(config, hasGpu).done();
+}
 
 /**
  * For recorded functions. A worker has one core: everything runs on the calling thread, no other one
- * is woken. The graph is not rewritten, so that it has the bits of its operators run one by one.
+ * is woken; but for a GPU, whose operators end later than they return. The graph is not rewritten, so
+ * that it has the bits of its operators run one by one.
  */
-export const functionConfig = new MessageWriter()
-  .int(fields.intraThreads, 1)
-  .int(fields.interThreads, -1)
-  .message(fields.graphOptions, (graph) =>
-    graph.message(rewriteOptions, (rewrite) => rewrite.int(disableMetaOptimizer, 1)),
-  )
-  .message(fields.experimental, (experimental) =>
-    experimental.text(executorType, "SINGLE_THREADED_EXECUTOR"),
-  )
-  .done();
+export function functionConfig(hasGpu: boolean): Uint8Array {
+  const config = new MessageWriter()
+    .int(fields.intraThreads, 1)
+    .int(fields.interThreads, hasGpu ? 1 : -1)
+    .message(fields.graphOptions, (graph) =>
+      graph.message(rewriteOptions, (rewrite) => rewrite.int(disableMetaOptimizer, 1)),
+    );
+  if (hasGpu) return withGpu(config, true).done();
+  return config
+    .message(fields.experimental, (experimental) =>
+      experimental.text(executorType, "SINGLE_THREADED_EXECUTOR"),
+    )
+    .done();
+}
+
+/** The worker's first: it sees no GPU but its own. */
+export const gpuDevice = "/device:GPU:0";

@@ -80,7 +80,7 @@ async function nodeRecord(
   offered: Pick<NodeRecord["capacity"], "gpu" | "gpuMemoryMib">,
   gpus: readonly Gpu[],
 ): Promise<NodeRecord> {
-  const engines = await availableEngines({ cacheDir: config.COXSWAIN_CACHE_DIR });
+  const engines = await availableEngines({ cacheDir: config.COXSWAIN_CACHE_DIR, gpus });
   return {
     nodeId: config.NODE_ID,
     host: config.NODE_HOST,

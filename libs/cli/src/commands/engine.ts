@@ -1,11 +1,13 @@
 /** engine: what computes on this machine; list and measure, install, remove. */
-import { AppError } from "@coxswain/domain";
+import { AppError, needsGpu } from "@coxswain/domain";
 import { cacheFolder } from "@coxswain/embedded";
 import {
   availableEngines,
   type EngineSpeed,
   installNative,
+  lookForGpus,
   measureEngine,
+  type NativeBuild,
   removeNative,
 } from "@coxswain/engine";
 import { installSharedMemory } from "@coxswain/shared-memory";
@@ -26,6 +28,7 @@ export function addEngineCommands(add: Add, context: Context): void {
     "cox engine",
     "cox engine list --measure",
     "cox engine install native",
+    "cox engine install native-gpu",
     "cox engine remove native",
   ])
     .option("--measure", "run each engine for some seconds: samples/s of a small perceptron")
@@ -55,7 +58,8 @@ async function list(
   cacheDir: string,
   options: EngineCommandOptions,
 ): Promise<void> {
-  const engines = await availableEngines({ cacheDir });
+  const gpus = await lookForGpus();
+  const engines = await availableEngines({ cacheDir, gpus });
   const speeds = new Map<string, EngineSpeed>();
   if (options.measure) {
     const seconds = secondsOf(options.seconds);
@@ -63,7 +67,8 @@ async function list(
       context.err(
         `measuring ${isa === undefined ? name : `${name} held to ${isa}`} for ${seconds} s …`,
       );
-      const orders = { engine: name, isa, cacheDir, seconds, batchSize };
+      const gpu = needsGpu(text) ? gpus[0] : undefined;
+      const orders = { engine: name, isa, gpu, cacheDir, seconds, batchSize };
       speeds.set(text, await measureEngine(orders, context.environment));
     }
   }
@@ -88,10 +93,12 @@ function secondsOf(text: string): number {
   throw new AppError("invalid-request", `--seconds ${text}: more than 0, at most ${secondsMax}`);
 }
 
-function requireNative(name: string | undefined, verb: string): void {
-  if (name === "native") return;
+function buildOf(name: string | undefined, verb: string): NativeBuild {
+  if (name === "native") return "cpu";
+  if (name === "native-gpu") return "gpu";
   const why = name === "wasm" ? "wasm is part of Coxswain" : `name the engine`;
-  throw new AppError("invalid-request", `${why}: cox engine ${verb} native`);
+  const both = ["native", "native-gpu"].map((one) => `cox engine ${verb} ${one}`).join(" or ");
+  throw new AppError("invalid-request", `${why}: ${both}`);
 }
 
 async function install(
@@ -99,11 +106,13 @@ async function install(
   cacheDir: string,
   name: string | undefined,
 ): Promise<void> {
-  requireNative(name, "install");
+  const build = buildOf(name, "install");
   await installSharedMemory(cacheDir);
   const { environment } = context;
-  const { isNew } = await installNative({ cacheDir, environment, onProgress: context.err });
-  context.err(isNew ? "native is installed" : "native was there already");
+  const { isNew } = await installNative({ cacheDir, build, environment, onProgress: context.err });
+  context.err(isNew ? `${name} is installed` : `${name} was there already`);
+  if (build === "gpu" && (await lookForGpus()).length === 0)
+    context.err("no GPU is here: nvidia-smi tells of none, so nothing will run on one");
 }
 
 interface Removal {
@@ -113,11 +122,10 @@ interface Removal {
 }
 
 async function remove(context: Context, { cacheDir, name, options }: Removal): Promise<void> {
-  requireNative(name, "remove");
-  const removed = await removeNative(cacheDir);
-  show(context, options, { engine: "native", removed }, () =>
+  const removed = await removeNative(cacheDir, buildOf(name, "remove"));
+  show(context, options, { engine: name, removed }, () =>
     removed
-      ? "native is removed; jobs that ask for it wait until it is installed again"
-      : "native was not installed",
+      ? `${name} is removed; jobs that ask for it wait until it is installed again`
+      : `${name} was not installed`,
   );
 }

@@ -10,7 +10,7 @@ import { loadProgram } from "@coxswain/engine/load-program";
 import { type Dataset, isInMemory, type Split, type StreamedSplit } from "@coxswain/program";
 import type { CompileReply, CompileThreadOptions } from "./compute-messages.ts";
 
-const { engine: name, isa, cacheDir, compile } = workerData as CompileThreadOptions;
+const { engine: name, isa, gpu, cacheDir, compile } = workerData as CompileThreadOptions;
 const reply = (message: CompileReply, transfer: ArrayBuffer[] = []) =>
   parentPort!.postMessage(message, transfer);
 
@@ -59,7 +59,7 @@ async function run(): Promise<void> {
   const onFallback = (why: string) => {
     reason = why;
   };
-  const engine = await openEngine(name, { cacheDir, isa, onFallback });
+  const engine = await openEngine(name, { cacheDir, isa, gpu, onFallback });
   const onRecording = () => reply({ kind: "recording" });
   const program = await engine.compile({ ...compile, openData, onRecording });
   const data = program.encode?.();

@@ -1,6 +1,6 @@
 /** What the control thread and the compute thread of a worker say to each other. */
 import type { IsaLevel } from "@coxswain/domain";
-import type { CompileOptions, Layout, ProgramMode } from "@coxswain/engine";
+import type { CompileOptions, Gpu, Layout, ProgramMode } from "@coxswain/engine";
 import type { NoiseSample } from "@coxswain/goodput";
 import type { ExchangeMode, Piece } from "../decide/shards.ts";
 import type { Areas } from "../exchange/memory.ts";
@@ -11,6 +11,8 @@ export interface ComputeOptions {
   readonly engine: string;
   /** The level of instructions that the job's engine is held to. */
   readonly isa: IsaLevel | undefined;
+  /** This worker's, where the job's engine computes on one. */
+  readonly gpu: Gpu | undefined;
   readonly cacheDir: string;
   readonly compile: Omit<CompileOptions, "onRecording" | "openData">;
   readonly exchange: ExchangeMode;

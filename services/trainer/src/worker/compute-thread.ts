@@ -282,16 +282,16 @@ interface Opened {
 
 /** What a recorded program needs besides is opened while somebody still compiles it. */
 async function open(feed: Feed): Promise<Opened> {
-  const { engine: name, isa, cacheDir } = options;
+  const { engine: name, isa, gpu, cacheDir } = options;
   const compile = { ...options.compile, openData: () => Promise.resolve(feed.open()) };
   const recorded = once(port, "message").then(([message]) => (message as ProgramMessage).recorded);
   if (canRecord(name)) {
-    const engine = await openRecordedEngine(name, { cacheDir, isa });
+    const engine = await openRecordedEngine(name, { cacheDir, isa, gpu });
     const program = await engine.open(recorded, compile);
     if (program !== undefined) return { identity: engine.identity.text, program };
   }
   await recorded;
-  const engine = await openEngine(name, { cacheDir, isa });
+  const engine = await openEngine(name, { cacheDir, isa, gpu });
   const onRecording = () => reply({ kind: "recording" });
   const program = await engine.compile({ ...compile, onRecording }, "eager");
   return { identity: engine.identity.text, program };

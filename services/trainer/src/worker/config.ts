@@ -18,6 +18,9 @@ export const WorkerConfigSchema = Type.Object({
   ),
   COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),
   COXSWAIN_ENGINE: Type.String({ default: "wasm" }),
+  CUDA_VISIBLE_DEVICES: Type.Optional(
+    Type.String({ description: "The worker's GPUs; absent: whatever the machine has" }),
+  ),
   COXSWAIN_HOST: Type.String({
     default: "127.0.0.1",
     description: "Address that other workers connect to",

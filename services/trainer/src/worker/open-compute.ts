@@ -1,6 +1,7 @@
 /** A worker's compute thread with the job's program in it. */
 import type { Bus } from "@coxswain/bus";
-import { AppError, isaOf } from "@coxswain/domain";
+import { AppError, isaOf, needsGpu } from "@coxswain/domain";
+import { type Gpu, lookForGpus, visibleOf } from "@coxswain/engine";
 import {
   compileInThread,
   type ObtainedProgram,
@@ -42,7 +43,8 @@ export async function openCompute(
   const compile = { ...spec, programPath };
   const { COXSWAIN_ENGINE: name, COXSWAIN_CACHE_DIR: cacheDir } = config;
   const isa = engine && isaOf(engine.identity);
-  const options = { engine: name, isa, cacheDir, compile, exchange: spec.exchange };
+  const gpu = engine && needsGpu(engine.identity) ? await ownGpu(config) : undefined;
+  const options = { engine: name, isa, gpu, cacheDir, compile, exchange: spec.exchange };
   let obtained: ObtainedProgram | undefined;
   const onRecording = () => events.onRecording(compute.compiled);
   const initialParameters = async () => {
@@ -61,4 +63,15 @@ export async function openCompute(
   requireSameProgram(context.job().compiled, compiled);
   void tellCompiled(programPorts, obtained, compiled);
   return { compute, compiled };
+}
+
+/** @throws AppError `engine-unavailable` when this worker sees none */
+async function ownGpu({ CUDA_VISIBLE_DEVICES: visible }: WorkerConfig): Promise<Gpu> {
+  const [gpu] = visibleOf(await lookForGpus(), visible);
+  if (gpu !== undefined) return gpu;
+  const shown = visible === undefined ? "not set" : `"${visible}"`;
+  throw new AppError(
+    "engine-unavailable",
+    `the job's engine computes on a GPU, and this worker sees none (CUDA_VISIBLE_DEVICES is ${shown})`,
+  );
 }
