@@ -10,6 +10,7 @@
 #include <tensorflow/c/eager/c_api.h>
 
 #include <dlfcn.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -486,6 +487,9 @@ napi_value init(napi_env env, napi_value* arguments) {
     for (size_t i = 0; i + 1 < variables.size(); i += 2) setenv(variables[i].c_str(), variables[i + 1].c_str(), 1);
     for (auto& library : libraries)
       if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) fail(dlerror());
+    // Tensors of one step take the memory of those of the step before; `trim` gives it back.
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
     Status status;
     Owned<TFE_ContextOptions, TFE_DeleteContextOptions> options(TFE_NewContextOptions());
     if (config.bytes > 0) TFE_ContextOptionsSetConfig(options.get(), config.data, config.bytes, status);
@@ -512,6 +516,14 @@ napi_value devices(napi_env env, napi_value*) {
     check(napi_set_element(env, result, i, name));
   }
   return result;
+}
+
+// Forgets the operators that were run one by one, and gives what was freed back to the system: the
+// allocator of each thread keeps it otherwise.
+napi_value trim(napi_env env, napi_value*) {
+  TFE_ContextClearCaches(contextOf());
+  malloc_trim(0);
+  return nothing(env);
 }
 
 napi_value isUsingGpuDevice(napi_env env, napi_value*) {
@@ -561,6 +573,7 @@ NAPI_MODULE_INIT() {
     define<defineFunction>(env, exports, "defineFunction");
     define<opDef>(env, exports, "opDef");
     define<devices>(env, exports, "devices");
+    define<trim>(env, exports, "trim");
     define<isUsingGpuDevice>(env, exports, "isUsingGpuDevice");
     define<getNumOfTensors>(env, exports, "getNumOfTensors");
     define<getNumOfSavedModels>(env, exports, "getNumOfSavedModels");

@@ -51,6 +51,8 @@ export interface Binding {
   ): void;
   /** Names of TensorFlow's devices; those of GPUs hold `device:GPU:`. */
   devices(): string[];
+  /** Gives memory that was freed back to the system. */
+  trim(): void;
 
   opDef(op: string): Uint8Array;
   readonly TF_FLOAT: number;

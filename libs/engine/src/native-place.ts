@@ -96,6 +96,8 @@ export function engineEnvironment(
   if (name !== "native") return {};
   return {
     ...{ TF_CPP_MIN_LOG_LEVEL: "3", TF_ENABLE_ONEDNN_OPTS: "1", OMP_NUM_THREADS: "1" },
+    // TensorFlow's own allocator keeps twice the most that was ever needed, the recording's included.
+    TF_ONEDNN_USE_SYSTEM_ALLOCATOR: "1",
     ...(gpu && gpuEnvironment),
     ONEDNN_MAX_CPU_ISA: isa === undefined ? "DEFAULT" : onednnLevels[isa],
   };

@@ -1,5 +1,6 @@
 /** A computation of a program as a function of the native engine, checked against the run it was recorded from. */
 
+import { tf } from "@coxswain/program";
 import type { RecordedBackend } from "./binding.ts";
 import { withDeterministicRandom } from "./deterministic.ts";
 import { FunctionRun, functionOf, type GraphFunction } from "./graph-function.ts";
@@ -30,9 +31,12 @@ function check(
   made: GraphFunction,
   { inputs, run, place }: Recordable,
 ): void {
-  const expected = withDeterministicRandom(place, run).map(
-    (tensor) => tensor.dataSync() as Float32Array,
-  );
+  let expected: Float32Array[] = [];
+  tf.tidy(() => {
+    expected = withDeterministicRandom(place, run).map(
+      (tensor) => tensor.dataSync() as Float32Array,
+    );
+  });
   const actual = expected.map(({ length }) => new Float32Array(length));
   new FunctionRun(backend.binding, made).run(backend.getInputTensorIds(inputs), place, actual);
   for (const [index, values] of expected.entries()) {

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Place } from "@coxswain/domain";
-import type { Tensor } from "@coxswain/program";
+import { type Tensor, tf } from "@coxswain/program";
 import type { Attribute, Binding, RecordedBackend } from "./binding.ts";
 import { isUniformOf, withDeterministicRandom } from "./deterministic.ts";
 import { type ConstantValue, isStateful } from "./graph-def.ts";
@@ -40,7 +40,7 @@ export class NotReplayable extends Error {}
 export interface Recordable {
   /** Float32 tensors that it reads: batch, then parameters. */
   readonly inputs: readonly Tensor[];
-  /** Makes the outputs; the caller disposes of them. */
+  /** Makes the outputs; within a `tidy` of the caller. */
   readonly run: () => readonly Tensor[];
   /** Whose random numbers it draws. */
   readonly place: Place;
@@ -127,10 +127,13 @@ export function record(backend: RecordedBackend, { inputs, run, place }: Recorda
     given.map(({ id }) => id),
   );
   backend.binding = recorder.binding();
-  let outputs: readonly number[];
+  let outputs: readonly number[] = [];
   try {
     const onDraw = (draw: number) => void recorder.draws.push(draw);
-    outputs = withDeterministicRandom(place, run, onDraw).map(idOf);
+    // An id is never used twice: it says what it is when the tensor is gone.
+    tf.tidy(() => {
+      outputs = withDeterministicRandom(place, run, onDraw).map(idOf);
+    });
   } finally {
     backend.binding = native;
   }

@@ -47,6 +47,8 @@ export async function openRecorded(
     );
   const recorded = new RecordedProgram(binding, data, opened, options);
   const probe = recorded.probe();
+  // Whoever compiled in this process has left much behind.
+  binding.trim();
   if (probe !== data.probe)
     throw new AppError(
       "engine-mismatch",
@@ -129,6 +131,9 @@ export class RecordedProgram implements CompiledProgram {
       });
     } catch (cause) {
       throw programError("evaluation", cause);
+    } finally {
+      // More samples at once than a shard has: training does not need that much.
+      this.#binding.trim();
     }
   }
 
@@ -179,6 +184,7 @@ export class RecordedProgram implements CompiledProgram {
 
   dispose(): void {
     this.#letGo();
+    this.#binding.trim();
   }
 }
 
