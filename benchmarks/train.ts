@@ -166,7 +166,9 @@ function trainBare(
   child.once("message", (message) => {
     const { samplesPerSecond, profileMs, cpuMs, mode } = message as BareFigures;
     if (options.has("profile"))
-      console.log(`${model}, ${shards} shards, ${mode}: ms a step ${JSON.stringify({ ...profileMs, cpu: cpuMs })}`);
+      console.log(
+        `${model}, ${shards} shards, ${mode}: ms a step ${JSON.stringify({ ...profileMs, cpu: cpuMs })}`,
+      );
     resolve({ samplesPerSecond, engine: orders.engine });
   });
   child.once("exit", (code) => reject(new Error(`the engine alone ended with ${code}`)));
