@@ -56,6 +56,11 @@ const cases: Record<
     ],
     want: ["j1: preempt"],
   },
+  "a gang that cannot shrink moves a worker where there is room": {
+    cores: [1, 2],
+    jobs: [{ min: 2, max: 2, has: ["n0", "n0"] }],
+    want: ["j0: n0 n1"],
+  },
   "the lower priority gives way before the later": {
     cores: [1],
     jobs: [

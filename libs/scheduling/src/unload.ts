@@ -1,10 +1,10 @@
 /**
  * Nodes on which more was given away than there is: a node that offers less than before, or two
- * schedulers that each gave away the last of it. Whoever was placed last gives way; jobs shrink before
- * one is evicted, those of the lowest priority first.
+ * schedulers that each gave away the last of it. Jobs shrink, or move a worker to another node, before
+ * one is evicted: those of the lowest priority first, and among them who was placed last.
  */
 import type { Job } from "@coxswain/domain";
-import { type Cycle, type Draft, draftOf, shrinkTo } from "./draft.ts";
+import { addWorker, type Cycle, type Draft, draftOf, shrinkTo } from "./draft.ts";
 import { byImportance, compareText } from "./snapshot.ts";
 
 export function unload(cycle: Cycle): void {
@@ -18,17 +18,32 @@ function takeFrom(cycle: Cycle, nodeId: string): boolean {
   const victim = victimOn(cycle, nodeId);
   if (victim === undefined) return false;
   const reason = `node "${nodeId}" has less room than was given away`;
-  if (isShrinkable(victim)) {
-    const at = victim.workers.findLastIndex((worker) => worker.nodeId === nodeId);
-    victim.workers.splice(at, 1);
-    cycle.state.ledger.give(nodeId, victim.job.spec.queue, victim.units);
-    victim.reason = reason;
-  } else {
+  if (isShrinkable(victim)) takeOne(cycle, victim, nodeId);
+  else if (!moves(cycle, victim, nodeId)) {
     shrinkTo(cycle, victim, 0, reason);
     victim.evictedBy = { by: nodeId, reason };
   }
+  victim.reason = reason;
   cycle.gives += 1;
   return true;
+}
+
+function takeOne(cycle: Cycle, victim: Draft, nodeId: string): void {
+  const at = victim.workers.findLastIndex((worker) => worker.nodeId === nodeId);
+  victim.workers.splice(at, 1);
+  cycle.state.ledger.give(nodeId, victim.job.spec.queue, victim.units);
+}
+
+/** To another node, if one has room: the others of its gang go on. */
+function moves(cycle: Cycle, victim: Draft, nodeId: string): boolean {
+  const { ledger } = cycle.state;
+  const mark = ledger.mark();
+  const before = [...victim.workers];
+  takeOne(cycle, victim, nodeId);
+  if (addWorker(cycle, victim)) return true;
+  ledger.rollback(mark);
+  victim.workers = before;
+  return false;
 }
 
 const isShrinkable = ({ job, workers }: Draft) => workers.length > job.spec.workers.min;

@@ -122,3 +122,17 @@ test("what if: more nodes, another job", async (t) => {
   equal(other.decisions.find(({ jobId }: { jobId: string }) => jobId === "other").kind, "place");
   equal((await send("POST", "/v1/what-if", { nodes: { count: -1, cpu: 1 } })).statusCode, 400);
 });
+
+test("what if: nodes with disk traffic to offer, for a job that asks for it", async (t) => {
+  const { see, send } = await start(t);
+  await see(2);
+  const resources = { cpu: 1, memory: 64, gpu: 0, diskIo: 300 };
+  const jobs = [{ name: "reads", workers: { min: 1, max: 1 }, resources }];
+  const kindWith = async (nodes: object) => {
+    const { decisions } = (await send("POST", "/v1/what-if", { jobs, nodes })).json();
+    return decisions.find(({ jobId }: { jobId: string }) => jobId === "reads").kind;
+  };
+  equal(await kindWith({ count: 1, cpu: 8 }), "queue");
+  equal(await kindWith({ count: 1, cpu: 8, diskIo: 200 }), "queue");
+  equal(await kindWith({ count: 1, cpu: 8, diskIo: 500 }), "place");
+});

@@ -99,13 +99,15 @@ export function addJobCommands(add: Add, context: Context): void {
       const list = await (await connectApi(context, options)).get("/v1/nodes");
       show(context, options, list, () =>
         table(
-          ["NODE", "HOST", "CPU", "MEMORY", "GPU", "WORKERS", "ENGINES"],
+          ["NODE", "HOST", "CPU", "MEMORY", "GPU", "DISK", "NETWORK", "WORKERS", "ENGINES"],
           list.items.map((n: Json) => [
             n.nodeId,
             n.host,
             n.capacity.cpu,
             `${n.capacity.memoryMib} MiB`,
             gpuText(n),
+            traffic(n.capacity.diskMibps),
+            traffic(n.capacity.networkMibps),
             n.workers.length,
             [...new Set(n.engines.map((e: Json) => e.name))].join(", "),
           ]),
@@ -115,11 +117,15 @@ export function addJobCommands(add: Add, context: Context): void {
   );
 }
 
-/** `2 x Tesla T4` */
+/** `2 x Tesla T4`, or `2 x 16384 MiB` where no driver has told the model. */
 function gpuText({ capacity, gpus = [] }: Json): string {
   const models = [...new Set(gpus.map(({ model }: Json) => model))].join(", ");
-  return models === "" ? String(capacity.gpu) : `${capacity.gpu} x ${models}`;
+  const { gpu, gpuMemoryMib = 0 } = capacity;
+  if (models !== "") return `${gpu} x ${models}`;
+  return gpu > 0 && gpuMemoryMib > 0 ? `${gpu} x ${Math.round(gpuMemoryMib / gpu)} MiB` : `${gpu}`;
 }
+
+const traffic = (mibps = 0) => (mibps > 0 ? `${mibps} MiB/s` : "-");
 
 function jobTable(jobs: readonly Json[], nowMs: number): string {
   if (jobs.length === 0) return "no jobs; submit one with `cox submit FILE`";

@@ -5,6 +5,8 @@ interface Capacity {
   readonly cpu: number;
   readonly memoryMib: number;
   readonly gpu: number;
+  readonly diskMibps?: number | undefined;
+  readonly networkMibps?: number | undefined;
 }
 
 /**
@@ -22,6 +24,8 @@ export function roomOf(
     cpu: Math.max(0, ...jobs.map(({ spec }) => spec.resources.cpu)),
     memoryMib: Math.max(0, ...jobs.map(({ spec }) => spec.resources.memory)),
     gpu: Math.max(0, ...jobs.map(({ spec }) => spec.resources.gpu)),
+    diskMibps: Math.max(0, ...jobs.map(({ spec }) => spec.resources.diskIo ?? 0)),
+    networkMibps: Math.max(0, ...jobs.map(({ spec }) => spec.resources.network ?? 0)),
   };
   return nodes.reduce((sum, { capacity }) => sum + workersOn(capacity, largest, jobs), 0);
 }
@@ -32,8 +36,8 @@ function workersOn(
   jobs: readonly { readonly spec: { readonly workers: { readonly max: number } } }[],
 ): number {
   const most = jobs.reduce((sum, { spec }) => sum + spec.workers.max, 0);
-  const fitting = (["cpu", "memoryMib", "gpu"] as const)
-    .filter((resource) => worker[resource] > 0)
-    .map((resource) => Math.floor(capacity[resource] / worker[resource] + 1e-9));
+  const fitting = (["cpu", "memoryMib", "gpu", "diskMibps", "networkMibps"] as const)
+    .filter((resource) => (worker[resource] ?? 0) > 0)
+    .map((resource) => Math.floor((capacity[resource] ?? 0) / worker[resource]! + 1e-9));
   return Math.min(most, ...fitting);
 }

@@ -67,6 +67,11 @@ const rooms = {
   "the scarcest resource counts": [[node(4, 1000)], [worker(1, 500)], 2],
   "each node for itself": [[node(1.5, 9000), node(1.5, 9000)], [worker(1, 1)], 2],
   "the largest worker is the measure": [[node(4, 8000)], [worker(1, 1), worker(2, 1)], 2],
+  "disk traffic counts as well": [
+    [{ capacity: { cpu: 9, memoryMib: 9000, gpu: 0, diskMibps: 100 } }],
+    [{ spec: { resources: { cpu: 1, memory: 1, gpu: 0, diskIo: 40 }, workers: { max: 9 } } }],
+    2,
+  ],
   "without nodes, the limits of the jobs": [[], [worker(1, 1, 3), worker(1, 1, 4)], 7],
 } as const;
 

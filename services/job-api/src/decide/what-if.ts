@@ -11,6 +11,11 @@ export interface Question {
     readonly cpu: number;
     readonly memory?: number;
     readonly gpu?: number;
+    /** Of each GPU, MiB. */
+    readonly gpuMemory?: number;
+    /** Traffic, MiB/s. */
+    readonly diskIo?: number;
+    readonly network?: number;
     readonly labels?: Readonly<Record<string, string>>;
   };
   readonly removeNodes?: readonly string[];
@@ -69,9 +74,11 @@ function nodesOf(snapshot: Snapshot, { nodes }: Question, count: number): NodeVi
   if (nodes === undefined) return [];
   const engines = snapshot.nodes[0]?.engines ?? [{ name: "wasm", identity: "what-if" }];
   const { cpu, memory = 1_048_576, gpu = 0, labels = {} } = nodes;
+  const { gpuMemory = 0, diskIo = 0, network = 0 } = nodes;
+  const others = { gpuMemoryMib: gpu * gpuMemory, diskMibps: diskIo, networkMibps: network };
   return Array.from({ length: count }, (_, index) => ({
     nodeId: `what-if-${index + 1}`,
-    capacity: { cpu, memoryMib: memory, gpu },
+    capacity: { cpu, memoryMib: memory, gpu, ...others },
     engines,
     labels,
     isAlive: true,

@@ -3,6 +3,7 @@ import {
   AppError,
   type QueueSpec,
   QueueSpecSchema,
+  type Resources,
   type ServiceSpec,
   ServiceSpecSchema,
 } from "@coxswain/domain";
@@ -26,9 +27,7 @@ export function addQueueRoutes(app: FastifyInstance, api: Api): void {
       return {
         items: [...names].sort().map((name) => {
           const own = jobs.filter(({ spec }) => spec.queue === name);
-          const total = (
-            pick: (resources: { cpu: number; memory: number; gpu: number }) => number,
-          ) =>
+          const total = (pick: (resources: Resources) => number) =>
             own.reduce(
               (sum, { placement, spec }) => sum + placement.length * pick(spec.resources),
               0,
@@ -42,6 +41,9 @@ export function addQueueRoutes(app: FastifyInstance, api: Api): void {
               cpu: total(({ cpu }) => cpu),
               memory: total(({ memory }) => memory),
               gpu: total(({ gpu }) => gpu),
+              gpuMemory: total(({ gpu, gpuMemory = 0 }) => gpu * gpuMemory),
+              diskIo: total(({ diskIo = 0 }) => diskIo),
+              network: total(({ network = 0 }) => network),
             },
           };
         }),

@@ -92,6 +92,9 @@ const specs = (schema: object) => ({
   maxProperties: 100,
   additionalProperties: schema,
 });
+/** MiB/s */
+const amount = { type: "number", minimum: 0, maximum: 1e6 };
+
 const questionSchema = {
   type: "object",
   additionalProperties: false,
@@ -117,6 +120,8 @@ const questionSchema = {
               memory: integer(1, 16_777_216),
               gpu: integer(0, 64),
               gpuMemory: integer(0, 1_048_576),
+              diskIo: amount,
+              network: amount,
             },
           },
           priority: integer(-1000, 1000),
@@ -134,6 +139,9 @@ const questionSchema = {
         cpu: { type: "number", exclusiveMinimum: 0 },
         memory: integer(64, 16_777_216),
         gpu: integer(0, 64),
+        gpuMemory: integer(0, 1_048_576),
+        diskIo: amount,
+        network: amount,
         labels: { type: "object", additionalProperties: { type: "string" } },
       },
     },

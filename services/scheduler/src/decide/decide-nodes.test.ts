@@ -62,6 +62,18 @@ const cases: Record<string, Case> = {
   },
 };
 
+test("disk, network and the memory of each GPU are as the node's labels say", () => {
+  const allocatable = { cpu: 8, memoryMib: 8000, gpu: 4, gpuMemoryMib: 64_000, diskMibps: 500 };
+  const [one] = decideNodes({ nodes: [node("a", { allocatable })], pods: [pod(3)], engine });
+  deepEqual(one!.capacity, {
+    ...allocatable,
+    cpu: 5,
+    memoryMib: 7900,
+    gpu: 3,
+    gpuMemoryMib: 48_000,
+  });
+});
+
 for (const [name, { nodes, pods = [], want }] of Object.entries(cases))
   test(name, () =>
     deepEqual(

@@ -23,11 +23,21 @@ export function decideNodes({ nodes, pods, engine }: NodesInput): NodeView[] {
     return {
       nodeId,
       labels,
-      capacity: isOpen ? less(allocatable, foreign) : own,
+      capacity: withOthers(allocatable, isOpen ? less(allocatable, foreign) : own),
       engines: [engine],
       isAlive: ready !== "unknown" || isBlind,
     };
   });
+}
+
+/**
+ * What Pods do not ask for is the node's own: disk and network traffic, and the memory of each GPU
+ * that is left.
+ */
+function withOthers(allocatable: Vector, left: Vector): Vector {
+  const { gpu, gpuMemoryMib } = allocatable;
+  const each = gpuMemoryMib === undefined || gpu === 0 ? 0 : gpuMemoryMib / gpu;
+  return { ...allocatable, ...left, ...(each > 0 && { gpuMemoryMib: each * left.gpu }) };
 }
 
 interface Held {

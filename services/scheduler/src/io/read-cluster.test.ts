@@ -19,6 +19,17 @@ const read = (spec: NodeObject["spec"], ready?: string) =>
 test("what a node can give is its allocatable", () =>
   deepEqual(read({}).allocatable, { cpu: 3.9, memoryMib: 15 * 1024, gpu: 8 }));
 
+test("what its labels say of GPUs, disk and network counts; nonsense does not", () => {
+  const labels = {
+    "nvidia.com/gpu.memory": "81559",
+    "coxswain.dev/disk-mibps": "2000",
+    "coxswain.dev/network-mibps": "fast",
+  };
+  const node = { ...nodeOf({}), metadata: { name: "n", labels } };
+  const { gpuMemoryMib, diskMibps, networkMibps } = readNode(node, {}).allocatable;
+  deepEqual([gpuMemoryMib, diskMibps, networkMibps], [8 * 81_559, 2000, undefined]);
+});
+
 const closed: Record<string, readonly [NodeObject["spec"], isClosed: boolean, isLeaving: boolean]> =
   {
     open: [{}, false, false],

@@ -61,11 +61,30 @@ export function readNode(node: NodeObject, admission: Admission): ClusterNode {
   return {
     name,
     nodeId: nodeIdOf(name),
-    allocatable: vectorOfQuantities(status.allocatable ?? {}),
+    allocatable: withLabels(vectorOfQuantities(status.allocatable ?? {}), nodeLabels),
     labels: nodeLabels,
     ready: readinessOf(status.conditions ?? []),
     isClosed: spec.unschedulable === true || isLeaving || !isOpen,
     isLeaving,
+  };
+}
+
+/** What Kubernetes does not count: NVIDIA's feature discovery tells of GPUs, the operator of the rest. */
+const labelled = {
+  gpuMemory: "nvidia.com/gpu.memory",
+  disk: "coxswain.dev/disk-mibps",
+  network: "coxswain.dev/network-mibps",
+} as const;
+
+function withLabels(given: Vector, nodeLabels: Readonly<Record<string, string>>): Vector {
+  const amount = (name: string) => Math.max(0, Number(nodeLabels[name] ?? 0)) || 0;
+  const gpuMemoryMib = given.gpu * amount(labelled.gpuMemory);
+  const [diskMibps, networkMibps] = [amount(labelled.disk), amount(labelled.network)];
+  return {
+    ...given,
+    ...(gpuMemoryMib > 0 && { gpuMemoryMib }),
+    ...(diskMibps > 0 && { diskMibps }),
+    ...(networkMibps > 0 && { networkMibps }),
   };
 }
 
