@@ -170,7 +170,8 @@ export class GroupMembership {
     const isNew = this.#state === "joining";
     const before = this.#members;
     this.adopt(planned.proposal, planned.facts);
-    if (isNew) return;
+    // Who leaves is hung up on by those who have gone on already: that is no news to the others.
+    if (isNew || this.state === "gone") return;
     const everybody = new Set([...before, ...planned.proposal.members].map((m) => m.workerId));
     for (const workerId of everybody)
       if (workerId !== this.#ports.me.workerId)
