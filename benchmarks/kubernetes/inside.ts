@@ -17,7 +17,7 @@ import {
   trainingJobDefinition,
 } from "@coxswain/kube";
 import { playedNode, playedTemplate } from "../../scripts/lib/played-machines.ts";
-import { CleanUp, temporaryFolder } from "../lib/clean-up.ts";
+import { type CleanUp, runBenchmark, temporaryFolder } from "../lib/clean-up.ts";
 import { percentile, rounded } from "../lib/numbers.ts";
 import { printLastLine, printTable } from "../lib/report.ts";
 import { type Usage, used, written } from "./usage.ts";
@@ -36,7 +36,7 @@ const concurrency = 16;
 const patienceMs = 900_000;
 const pollMs = 50;
 
-const cleanUp = new CleanUp();
+let cleanUp: CleanUp;
 const kube = connectKube({ kubeconfig: process.env["KUBECONFIG"] });
 const say = (sentence: string) => console.error(`${sentence} …`);
 
@@ -239,7 +239,8 @@ async function measure() {
   };
 }
 
-try {
+await runBenchmark(async (own) => {
+  cleanUp = own;
   const result = await measure();
   printTable(
     ["what", "value"],
@@ -264,10 +265,4 @@ try {
     ],
   );
   printLastLine(result);
-  await cleanUp.run();
-  process.exit(0);
-} catch (error) {
-  console.error(error);
-  await cleanUp.run();
-  process.exit(1);
-}
+});

@@ -36,7 +36,7 @@ function usage(): Usage {
 }
 
 const stop = new AbortController();
-process.on("SIGTERM", () => stop.abort());
+for (const end of ["SIGTERM", "disconnect"]) process.on(end, () => stop.abort());
 process.on("message", () => process.send?.({ kind: "usage", usage: usage() }));
 
 const bus = await connectBus({ url: process.env["NATS_URL"]!, name: "scheduler" });
