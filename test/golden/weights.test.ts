@@ -1,13 +1,15 @@
 import { deepEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { availableEngines } from "@coxswain/engine";
-import { differencesOf, hashesOf, readGolden } from "./weights.ts";
+import { differencesOf, hashesOf, keyOf, readGolden } from "./weights.ts";
 
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
 const golden = await readGolden();
 
-for (const engine of await availableEngines({ cacheDir })) {
-  const { name, isa, text } = engine;
+const engines = await availableEngines({ cacheDir });
+for (const engine of engines) {
+  const { name, isa } = engine;
+  const text = keyOf(engine, engines);
   const known = golden[text];
   const skip =
     known === undefined ? `the identity is new: "${text}"; npm run golden adds it` : false;

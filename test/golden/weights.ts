@@ -17,6 +17,16 @@ export type Golden = Readonly<Record<string, Hashes>>;
 const file = join(import.meta.dirname, "weights.json");
 const outputBytesMax = 1024 * 1024;
 
+/**
+ * Under what an engine's hashes are kept: its identity, and where that names instructions instead of a
+ * processor, the processor too, since its caches may decide bits as well.
+ */
+export function keyOf({ isa, text }: EngineIdentity, all: readonly EngineIdentity[]): string {
+  if (isa === undefined) return text;
+  const own = all.find((other) => other.name === "native" && other.isa === undefined)?.text;
+  return `${text} on ${/cpu-\w+/.exec(own ?? "")?.[0] ?? "an unknown processor"}`;
+}
+
 /** In a process of its own: engines of one process would share TensorFlow.js. */
 export async function hashesOf(
   { name, isa }: Pick<EngineIdentity, "name" | "isa">,
@@ -50,8 +60,9 @@ export function differencesOf(known: Hashes, actual: Hashes): string[] {
 export async function writeGolden(cacheDir: string, replaces: boolean): Promise<string[]> {
   const golden: Record<string, Hashes> = { ...(await readGolden()) };
   const lines: string[] = [];
-  for (const engine of await availableEngines({ cacheDir })) {
-    const { text } = engine;
+  const engines = await availableEngines({ cacheDir });
+  for (const engine of engines) {
+    const text = keyOf(engine, engines);
     const actual = await hashesOf(engine, cacheDir);
     const known = golden[text] ?? {};
     const moved = differencesOf(known, actual).filter((line) => !line.endsWith("known is nothing"));
