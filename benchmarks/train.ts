@@ -54,6 +54,8 @@ interface Ours {
   readonly engine: string;
   /** The greatest resident memory of a worker that was seen. */
   readonly workerMib?: number;
+  /** The same with shared pages counted in parts. */
+  readonly proportionalMib?: number;
   /** From the start of the first worker's process to the first committed step. */
   readonly firstStepMs?: number;
 }
@@ -92,12 +94,13 @@ async function trainOurs(
     "spec.checkpoint.everySteps=1000000",
   ];
   const file = join(root, "examples/mnist/mlp.yaml");
-  let seen: WorkersSeen = { mib: 0, startedMs: Number.POSITIVE_INFINITY };
+  let seen: WorkersSeen = { mib: 0, proportionalMib: 0, startedMs: Number.POSITIVE_INFINITY };
   const onEvent = async ({ name, jobId }: { readonly name: string; readonly jobId: string }) => {
     if (!name.startsWith("training.")) return;
     const now = await lookAtWorkers(dataDir, jobId);
     const startedMs = Math.min(seen.startedMs, now.startedMs);
-    seen = { mib: Math.max(seen.mib, now.mib), startedMs };
+    const proportionalMib = Math.max(seen.proportionalMib, now.proportionalMib);
+    seen = { mib: Math.max(seen.mib, now.mib), proportionalMib, startedMs };
   };
   const run = await runJob(api, { file, settings, signal, onEvent });
   const commits = (await log.read()).slice(before);
@@ -105,6 +108,7 @@ async function trainOurs(
   return {
     samplesPerSecond: samplesPerSecondOf(commits, { steps, batchSize }),
     workerMib: seen.mib,
+    proportionalMib: seen.proportionalMib,
     firstStepMs: Math.min(...commits.map(({ atMs }) => atMs)) - seen.startedMs,
     engine: String(placed?.payload.engine.name ?? "unknown"),
   };
@@ -133,6 +137,7 @@ const head = [
   "torch, samples/s",
   "ours / torch",
   "worker MiB",
+  "shared in parts",
   "first step ms",
 ];
 
@@ -215,6 +220,7 @@ function rowOf(one: Measured, peer: Peer | undefined) {
     peerSamplesPerSecond: rounded(median(peers)),
     ratio: rounded(median(ratesOf(one)) / median(peers)),
     workerMib: rounded(median(some(ours.map(({ workerMib }) => workerMib)))),
+    proportionalMib: rounded(median(some(ours.map(({ proportionalMib }) => proportionalMib)))),
     firstStepMs: rounded(median(some(ours.map(({ firstStepMs }) => firstStepMs)))),
   };
 }
@@ -237,9 +243,10 @@ await runBenchmark(async (cleanUp) => {
   }
   const rows = measured.map((one) => rowOf(one, peer));
   const lines = rows.map((row, index) => {
-    const { model, engine, exchange, shards, workers, ratio, workerMib, firstStepMs } = row;
+    const { model, engine, exchange, shards, workers, ratio } = row;
+    const { workerMib, proportionalMib, firstStepMs } = row;
     const rates = [spread(ratesOf(measured[index]!), 0), spread(measured[index]!.peers, 0)];
-    const costs = [workerMib?.toFixed(0) ?? "-", firstStepMs?.toFixed(0) ?? "-"];
+    const costs = [workerMib, proportionalMib, firstStepMs].map((cost) => cost?.toFixed(0) ?? "-");
     return [model, engine, exchange, shards, workers, ...rates, ratio?.toFixed(2) ?? "-", ...costs];
   });
   printTable(head, lines);

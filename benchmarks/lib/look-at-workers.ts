@@ -3,21 +3,27 @@ import { glob, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 export interface WorkersSeen {
+  /** Resident memory of the largest one. */
   readonly mib: number;
+  /** The same with pages that processes share counted in parts. */
+  readonly proportionalMib: number;
   /** When the first process was started. */
   readonly startedMs: number;
 }
 
 /** The workers' processes, by the files that their agent keeps. */
 export async function lookAtWorkers(dataDir: string, job: string): Promise<WorkersSeen> {
-  let [mib, startedMs] = [0, Number.POSITIVE_INFINITY];
+  let [mib, proportionalMib, startedMs] = [0, 0, Number.POSITIVE_INFINITY];
   for await (const file of glob("**/worker.json", { cwd: dataDir })) {
     const path = join(dataDir, file);
     const { pid, jobId } = JSON.parse(await readFile(path, "utf8"));
     if (jobId !== job) continue;
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    mib = Math.max(mib, Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024);
+    const sums = await readFile(`/proc/${pid}/smaps_rollup`, "utf8").catch(() => "");
+    const of = (name: string) =>
+      Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(sums)?.[1] ?? 0) / 1024;
+    mib = Math.max(mib, of("Rss"));
+    proportionalMib = Math.max(proportionalMib, of("Pss"));
     startedMs = Math.min(startedMs, (await stat(path)).birthtimeMs);
   }
-  return { mib, startedMs };
+  return { mib, proportionalMib, startedMs };
 }
