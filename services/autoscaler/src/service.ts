@@ -100,6 +100,7 @@ async function sayBatch(
       isUnderWay,
       workers: Math.max(1, job.members.length),
       measured: measuredOf(book),
+      stepsLeft: stepsLeftOf(job),
     },
     options,
   );
@@ -154,11 +155,14 @@ function speedOf(job: Job, book: SpeedBook, nowMs: number): JobSpeed {
     isFixedByUser: book.isFixedByUser,
     measured: measuredOf(book),
     ...(book.updateSize === undefined ? {} : { updateSize: book.updateSize }),
-    stepsLeft: job.progress === undefined ? 1 : job.progress.steps - job.progress.step,
+    stepsLeft: stepsLeftOf(job),
     moveSeconds: moveSecondsOf(book),
     noise: book.noise,
   };
 }
+
+const stepsLeftOf = ({ progress }: Job) =>
+  progress === undefined ? 1 : progress.steps - progress.step;
 
 /** Once for each prediction: as soon as enough was measured. */
 function recordOutcome(jobId: string, before: SpeedBook, after: SpeedBook): void {

@@ -26,6 +26,7 @@ const jobOf = (more: Partial<JobBatch> = {}): JobBatch => ({
   isUnderWay: false,
   adaptive,
   noise: noisy,
+  stepsLeft: 10_000,
   measured: [measuredAt(1, 64), measuredAt(2, 64), measuredAt(4, 64), measuredAt(8, 64)],
   ...more,
 });
@@ -59,6 +60,7 @@ const cases: Record<string, { readonly job: JobBatch; readonly want: number | st
     job: jobOf({ isUnderWay: true }),
     want: "a batch is asked for already",
   },
+  "close to the end": { job: jobOf({ stepsLeft: 99 }), want: "the job is about to end" },
   "nothing measured of the noise": {
     job: jobOf({ noise: undefined }),
     want: "nothing has been measured yet",

@@ -29,6 +29,7 @@ export interface JobBatch {
     | undefined;
   readonly measured: readonly Measured[];
   readonly noise: GradientNoise | undefined;
+  readonly stepsLeft: number;
 }
 
 export type LearningRateScaling = "adascale" | "sqrt" | "linear" | "none";
@@ -57,10 +58,14 @@ export type BatchDecision =
       readonly noiseScale?: number;
     };
 
+/** With fewer updates left a change is not worth its while. */
+const updatesMin = 100;
+
 export function decideBatch(job: JobBatch, policy: BatchPolicy): BatchDecision {
   const keep = (reason: string): BatchDecision => ({ kind: "keep", reason });
   const { adaptive, noise, measured, present, batchSize } = job;
   if (adaptive === undefined) return keep("the job's batch stays as it is");
+  if (job.stepsLeft * batchSize < updatesMin * present) return keep("the job is about to end");
   if (job.isUnderWay) return keep("a batch is asked for already");
   if (measured.length === 0 || noise === undefined) return keep("nothing has been measured yet");
   if (job.nowMs - job.changedAtMs < policy.freezeMs)
