@@ -31,12 +31,25 @@ export interface NatsServer {
 const readyTimeoutMs = 10_000;
 const stopTimeoutMs = 5000;
 const healthTimeoutMs = 2000;
+const portTriesMax = 5;
 
 /** @throws AppError `port-in-use`, `setup-failed` */
 export async function startNatsServer(options: NatsServerOptions): Promise<NatsServer> {
   await mkdir(options.dataDir, { recursive: true });
   const wanted = options.port ?? 0;
-  const port = wanted === 0 ? await freePort() : await claimPort(wanted);
+  for (let tries = 1; ; tries += 1) {
+    const port = wanted === 0 ? await freePort() : await claimPort(wanted);
+    try {
+      return await startOn(port, options);
+    } catch (error) {
+      // Somebody else took a port that was free: they are chosen anew.
+      const isTaken = error instanceof AppError && error.code === "port-in-use";
+      if (!isTaken || tries >= portTriesMax) throw error;
+    }
+  }
+}
+
+async function startOn(port: number, options: NatsServerOptions): Promise<NatsServer> {
   const configFile = join(options.dataDir, "nats-server.conf");
   const logFile = join(options.dataDir, "nats-server.log");
   const monitorPort = await freePort();
