@@ -62,6 +62,9 @@ interface Disturbed extends JobRun {
   readonly seconds: number;
 }
 
+/** Also where the native engine is there. */
+const engineSettings = options["no-native"] ? ["spec.engine=wasm"] : [];
+
 /** Trains with 2 to 4 workers; one is killed after a third of the steps, another one is added. */
 async function trainDisturbed(
   api: ApiClient,
@@ -96,6 +99,7 @@ async function trainDisturbed(
       `spec.epochs=${options.epochs}`,
       `spec.checkpoint.everySteps=${checkpointEvery}`,
       "spec.checkpoint.keep=100",
+      ...engineSettings,
     ];
     const run = await runJob(api, { file: jobFile, settings, signal: interrupted.signal, onEvent });
     return { ...run, ...state, seconds: (performance.now() - startedMs) / 1000 };
@@ -130,6 +134,7 @@ async function trainUndisturbed(api: ApiClient, steps: number): Promise<string> 
     "spec.shards=8",
     "metadata.name=mnist-proof",
     `spec.checkpoint.everySteps=${steps}`,
+    ...engineSettings,
   ];
   try {
     const run = await runJob(api, {
