@@ -18,13 +18,46 @@ export function structuralOf(schema: Json): Json {
     const { anyOf: _, ...rest } = schema;
     return structuralOf({ ...rest, type: "string", enum: anyOf.map((one) => one["const"]) });
   }
-  // A value of several types has none; job-api judges it.
-  if (anyOf !== undefined) return { "x-kubernetes-preserve-unknown-fields": true };
+  if (anyOf !== undefined) return severalTypes(schema);
   if (schema["patternProperties"] !== undefined) return mapOf(schema);
   if (schema["properties"] !== undefined) return objectOf(schema);
   if (schema["items"] !== undefined)
     return { ...plainOf(schema), items: structuralOf(schema["items"] as Json) };
   return plainOf(schema);
+}
+
+/** A value of several types has none: all that it may be are listed, or job-api judges it. */
+function severalTypes(schema: Json): Json {
+  const values = valuesOf(schema);
+  return {
+    ...described(schema),
+    "x-kubernetes-preserve-unknown-fields": true,
+    ...(values && { enum: values }),
+  };
+}
+
+/** Everything that is valid, where that can be listed. */
+function valuesOf(schema: Json): unknown[] | undefined {
+  if ("const" in schema) return [schema["const"]];
+  if (schema["enum"] !== undefined) return schema["enum"] as unknown[];
+  if (schema["anyOf"] !== undefined) {
+    const each = (schema["anyOf"] as readonly Json[]).map(valuesOf);
+    return each.every((values) => values !== undefined) ? each.flat() : undefined;
+  }
+  if (schema["properties"] === undefined || schema["additionalProperties"] !== false)
+    return undefined;
+  const required = (schema["required"] ?? []) as readonly string[];
+  let objects: Json[] | undefined = [{}];
+  for (const [name, field] of Object.entries(schema["properties"] as Record<string, Json>)) {
+    const values = valuesOf(field);
+    objects =
+      values &&
+      objects?.flatMap((object) => [
+        ...(required.includes(name) ? [] : [object]),
+        ...values.map((value) => ({ ...object, [name]: value })),
+      ]);
+  }
+  return objects;
 }
 
 function plainOf(schema: Json): Json {

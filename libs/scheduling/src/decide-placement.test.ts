@@ -314,3 +314,17 @@ test("a job that is scaled down gives up one that trains, a job that yields one 
     trains,
   ]);
 });
+
+test("a closed node gives up nobody, whatever it says that it has, and takes nobody", () => {
+  const jobs = [
+    { min: 2, max: 3, has: ["n0", "n0"] },
+    { min: 1, max: 1 },
+  ].map(jobOf);
+  const open = snapshotOf([1], jobs);
+  const closed = {
+    ...open,
+    nodes: open.nodes.map((node) => ({ ...node, isClosed: true as const })),
+  };
+  deepEqual(decidePlacement(closed).map(brief), ["j1: WaitingForRoom"]);
+  ok(decidePlacement(open).map(brief).includes("j0: preempt"));
+});

@@ -67,11 +67,12 @@ export class Room {
 
   #add(node: RoomNode): void {
     this.#index.add(node);
-    if (node.free.some((one) => one < 0)) this.#overbooked.add(node.nodeId);
+    const isOverbooked = node.view.isClosed !== true && node.free.some((one) => one < 0);
+    if (isOverbooked) this.#overbooked.add(node.nodeId);
     else this.#overbooked.delete(node.nodeId);
   }
 
-  /** Live nodes of which more is used than there is. */
+  /** Live, open nodes of which more is used than there is. */
   get overbooked(): ReadonlySet<string> {
     return this.#overbooked;
   }

@@ -11,6 +11,8 @@ export interface NodeView {
   readonly labels?: Readonly<Record<string, string>>;
   /** False when no sign of life came for longer than the node time-out. */
   readonly isAlive: boolean;
+  /** Its capacity is what those that are there hold: they stay, and nobody else comes. Absent: open. */
+  readonly isClosed?: true;
 }
 
 export interface QueueView {

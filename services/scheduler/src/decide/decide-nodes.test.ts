@@ -20,7 +20,7 @@ const end = { kind: "ended", exitCode: 0, reason: "", message: "" } as const;
 interface Case {
   readonly nodes: readonly ClusterNode[];
   readonly pods?: readonly ClusterPod[];
-  /** Cores and GPUs of each node, `x` when it is lost. */
+  /** Cores and GPUs of each node, whether it is closed, `x` when it is lost. */
   readonly want: readonly string[];
 }
 
@@ -45,20 +45,20 @@ const cases: Record<string, Case> = {
   "a cordoned node has room for those that are on it alone": {
     nodes: [node("a", { isClosed: true })],
     pods: [pod(3), pod(2, worker)],
-    want: ["a 2 1"],
+    want: ["a 2 1 closed"],
   },
   "one that is not ready takes nobody, and gives up nobody": {
     nodes: [node("a", { ready: "not-ready" })],
     pods: [pod(2, worker)],
-    want: ["a 2 1"],
+    want: ["a 2 1 closed"],
   },
   "one that the cluster has lost sight of is lost": {
     nodes: [node("a", { ready: "unknown" }), node("b")],
-    want: ["a 0 0 x", "b 8 4"],
+    want: ["a 0 0 closed x", "b 8 4"],
   },
   "a cluster that sees none of its nodes is blind, and they are not lost": {
     nodes: [node("a", { ready: "unknown" }), node("b", { ready: "unknown" })],
-    want: ["a 0 0", "b 0 0"],
+    want: ["a 0 0 closed", "b 0 0 closed"],
   },
 };
 
@@ -78,8 +78,8 @@ for (const [name, { nodes, pods = [], want }] of Object.entries(cases))
   test(name, () =>
     deepEqual(
       decideNodes({ nodes, pods, engine }).map(
-        ({ nodeId, capacity, isAlive }) =>
-          `${nodeId} ${capacity.cpu} ${capacity.gpu}${isAlive ? "" : " x"}`,
+        ({ nodeId, capacity, isAlive, isClosed = false }) =>
+          `${nodeId} ${capacity.cpu} ${capacity.gpu}${isClosed ? " closed" : ""}${isAlive ? "" : " x"}`,
       ),
       want,
     ),

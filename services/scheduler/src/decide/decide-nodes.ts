@@ -26,6 +26,7 @@ export function decideNodes({ nodes, pods, engine }: NodesInput): NodeView[] {
       capacity: withOthers(allocatable, isOpen ? less(allocatable, foreign) : own),
       engines: [engine],
       isAlive: ready !== "unknown" || isBlind,
+      ...(!isOpen && { isClosed: true as const }),
     };
   });
 }
