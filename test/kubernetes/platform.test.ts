@@ -221,14 +221,16 @@ describe("what only a cluster does to a job", { skip: skipHere }, () => {
     equal((await api.get(`/v1/jobs/${jobId}`)).state, "cancelled");
   });
 
-  test("an upgrade replaces every service under a job that trains: its workers stay", async () => {
+  test("an upgrade replaces every service under a job that trains: nothing is lost", async () => {
     await submit("upgraded", { min: 2, max: 2 });
     await reaches("upgraded", ".status.workers", /^2/);
     await inNamespace("rollout", "restart", ...workloads);
     await rolledOut();
     const jobId = await field("upgraded", ".status.jobId");
     const { endedWorkers } = await api.get(`/v1/jobs/${jobId}`);
-    deepEqual(endedWorkers, []);
+    // On a machine that is full, workers make room for the services' new Pods, and come back.
+    const lost = endedWorkers.filter(({ how }: { how: string }) => how !== "left");
+    deepEqual(lost, []);
     await isRight("upgraded");
   });
 
