@@ -1,12 +1,10 @@
 /** The scheduler on a large cluster: a real API server, nodes and Pods that kwok plays. */
 import { spawn } from "node:child_process";
-import { mkdtemp } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensureKubernetes } from "../scripts/lib/kubernetes-binaries.ts";
 import { startCluster, startKwok } from "../scripts/lib/kubernetes-cluster.ts";
 import { setUp } from "../scripts/lib/set-up.ts";
-import { runBenchmark } from "./lib/clean-up.ts";
+import { runBenchmark, temporaryFolder } from "./lib/clean-up.ts";
 import { readOptions } from "./lib/options.ts";
 
 const options = readOptions(
@@ -38,7 +36,7 @@ await runBenchmark(async (cleanUp) => {
     ...{ cacheDir: ready.cacheDir, withNode: false, onLine },
     ...{ build: minutes > 0, timeoutMs: minutes * 60_000 },
   });
-  const folder = await mkdtemp(join(tmpdir(), "coxswain-bench-"));
+  const folder = await temporaryFolder(cleanUp);
   const cluster = await startCluster({ folder, binaries, onLine });
   cleanUp.add(() => cluster.stop());
   startKwok(cluster);

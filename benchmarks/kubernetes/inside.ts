@@ -1,7 +1,6 @@
 /** The part of the benchmark that runs in the cluster's own network. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
@@ -18,6 +17,7 @@ import {
 } from "@coxswain/kube";
 import { playedNode, playedTemplate } from "../../scripts/lib/played-machines.ts";
 import { type CleanUp, runBenchmark, temporaryFolder } from "../lib/clean-up.ts";
+import { residentMib } from "../lib/memory-watch.ts";
 import { percentile, rounded } from "../lib/numbers.ts";
 import { printLastLine, printTable } from "../lib/report.ts";
 import { type Usage, used, written } from "./usage.ts";
@@ -128,11 +128,6 @@ async function usageOf(child: ChildProcess): Promise<Usage> {
   return (await told).usage;
 }
 
-async function residentMib(pid: string | undefined): Promise<number> {
-  const text = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(text)?.[1] ?? Number.NaN) / 1024;
-}
-
 /** When each worker's Pod was seen bound and running for the first time, and how many there are. */
 function watchPods() {
   const boundAtMs = new Map<string, number>();
@@ -235,7 +230,9 @@ async function measure() {
     memoryMibEmpty: rounded(idleBefore.memoryMib),
     memoryMibFull: rounded(full.memoryMib),
     memoryMibMax: rounded(full.memoryMibMax),
-    apiserverMib: rounded(await residentMib(process.env["COXSWAIN_BENCH_APISERVER"])),
+    apiserverMib: rounded(
+      (await residentMib(Number(process.env["COXSWAIN_BENCH_APISERVER"]))) ?? Number.NaN,
+    ),
   };
 }
 

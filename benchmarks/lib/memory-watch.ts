@@ -11,7 +11,7 @@ interface Sample {
 const intervalMs = 2000;
 
 /** Resident memory of a process in MiB; undefined when it is gone. */
-async function residentMib(pid: number): Promise<number | undefined> {
+export async function residentMib(pid: number): Promise<number | undefined> {
   const text = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
   const kib = /^VmRSS:\s+(\d+) kB/m.exec(text)?.[1];
   return kib === undefined ? undefined : Number(kib) / 1024;

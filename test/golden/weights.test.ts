@@ -1,5 +1,6 @@
 import { deepEqual } from "node:assert/strict";
 import { test } from "node:test";
+import { engineText } from "@coxswain/domain";
 import { availableEngines } from "@coxswain/engine";
 import { differencesOf, hashesOf, keyOf, readGolden } from "./weights.ts";
 
@@ -8,12 +9,11 @@ const golden = await readGolden();
 
 const engines = await availableEngines({ cacheDir });
 for (const engine of engines) {
-  const { name, isa } = engine;
   const text = keyOf(engine, engines);
   const known = golden[text];
   const skip =
     known === undefined ? `the identity is new: "${text}"; npm run golden adds it` : false;
-  test(`${name}${isa === undefined ? "" : ` held to ${isa}`}: every model and optimizer ends at the known weights`, { skip }, async () => {
+  test(`${engineText(engine)}: every model and optimizer ends at the known weights`, { skip }, async () => {
     deepEqual(differencesOf(known!, await hashesOf(engine, cacheDir)), []);
   });
 }

@@ -13,6 +13,7 @@
  * one step must have one hash, whoever wrote them and however often; with `exchange: fast`, within a
  * generation.
  */
+import { givenBatches } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import { Batches } from "./batches.ts";
 import { countSamples, type SampleCount } from "./count-samples.ts";
@@ -37,8 +38,7 @@ export function auditJob(events: readonly StoredEvent[], options: AuditOptions =
   const { spec } = submitted.payload.job;
   const own = events.filter(({ jobId }) => jobId === submitted.jobId);
   const violations: Violation[] = [];
-  const given = (spec.batchSchedule ?? []).map((change) => ({ ...change, decision: 0 }));
-  const batches = new Batches(spec.batchSize, given);
+  const batches = new Batches(spec.batchSize, givenBatches(spec.batchSchedule));
   const lineage = new Lineage(spec.shards, batches, spec.from?.step);
   const hashes = new Hashes(spec.exchange !== "fast");
   let samples = options.samples;

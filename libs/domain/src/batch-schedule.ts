@@ -18,6 +18,13 @@ export interface BatchChange {
   readonly decision: number;
 }
 
+/** Those of a job file. */
+export function givenBatches(
+  schedule: readonly Omit<BatchChange, "decision">[] = [],
+): readonly BatchChange[] {
+  return schedule.map((change) => ({ ...change, decision: 0 }));
+}
+
 export interface BatchCourse {
   /** Samples of a step. */
   readonly batchSize: number;

@@ -5,7 +5,8 @@ import { jobLimits } from "./job-limits.ts";
 const closed = { additionalProperties: false } as const;
 
 /** How the learning rate follows a larger batch, k times the job's own. */
-export const learningRateScalings = ["adascale", "sqrt", "linear", "none"] as const;
+const learningRateScalings = ["adascale", "sqrt", "linear", "none"] as const;
+export type LearningRateScaling = (typeof learningRateScalings)[number];
 
 export const AdaptiveBatchSchema = Type.Object(
   {

@@ -25,8 +25,12 @@ export const EngineSchema = Type.Union(
 );
 export type EngineSpec = Static<typeof EngineSchema>;
 
-const askOf = (asked: EngineSpec): { readonly name: string; readonly isa?: IsaLevel } =>
-  typeof asked === "string" ? { name: asked } : asked;
+interface Ask {
+  readonly name: string;
+  readonly isa?: IsaLevel | undefined;
+}
+
+const askOf = (asked: string | Ask): Ask => (typeof asked === "string" ? { name: asked } : asked);
 
 interface Known {
   readonly name: string;
@@ -54,7 +58,7 @@ export function engineLike(asked: EngineSpec): Known {
 }
 
 /** `native held to avx2`: what a person reads. */
-export function engineText(asked: EngineSpec): string {
-  if (typeof asked === "string") return asked;
-  return asked.isa === undefined ? asked.name : `${asked.name} held to ${asked.isa}`;
+export function engineText(asked: string | Ask): string {
+  const { name, isa } = askOf(asked);
+  return isa === undefined ? name : `${name} held to ${isa}`;
 }

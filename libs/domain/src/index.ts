@@ -3,12 +3,13 @@ export {
   afterUpdate,
   type BatchChange,
   type BatchCourse,
+  givenBatches,
   type Stride,
   strideAt,
   updatesBefore,
   withChange,
 } from "./batch-schedule.ts";
-export { learningRateScalings } from "./batch-schema.ts";
+export type { LearningRateScaling } from "./batch-schema.ts";
 export {
   type EngineSpec,
   engineLike,

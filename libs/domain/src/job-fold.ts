@@ -16,7 +16,9 @@
  *   finishing   -> succeeded, failed
  *   succeeded, failed, cancelled are ends.
  */
+
 import { assertNever } from "./assert.ts";
+import { givenBatches } from "./batch-schedule.ts";
 import { AppError } from "./errors.ts";
 import { foldDecision } from "./fold-decisions.ts";
 import {
@@ -108,7 +110,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     lastJobSequence: fact.sequence,
     workersWanted: undefined,
     batchWanted: undefined,
-    batches: (spec.batchSchedule ?? []).map((change) => ({ ...change, decision: 0 })),
+    batches: givenBatches(spec.batchSchedule),
     placement: [],
     placedAtMs: undefined,
     shrunkAtMs: undefined,

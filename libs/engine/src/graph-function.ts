@@ -8,7 +8,7 @@ import type { Attribute, Binding } from "./binding.ts";
 import { drawAt, fillUniformOf } from "./deterministic.ts";
 import { type ConstantValue, encodeGraph, type GraphNode } from "./graph-def.ts";
 import { NotReplayable, type Recording } from "./record.ts";
-import { functionConfig, gpuDevice } from "./tensorflow-config.ts";
+import { functionConfig, gpuDevice, seesGpu } from "./tensorflow-config.ts";
 
 export interface GraphFunction {
   /** Bytes of a GraphDef. */
@@ -52,7 +52,7 @@ export class FunctionRun {
     this.#binding = binding;
     this.#name = `step_${functionHash(made).slice(0, 32)}`;
     this.#randoms = made.randoms;
-    const hasGpu = binding.devices().some((name) => name.includes("device:GPU:"));
+    const hasGpu = seesGpu(binding.devices());
     const { graph, inputs, outputs } = made;
     const [config, device] = [functionConfig(hasGpu), hasGpu ? gpuDevice : ""];
     binding.defineFunction(this.#name, graph, inputs, outputs, config, device);

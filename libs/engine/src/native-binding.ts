@@ -10,7 +10,7 @@ import {
   nativePlace,
   tensorflowVersion,
 } from "./native-place.ts";
-import { contextConfig } from "./tensorflow-config.ts";
+import { contextConfig, seesGpu } from "./tensorflow-config.ts";
 
 /** In the order of loading: the second needs the first. */
 const libraries = ["libtensorflow_framework.so.2", "libtensorflow_cc.so.2"];
@@ -39,7 +39,7 @@ export function openTensorflow(
   if (version !== tensorflowVersion)
     throw new Error(`the library says that it is ${version}, not ${tensorflowVersion}`);
   const devices = binding.devices();
-  if (options.gpu !== undefined && !devices.some((name) => name.includes("device:GPU:")))
+  if (options.gpu !== undefined && !seesGpu(devices))
     throw new Error(
       `TensorFlow sees no GPU, though the driver tells of ${options.gpu.model} (driver ${options.gpu.driver}); it sees ${devices.join(", ")}. Is the driver one for CUDA 12, and was \`cox engine install native-gpu\` whole?`,
     );

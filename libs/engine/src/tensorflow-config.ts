@@ -47,5 +47,9 @@ export function functionConfig(hasGpu: boolean): Uint8Array {
     .done();
 }
 
+/** @param devices TensorFlow's names of them */
+export const seesGpu = (devices: readonly string[]) =>
+  devices.some((name) => name.includes("device:GPU:"));
+
 /** The worker's first: it sees no GPU but its own. */
 export const gpuDevice = "/device:GPU:0";

@@ -26,6 +26,7 @@ export {
   type Terminated,
   type Toleration,
   type TrainingJobObject,
+  trainingJobFinalizer,
   trainingJobGroup,
   trainingJobs,
 } from "./resources.ts";

@@ -111,6 +111,8 @@ export const events: Resource<KubeObject> = {
   ...{ kind: "Event", plural: "events" },
 };
 export const trainingJobGroup = "coxswain.dev";
+/** Holds a TrainingJob until its job has ended. */
+export const trainingJobFinalizer = "coxswain.dev/job";
 export const trainingJobs: Resource<TrainingJobObject> = {
   ...{ apiVersion: `${trainingJobGroup}/v1`, isNamespaced: true },
   ...{ kind: "TrainingJob", plural: "trainingjobs" },

@@ -24,6 +24,7 @@ import {
   byImportance,
   compareText,
   type Decision,
+  isActive,
   type JobDecision,
   placedWanted,
   type Wait,
@@ -81,9 +82,7 @@ function fillUp(cycle: Cycle): void {
   const short = [...cycle.drafts.values()]
     .filter(
       ({ job, evictedBy }) =>
-        (job.state.kind === "placed" || job.state.kind === "running") &&
-        evictedBy === undefined &&
-        isReplacementDue(job, cycle.nowMs),
+        isActive(job) && evictedBy === undefined && isReplacementDue(job, cycle.nowMs),
     )
     .sort((a, b) => byImportance(a.job, b.job));
   for (const draft of short) {

@@ -2,7 +2,7 @@
 import type { Job } from "@coxswain/domain";
 import { JobGroups } from "./job-groups.ts";
 import type { Room } from "./room.ts";
-import { placedWanted } from "./snapshot.ts";
+import { isActive, placedWanted } from "./snapshot.ts";
 import { type Units, unitsOf, vectorOf } from "./vector.ts";
 
 /** A job that holds room. */
@@ -80,16 +80,16 @@ export class HeldJobs {
 
   #mark({ job, shape }: Held): void {
     const { id, placement, spec } = job;
-    const { kind } = job.state;
-    const isActive = kind === "placed" || kind === "running";
+    const isRunning = job.state.kind === "running";
+    const holds = isActive(job);
     const count = placement.length;
     const isTroubled =
-      (isActive && count < spec.workers.min) ||
+      (holds && count < spec.workers.min) ||
       placement.some(({ nodeId }) => !this.#room.has(nodeId));
     put(this.troubled, id, isTroubled);
-    put(this.surplus, id, isActive && count > spec.workers.min);
-    put(this.over, id, isActive && count > placedWanted(job));
-    put(this.hungry, id, kind === "running" && count < placedWanted(job));
+    put(this.surplus, id, holds && count > spec.workers.min);
+    put(this.over, id, holds && count > placedWanted(job));
+    put(this.hungry, id, isRunning && count < placedWanted(job));
     if (this.hungry.has(id)) this.takers.add(job, shape);
     else this.takers.delete(id);
     if (this.surplus.has(id)) this.donors.add(job, shape);

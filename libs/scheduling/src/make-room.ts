@@ -9,7 +9,7 @@
  */
 import type { Job } from "@coxswain/domain";
 import { type Cycle, countOf, draftOf, shrinkTo } from "./draft.ts";
-import { byImportance } from "./snapshot.ts";
+import { byImportance, isActive } from "./snapshot.ts";
 
 export interface Claim {
   /** The job, or `service NAME`. */
@@ -81,8 +81,7 @@ function fitsAfter(cycle: Cycle, steps: readonly Step[], claim: Claim): boolean 
 }
 
 function isThere(cycle: Cycle, job: Job): boolean {
-  const isActive = job.state.kind === "placed" || job.state.kind === "running";
-  return isActive && cycle.drafts.get(job.id)?.evictedBy === undefined;
+  return isActive(job) && cycle.drafts.get(job.id)?.evictedBy === undefined;
 }
 
 function shrinkSteps(cycle: Cycle, claim: Claim): Step[] {

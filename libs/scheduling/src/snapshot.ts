@@ -132,6 +132,9 @@ export function placedWanted(job: Job): number {
   return wantedWorkers(job) + (job.spec.workers.standby ?? 0);
 }
 
+/** Its workers train, or are about to. */
+export const isActive = ({ state }: Job) => state.kind === "placed" || state.kind === "running";
+
 /** Higher priority first, then the older, then the lower id. */
 export function byImportance(a: Job, b: Job): number {
   return b.spec.priority - a.spec.priority || byAge(a, b);

@@ -3,9 +3,8 @@
  * schedulers that each gave away the last of it. Jobs shrink, or move a worker to another node, before
  * one is evicted: those of the lowest priority first, and among them who was placed last.
  */
-import type { Job } from "@coxswain/domain";
 import { addWorker, type Cycle, type Draft, draftOf, shrinkTo } from "./draft.ts";
-import { byImportance, compareText } from "./snapshot.ts";
+import { byImportance, compareText, isActive } from "./snapshot.ts";
 
 export function unload(cycle: Cycle): void {
   const { room } = cycle.state;
@@ -55,8 +54,6 @@ function victimOn(cycle: Cycle, nodeId: string): Draft | undefined {
     .filter(({ job, workers }) => isActive(job) && workers.some((one) => one.nodeId === nodeId))
     .sort(byLoss)[0];
 }
-
-const isActive = ({ state }: Job) => state.kind === "placed" || state.kind === "running";
 
 /** Who gives way first. */
 function byLoss(a: Draft, b: Draft): number {

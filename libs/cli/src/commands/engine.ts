@@ -1,5 +1,5 @@
 /** engine: what computes on this machine; list and measure, install, remove. */
-import { AppError, needsGpu } from "@coxswain/domain";
+import { AppError, engineText, needsGpu } from "@coxswain/domain";
 import { cacheFolder } from "@coxswain/embedded";
 import {
   availableEngines,
@@ -64,9 +64,7 @@ async function list(
   if (options.measure) {
     const seconds = secondsOf(options.seconds);
     for (const { name, isa, text } of engines) {
-      context.err(
-        `measuring ${isa === undefined ? name : `${name} held to ${isa}`} for ${seconds} s …`,
-      );
+      context.err(`measuring ${engineText({ name, isa })} for ${seconds} s …`);
       const gpu = needsGpu(text) ? gpus[0] : undefined;
       const orders = { engine: name, isa, gpu, cacheDir, seconds, batchSize };
       speeds.set(text, await measureEngine(orders, context.environment));

@@ -73,8 +73,7 @@ async function install(context: Context, options: InstallOptions): Promise<void>
   if (options.check) return;
   const isNamed = ["dev", "production"].includes(options.overlay);
   const folder = isNamed ? resolve(manifests, options.overlay) : resolve(options.overlay);
-  const config = options.kubeconfig === undefined ? [] : ["--kubeconfig", options.kubeconfig];
-  await kubectl([...config, "apply", "-k", folder]);
+  await kubectl(options, "apply", "-k", folder);
 }
 
 const partOf = ["--selector", "app.kubernetes.io/part-of=coxswain", "--ignore-not-found"];
@@ -99,8 +98,7 @@ async function uninstall(context: Context, options: UninstallCommandOptions): Pr
     ...{ kube: connectKube({ kubeconfig }), namespace, keepsJobs: !loseJobs },
     ...{ timeoutMs: seconds * 1000, signal: context.signal, say: context.err },
   });
-  const config = kubeconfig === undefined ? [] : ["--kubeconfig", kubeconfig];
-  const remove = (...args: readonly string[]) => kubectl([...config, "delete", ...args]);
+  const remove = (...args: readonly string[]) => kubectl(options, "delete", ...args);
   await remove("--namespace", namespace, ...partOf, running.join());
   if (!loseJobs) return context.err(kept(namespace));
   await remove("namespace", namespace, "--ignore-not-found");
@@ -117,8 +115,12 @@ const checkTable = (checks: readonly Check[]) =>
     checks.map(({ name, verdict, word }) => [marks[verdict], name, word]),
   );
 
-async function kubectl(args: readonly string[]): Promise<void> {
-  const child = spawn("kubectl", args, { stdio: ["ignore", "inherit", "inherit"] });
+async function kubectl(
+  { kubeconfig }: { readonly kubeconfig?: string },
+  ...args: readonly string[]
+): Promise<void> {
+  const config = kubeconfig === undefined ? [] : ["--kubeconfig", kubeconfig];
+  const child = spawn("kubectl", [...config, ...args], { stdio: ["ignore", "inherit", "inherit"] });
   const code = await new Promise<number | string | null>((done) => {
     child.once("error", (error: NodeJS.ErrnoException) => done(error.code ?? "failed"));
     child.once("exit", done);

@@ -1,7 +1,13 @@
 /** Brings jobs on a cluster to rest, or to their end, before anything that they need is taken away. */
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "@coxswain/domain";
-import { type Kube, pods, type TrainingJobObject, trainingJobs } from "@coxswain/kube";
+import {
+  trainingJobFinalizer as finalizer,
+  type Kube,
+  pods,
+  type TrainingJobObject,
+  trainingJobs,
+} from "@coxswain/kube";
 import {
   decideKeeping,
   decideLosing,
@@ -20,7 +26,6 @@ export interface UninstallOptions {
   readonly say: (sentence: string) => void;
 }
 
-const finalizer = "coxswain.dev/job";
 const pollMs = 1000;
 const giveUpMs = 60_000;
 

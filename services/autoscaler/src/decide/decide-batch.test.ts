@@ -1,7 +1,8 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
+import type { LearningRateScaling } from "@coxswain/domain";
 import { gainOf } from "@coxswain/goodput";
-import { decideBatch, type JobBatch, type LearningRateScaling } from "./decide-batch.ts";
+import { decideBatch, type JobBatch } from "./decide-batch.ts";
 
 const policy = { freezeMs: 10_000, batchGainMin: 0.1 };
 

@@ -10,6 +10,7 @@
  * as the bits are concerned. How the learning rate follows is the job's own rule; what comes out is
  * recorded with the decision, so that nothing depends on when it was measured.
  */
+import type { LearningRateScaling } from "@coxswain/domain";
 import { type GradientNoise, gainOf, noiseScaleOf } from "@coxswain/goodput";
 import { fitSpeed, type Measured, speedAt } from "./speed-model.ts";
 
@@ -31,8 +32,6 @@ export interface JobBatch {
   readonly noise: GradientNoise | undefined;
   readonly stepsLeft: number;
 }
-
-export type LearningRateScaling = "adascale" | "sqrt" | "linear" | "none";
 
 export interface BatchPolicy {
   readonly freezeMs: number;

@@ -4,7 +4,13 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError, isEnded, type Job } from "@coxswain/domain";
-import { type Condition, type Kube, type TrainingJobObject, trainingJobs } from "@coxswain/kube";
+import {
+  type Condition,
+  trainingJobFinalizer as finalizer,
+  type Kube,
+  type TrainingJobObject,
+  trainingJobs,
+} from "@coxswain/kube";
 import {
   decideTrainingJob,
   type JobObject,
@@ -25,7 +31,6 @@ export interface TrainingJobsPorts {
 }
 
 const manager = "coxswain-job-api";
-const finalizer = "coxswain.dev/job";
 const jobAnnotation = "coxswain.dev/job-id";
 const leaseTtlMs = 5000;
 const cycleMs = 1000;

@@ -12,10 +12,13 @@ export type Ending =
   /** 10 program or engine, 11 memory, 13: it could not begin, but another may. */
   | { readonly exitCode: 10 | 11 | 13; readonly error: AppError; readonly step: number };
 
+export function endingOf(error: AppError, step: number): Ending {
+  return { exitCode: error.code === "out-of-memory" ? 11 : 10, error, step };
+}
+
 /** Before its first step. What a retry may mend costs the job this worker, not its life. */
 export function endingOfStart(error: AppError): Ending {
-  const exitCode = error.code === "out-of-memory" ? 11 : error.retryable ? 13 : 10;
-  return { exitCode, error, step: -1 };
+  return error.retryable ? { exitCode: 13, error, step: -1 } : endingOf(error, -1);
 }
 
 /** Resolves when the worker shall leave before it has a group to leave. */

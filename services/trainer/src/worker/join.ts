@@ -10,6 +10,7 @@ import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { Ledger } from "./ledger.ts";
 import type { GroupMembership } from "./member.ts";
+import { recordOf } from "./record-acceptor.ts";
 import { readSource } from "./source.ts";
 import type { Transfer } from "./transfer.ts";
 
@@ -88,7 +89,7 @@ function candidatesOf(record: MembershipRecord | undefined): readonly Member[] {
 
 /** Nobody lives: starts at the newest whole checkpoint, at the one that the job names, or at the beginning. */
 async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefined): Promise<void> {
-  const { me, compute, membership, record } = ports;
+  const { compute, membership } = ports;
   const job = ports.job();
   if (canGoOn(ports, entry?.value)) return goOnAlone(ports, entry!);
   ports.transfer.forgetState();
@@ -98,26 +99,50 @@ async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefine
   if (restored === undefined) await compute.initialize();
   else await compute.load(0, restored.vector);
   const fromStep = restored?.manifest.step ?? 0;
-  const [range] = assignShards(job.spec.shards, 1);
-  const generation = Math.max(entry?.value.generation ?? 0, job.generation) + 1;
+  const generation = generationAfter(job, entry);
   const cause = generation === 1 && restored === undefined ? "start" : "restore";
-  const members: Member[] = [{ ...me, shardFrom: range!.from, shardTo: range!.to }];
+  const proposal = await claimAlone(ports, { entry, job, fromStep, cause, lost: [] });
+  if (proposal === undefined) return;
+  membership.startAt(fromStep);
+  membership.isReady = true;
+  membership.adopt(proposal, restored === undefined ? {} : { checkpointStep: fromStep });
+}
+
+const generationAfter = (job: Job, entry: Entry<MembershipRecord> | undefined) =>
+  Math.max(entry?.value.generation ?? 0, job.generation) + 1;
+
+interface Claim extends Pick<Proposal, "fromStep" | "cause" | "lost"> {
+  /** As it was read: who has changed it since was first. */
+  readonly entry: Entry<MembershipRecord> | undefined;
+  readonly job: Job;
+}
+
+/**
+ * The next generation, of this worker alone, once the record has it. Undefined: somebody else was
+ * first, or the bus is away; look again.
+ */
+async function claimAlone(
+  { me, record, signal }: JoinPorts,
+  { entry, job, ...facts }: Claim,
+): Promise<Proposal | undefined> {
+  const [range] = assignShards(job.spec.shards, 1);
   const batches = batchesOf(job, entry?.value);
-  const held = batches.length > 0 ? { batches } : {};
-  const value: MembershipRecord = { generation, fromStep, members, cause, ...held };
+  const proposal: Proposal = {
+    generation: generationAfter(job, entry),
+    members: [{ ...me, shardFrom: range!.from, shardTo: range!.to }],
+    ...facts,
+    ...{ joined: [me.workerId], left: [], level: [me.workerId] },
+    ...(batches.length > 0 && { batches }),
+  };
+  const value = recordOf(proposal);
   const isOurs = await (entry === undefined
     ? record.create(job.id, value)
     : record.update(job.id, value, entry.revision)
   ).then(
     () => true,
-    () => false, // Somebody else was first, or the bus is away: look again.
+    () => false,
   );
-  if (!isOurs || ports.signal.aborted) return;
-  membership.startAt(fromStep);
-  membership.isReady = true;
-  const others = { joined: [me.workerId], left: [], lost: [], level: [me.workerId] };
-  const proposal: Proposal = { generation, fromStep, members, cause, ...others, ...held };
-  membership.adopt(proposal, restored === undefined ? {} : { checkpointStep: fromStep });
+  return isOurs && !signal.aborted ? proposal : undefined;
 }
 
 /**
@@ -141,25 +166,15 @@ function canGoOn(
   );
 }
 
-/** The next generation is this worker's alone, from the step that it has. */
+/** From the step that it has. */
 async function goOnAlone(ports: JoinPorts, entry: Entry<MembershipRecord>): Promise<void> {
-  const { me, membership, record } = ports;
-  const job = ports.job();
-  const [range] = assignShards(job.spec.shards, 1);
-  const { step: fromStep } = membership;
-  const generation = Math.max(entry.value.generation, job.generation) + 1;
-  const members: Member[] = [{ ...me, shardFrom: range!.from, shardTo: range!.to }];
-  const batches = batchesOf(job, entry.value);
-  const held = batches.length > 0 ? { batches } : {};
-  const value = { generation, fromStep, members, cause: "loss" as const, ...held };
-  const isOurs = await record.update(job.id, value, entry.revision).then(
-    () => true,
-    () => false, // Somebody else was first, or the bus is away: look again.
-  );
-  if (!isOurs || ports.signal.aborted) return;
-  membership.isReady = true;
+  const { membership } = ports;
   const lost = (entry.value.members as readonly Member[]).map(({ workerId }) => workerId);
-  membership.adopt({ ...value, joined: [me.workerId], left: [], lost, level: [me.workerId] });
+  const facts = { fromStep: membership.step, cause: "loss", lost } as const;
+  const proposal = await claimAlone(ports, { entry, job: ports.job(), ...facts });
+  if (proposal === undefined) return;
+  membership.isReady = true;
+  membership.adopt(proposal);
 }
 
 /**

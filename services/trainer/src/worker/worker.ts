@@ -19,6 +19,7 @@ import type { WorkerConfig } from "./config.ts";
 import { Course } from "./course.ts";
 import {
   type Ending,
+  endingOf,
   endingOfStart,
   leftEarly,
   reportEnd,
@@ -97,8 +98,7 @@ async function start(
   const { bus, config, log } = ports;
   const jobId = config.COXSWAIN_JOB_ID as JobId;
   const asking = { clock: bus.clock, signal: AbortSignal.any([signal, ports.leave]), log };
-  const fail = (error: AppError, step: number) =>
-    end({ exitCode: error.code === "out-of-memory" ? 11 : 10, error, step });
+  const fail = (error: AppError, step: number) => end(endingOf(error, step));
   const context = await followJob(bus, jobId, signal);
   const { spec, finished } = context.job();
   if (finished !== undefined || isEnded(context.job()))
