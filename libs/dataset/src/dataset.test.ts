@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { permutation } from "@coxswain/domain";
-import { crc32c } from "./crc32c.ts";
+import { crc32c } from "@node-rs/crc32";
 import { decodeExample, encodeExample } from "./example.ts";
 import { openDataset } from "./open-dataset.ts";
 import { decodeRecord, encodeRecord } from "./tfrecord.ts";

@@ -18,18 +18,22 @@ function varint(value: number): number[] {
   return [...bytes, rest];
 }
 
-function field(tag: number, content: Uint8Array): Uint8Array {
-  return Buffer.concat([Uint8Array.from([tag, ...varint(content.length)]), content]);
+/** Parts of a message; put together once, since what they hold is large. */
+type Parts = readonly Uint8Array[];
+
+function field(tag: number, content: Parts): Parts {
+  const bytes = content.reduce((sum, { length }) => sum + length, 0);
+  return [Uint8Array.from([tag, ...varint(bytes)]), ...content];
 }
 
 /** The same features in the same order give the same bytes. */
 export function encodeExample(example: Example): Uint8Array {
-  const entries = Object.entries(example).map(([name, bytes]) => {
-    const feature = field(nested, field(nested, bytes));
-    const entry = [field(nested, new TextEncoder().encode(name)), field(second, feature)];
-    return field(nested, Buffer.concat(entry));
+  const entries = Object.entries(example).flatMap(([name, bytes]) => {
+    const feature = field(nested, field(nested, [bytes]));
+    const text = new TextEncoder().encode(name);
+    return field(nested, [...field(nested, [text]), ...field(second, feature)]);
   });
-  return field(nested, Buffer.concat(entries));
+  return Buffer.concat(field(nested, entries));
 }
 
 /** Views of the features in `data`. Undefined for what is no Example of bytes. */

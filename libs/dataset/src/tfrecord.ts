@@ -5,7 +5,7 @@
  *
  * https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
  */
-import { crc32c } from "./crc32c.ts";
+import { crc32c } from "@node-rs/crc32";
 
 /** Bytes around the data. */
 export const frameBytes = 16;

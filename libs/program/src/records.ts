@@ -1,4 +1,3 @@
-import { openDataset } from "@coxswain/dataset";
 import type { StreamedDataset } from "./dataset.ts";
 
 /**
@@ -8,6 +7,8 @@ import type { StreamedDataset } from "./dataset.ts";
  * @throws AppError `dataset-invalid`; reading a sample throws `record-damaged` with the place
  */
 export async function records(source: string): Promise<StreamedDataset> {
+  // Loaded by those who read records only: its checksums are a native library.
+  const { openDataset } = await import("@coxswain/dataset");
   const { inputShape, labelShape, train, test } = await openDataset(source);
   return { inputShape, labelShape, train, test };
 }
