@@ -1,5 +1,6 @@
 /**
- * Just enough protocol buffers to write a tensorflow.GraphDef and to read OpDef.is_stateful. The
+ * Just enough protocol buffers to write a tensorflow.GraphDef and to read of an OpDef whether it keeps
+ * state, and which attributes are types of its inputs. The
  * field numbers are those of TensorFlow's graph.proto, node_def.proto, attr_value.proto,
  * tensor.proto and op_def.proto.
  */
@@ -25,6 +26,8 @@ const attributeTypes = { string: 0, int: 1, float: 2, bool: 3, type: 4, shape: 5
 /** versions.producer: TensorFlow 2.17 and newer read it. */
 const graphVersion = 1882;
 const opDefIsStateful = 17;
+const opDefInputArg = 2;
+const argDef = { typeAttr: 4, numberAttr: 5, typeListAttr: 6 } as const;
 
 function writeShape(writer: MessageWriter, shape: readonly number[]): void {
   for (const length of shape) writer.message(2, (dimension) => dimension.int(1, length));
@@ -95,22 +98,51 @@ export function encodeGraph(nodes: readonly GraphNode[]): Uint8Array {
   return graph.message(4, (versions) => versions.int(1, graphVersion)).done();
 }
 
-/** Whether an operator keeps state between calls, as its OpDef says. */
-export function isStateful(opDef: Uint8Array): boolean {
+export interface OpFacts {
+  /** Whether it keeps state between calls. */
+  readonly isStateful: boolean;
+  /** Of the inputs up to the first that is a list: the attribute that is its type, if one is. */
+  readonly inputTypes: readonly (string | undefined)[];
+}
+
+export function readOpDef(opDef: Uint8Array): OpFacts {
+  const fields = fieldsOf(opDef);
+  const inputs = fields.flatMap(({ number, content }) =>
+    number === opDefInputArg ? [new Map(fieldsOf(content).map((one) => [one.number, one]))] : [],
+  );
+  const list = inputs.findIndex(
+    (one) => one.has(argDef.numberAttr) || one.has(argDef.typeListAttr),
+  );
+  const single = list < 0 ? inputs : inputs.slice(0, list);
+  const text = new TextDecoder();
+  return {
+    isStateful: fields.some(({ number, value }) => number === opDefIsStateful && value !== 0),
+    inputTypes: single.map((one) => {
+      const attribute = one.get(argDef.typeAttr);
+      return attribute && text.decode(attribute.content);
+    }),
+  };
+}
+
+/** Varints, by value, and what has a length, by content: an OpDef's fields are nothing else. */
+function fieldsOf(message: Uint8Array) {
   let position = 0;
   const varint = () => {
     let result = 0;
     for (let shift = 1; ; shift *= 128) {
-      const byte = opDef[position++]!;
+      const byte = message[position++]!;
       result += (byte & 127) * shift;
       if (byte < 128) return result;
     }
   };
-  while (position < opDef.length) {
+  const fields: { number: number; value: number; content: Uint8Array }[] = [];
+  while (position < message.length) {
     const tag = varint();
     const value = varint();
-    if ((tag & 7) === 2) position += value;
-    else if (tag >> 3 === opDefIsStateful) return value !== 0;
+    const hasLength = (tag & 7) === 2;
+    const content = message.subarray(position, position + (hasLength ? value : 0));
+    position += content.length;
+    fields.push({ number: tag >> 3, value, content });
   }
-  return false;
+  return fields;
 }

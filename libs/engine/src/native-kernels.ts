@@ -4,14 +4,16 @@
  * - GatherV2 (embeddings) reads its indices back to check them; TensorFlow checks them itself.
  * - The gradient of ReLU becomes TensorFlow's own operator: one instead of eight, and no constant of
  *   the activation's size.
+ * - Multinomial draws from a state of TensorFlow's own; ours from the step's random numbers.
  */
 import { type Tensor, tf } from "@coxswain/program";
 import type { Attribute, Binding } from "./binding.ts";
+import { runPlain, type ValueBackend } from "./plain-kernels.ts";
 
 const backendName = "tensorflow";
 
 /** The part of tfjs-node's back end that kernels are written with. */
-interface KernelBackend {
+interface KernelBackend extends ValueBackend {
   readonly binding: Binding;
   getDTypeInteger(dtype: string): number;
   executeSingleOutput(
@@ -39,6 +41,7 @@ export function installNativeKernels(backend: KernelBackend): void {
       [inputs["dy"]!, inputs["x"]!],
     ),
   );
+  replace("Multinomial", (call) => runPlain("Multinomial", backend, call) as unknown as Tensor);
   tf.unregisterGradient("Relu");
   tf.registerGradient({
     kernelName: "Relu",

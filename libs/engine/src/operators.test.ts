@@ -1,60 +1,9 @@
-/**
- * What models are made of, on each engine that is installed: the gradient against finite differences,
- * and a recorded step against the step operator by operator.
- */
-import { equal, ok } from "node:assert/strict";
+/** Runs where the native engine is installed. */
 import { test } from "node:test";
-import { availableEngines, canRecord, openEngine } from "./open-engine.ts";
-import type { CompiledProgram, Engine } from "./port.ts";
-import { gradientOf, parametersOf } from "./testing.ts";
-import { type Model, modelOptions, models, writeProgram } from "./testing-models.ts";
-
-const options = modelOptions;
-const shift = 1e-2;
-
-/** Central differences at a few places of each weight; those that a kink lies near are few. */
-function checkSlopes(program: CompiledProgram, parameters: Float32Array, gradient: Float32Array) {
-  const { parameterFloats, segments } = program.layout;
-  const lossAt = (at: number, by: number) => {
-    const moved = parameters.slice();
-    moved[at]! += by;
-    // A program keeps a step's parameters; an evaluation between makes it look again.
-    program.evaluate(moved, 0, 1);
-    return gradientOf(program, moved, 0, 0)[parameterFloats]!;
-  };
-  for (const { name, offset, size } of segments)
-    for (const share of [0, 0.4, 0.9]) {
-      const at = offset + Math.floor(size * share);
-      const slope = (lossAt(at, shift) - lossAt(at, -shift)) / (2 * shift);
-      const error = Math.abs(slope - gradient[at]!);
-      ok(error < 2e-3 + 0.02 * Math.abs(slope), `${name}: ${slope} against ${gradient[at]}`);
-    }
-}
-
-function testModel(engine: Engine, name: string, model: Model): void {
-  test(`${engine.identity.name}: ${name}`, async (t) => {
-    const programPath = await writeProgram(t, model);
-    const program = await engine.compile({ ...options, programPath });
-    const parameters = parametersOf(program);
-    const gradient = gradientOf(program, parameters, 0, 0);
-    ok(gradient.every(Number.isFinite));
-    checkSlopes(program, parameters, gradient);
-    if (!canRecord(engine.identity.name)) return;
-    equal(program.mode, "recorded");
-    const eager = await engine.compile({ ...options, programPath }, "eager");
-    const byOperators = gradientOf(eager, parameters, 0, 0);
-    const difference = Math.max(...gradient.map((value, i) => Math.abs(value - byOperators[i]!)));
-    const scale = Math.max(...byOperators.map(Math.abs));
-    t.diagnostic(
-      `recorded against operator by operator: ${difference / scale} of the greatest value`,
-    );
-    if (model.relativeError === undefined) ok(difference === 0, `differs by ${difference}`);
-    else ok(difference <= model.relativeError * scale);
-  });
-}
+import { availableEngines, openEngine } from "./open-engine.ts";
+import { testOperators } from "./testing-operators.ts";
 
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
-const engineName =
-  process.env["COXSWAIN_TEST_ENGINE"] ?? (await availableEngines({ cacheDir }))[0]!.name;
-const engine = await openEngine(engineName, { cacheDir });
-for (const [name, model] of Object.entries(models)) testModel(engine, name, model);
+const isInstalled = (await availableEngines({ cacheDir })).some(({ name }) => name === "native");
+if (isInstalled) testOperators(await openEngine("native", { cacheDir }));
+else test("operators of the native engine", { skip: "it is not installed" });

@@ -9,7 +9,7 @@ import type { Place } from "@coxswain/domain";
 import { type Tensor, tf } from "@coxswain/program";
 import type { Attribute, Binding, RecordedBackend } from "./binding.ts";
 import { isUniformOf, withDeterministicRandom } from "./deterministic.ts";
-import { type ConstantValue, isStateful } from "./graph-def.ts";
+import { type ConstantValue, type OpFacts, readOpDef } from "./graph-def.ts";
 import { type CallPlace, whereCalled } from "./user-place.ts";
 
 export interface RecordedOp {
@@ -46,15 +46,12 @@ export interface Recordable {
   readonly place: Place;
 }
 
-const statefulOps = new Map<string, boolean>();
+const knownOps = new Map<string, OpFacts>();
 
-function isStatefulOp(binding: Binding, op: string): boolean {
-  let known = statefulOps.get(op);
-  if (known === undefined) {
-    known = isStateful(binding.opDef(op));
-    statefulOps.set(op, known);
-  }
-  return known;
+function factsOf(binding: Binding, op: string): OpFacts {
+  const facts = knownOps.get(op) ?? readOpDef(binding.opDef(op));
+  knownOps.set(op, facts);
+  return facts;
 }
 
 /** Stands in for the addon while a computation runs, and writes down what it is asked. */
@@ -66,12 +63,13 @@ class Recorder {
   /** The first reason, and the call that it comes from. */
   problem: { readonly what: string; readonly where: CallPlace } | undefined;
   readonly #native: Binding;
-  readonly #known: Set<number>;
+  /** Types of the tensors that belong to the step. */
+  readonly #types: Map<number, number>;
   #lastOp = "no operator";
 
   constructor(native: Binding, inputs: readonly number[]) {
     this.#native = native;
-    this.#known = new Set(inputs);
+    this.#types = new Map(inputs.map((id) => [id, native.TF_FLOAT]));
   }
 
   binding(): Binding {
@@ -95,25 +93,44 @@ class Recorder {
     const draw = drawOf(values, this.draws);
     if (draw === undefined) this.constants.set(id, { dtype, shape: [...shape], bytes });
     else this.randoms.push({ id, draw, shape: [...shape] });
-    this.#known.add(id);
+    this.#types.set(id, dtype);
     return id;
   }
 
   #executeOp(...[op, attributes, ids, count]: Parameters<Binding["executeOp"]>) {
-    if (isStatefulOp(this.#native, op)) this.#refuse(`operator ${op} keeps state`);
-    if (!ids.every((id) => this.#known.has(id)))
+    const { isStateful, inputTypes } = factsOf(this.#native, op);
+    if (isStateful) this.#refuse(`operator ${op} keeps state`);
+    if (!ids.every((id) => this.#types.has(id)))
       this.#refuse(`operator ${op} reads a tensor from outside the step`);
     const made = this.#native.executeOp(op, attributes, ids, count);
     this.#lastOp = `operator ${op}`;
     this.ops.push({
       op,
-      attributes: attributes.map((attribute) => ({ ...attribute })),
+      attributes: [
+        ...attributes.map((attribute) => ({ ...attribute })),
+        ...this.#missingTypes(attributes, inputTypes, ids),
+      ],
       inputs: [...ids],
       outputs: made.map(({ id }) => id),
       where: whereCalled(),
     });
-    for (const { id } of made) this.#known.add(id);
+    for (const { id, dtype } of made) this.#types.set(id, dtype);
     return made;
+  }
+
+  /** TensorFlow sees types by the inputs when it runs an operator; in a graph they must be said. */
+  #missingTypes(
+    given: readonly Attribute[],
+    inputTypes: OpFacts["inputTypes"],
+    ids: readonly number[],
+  ): Attribute[] {
+    const said = new Set(given.map(({ name }) => name));
+    return inputTypes.flatMap((name, index) => {
+      const value = this.#types.get(ids[index]!);
+      if (name === undefined || value === undefined || said.has(name)) return [];
+      said.add(name);
+      return [{ name, type: this.#native.TF_ATTR_TYPE, value }];
+    });
   }
 }
 

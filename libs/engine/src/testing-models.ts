@@ -5,9 +5,11 @@ import type { TestContext } from "node:test";
 import { temporaryFolder } from "./testing.ts";
 
 export interface Model {
-  readonly weights: Readonly<Record<string, readonly number[]>>;
+  readonly weights?: Readonly<Record<string, readonly number[]>>;
   /** Of w (weights) and x, shape [4, 6, 8]; gives [4, 3]. */
-  readonly forward: string;
+  readonly forward?: string;
+  /** Instead: layers from [4, 6, 8]; a dense one to [4, 3] is added. */
+  readonly layers?: string;
   /** The same in PyTorch: from w and x to h. Without randomness only. */
   readonly torch?: string;
   /** Greatest difference between recorded and eager, as a part of the greatest value; else none. */
@@ -74,6 +76,26 @@ h = cell[0] @ w["out"]`,
       }
       return tf.matMul(h, w.out);`,
   },
+  "sums of rows by number, after a dimension is added": {
+    weights: { scale: [8], ...head },
+    forward: `const rows = tf.reshape(tf.mul(x, w.scale), [24, 8]);
+      const numbers = tf.tensor1d(Array.from({ length: 24 }, (_, i) => i % 4), "int32");
+      const sums = tf.expandDims(tf.unsortedSegmentSum(rows, numbers, 4), 1);
+      return ${pooled("sums")};`,
+  },
+  "layers: LSTM": { layers: "tf.layers.lstm({ inputShape: [6, 8], units: 5 })" },
+  "layers: GRU, both ways": {
+    layers: `tf.layers.bidirectional({ inputShape: [6, 8], layer: tf.layers.gru({ units: 4 }) })`,
+  },
+  "layers: embedding": {
+    layers: `tf.layers.flatten({ inputShape: [6, 8] }), tf.layers.embedding({ inputDim: 4, outputDim: 3 }), tf.layers.flatten()`,
+  },
+  "layers: depthwise and separable convolutions, batch norm": {
+    layers: `tf.layers.reshape({ inputShape: [6, 8], targetShape: [6, 8, 1] }), tf.layers.conv2d({ filters: 3, kernelSize: 3, padding: "same" }), tf.layers.batchNormalization(), tf.layers.depthwiseConv2d({ kernelSize: 3, activation: "tanh" }), tf.layers.separableConv2d({ filters: 4, kernelSize: 2 }), tf.layers.flatten()`,
+  },
+  "layers: transposed convolution with strides, normed by layer": {
+    layers: `tf.layers.reshape({ inputShape: [6, 8], targetShape: [6, 8, 1] }), tf.layers.conv2dTranspose({ filters: 2, kernelSize: 3, strides: 2 }), tf.layers.flatten(), tf.layers.layerNormalization()`,
+  },
   "dropout and ReLU": {
     weights: { hidden: [8, 8], ...head },
     forward: `const y = tf.relu(tf.matMul(tf.reshape(x, [24, 8]), w.hidden));
@@ -82,11 +104,17 @@ h = cell[0] @ w["out"]`,
 };
 
 /** A program of that model, on made-up data. */
-export async function writeProgram(t: TestContext, { weights, forward }: Model): Promise<string> {
+export async function writeProgram(t: TestContext, model: Model): Promise<string> {
+  const { weights = {}, forward, layers } = model;
   const path = join(await temporaryFolder(t), "program.mjs");
+  const ofFunctions = `({
+    weights: ({ glorotUniform, ones }) => Object.fromEntries(Object.entries(${JSON.stringify(weights)})
+      .map(([name, shape]) => [name, shape.length === 1 ? ones(shape) : glorotUniform(shape)])),
+    forward: (w, x, context) => { ${forward} },
+  })`;
   const source = `
 import { crossEntropy, defineProgram, sgd, tf } from "@coxswain/program";
-const value = (i) => Math.sin(i * 12.9898) ;
+const value = (i) => Math.${layers === undefined ? "sin(i * 12.9898)" : "abs(Math.sin(i * 12.9898))"};
 const batch = (indices) => ({
   inputs: Float32Array.from({ length: indices.length * 48 }, (_, i) => value(i + 7 * indices[0])),
   labels: Float32Array.from({ length: indices.length * 3 }, (_, i) => (i % 3 === Math.floor(i / 3) % 3 ? 1 : 0)),
@@ -94,11 +122,7 @@ const batch = (indices) => ({
 const split = { samples: 8, batch };
 export default defineProgram({
   data: async () => ({ inputShape: [6, 8], labelShape: [3], train: split, test: { samples: 4, batch } }),
-  model: () => ({
-    weights: ({ glorotUniform, ones }) => Object.fromEntries(Object.entries(${JSON.stringify(weights)})
-      .map(([name, shape]) => [name, shape.length === 1 ? ones(shape) : glorotUniform(shape)])),
-    forward: (w, x, context) => { ${forward} },
-  }),
+  model: () => ${layers === undefined ? ofFunctions : `tf.sequential({ layers: [${layers}, tf.layers.dense({ units: 3 })] })`},
   loss: crossEntropy,
   optimizer: sgd({ learningRate: 0.1 }),
 });

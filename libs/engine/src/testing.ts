@@ -124,15 +124,33 @@ export function testEngine(engine: Engine): void {
     ok(a !== c);
   });
 
-  test("dropout is a function of seed, step and shard", async (t) => {
-    const path = await programOf(
-      t,
-      "model: () => tf.sequential({ layers: [tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.dropout({ rate: 0.5 }), tf.layers.dense({ units: 10 })] })",
-    );
-    const [one, two] = [await compile(path), await compile(path)];
-    const parameters = parametersOf(one);
-    equal(hashOf(gradientOf(one, parameters, 3, 1)), hashOf(gradientOf(two, parameters, 3, 1)));
-  });
+  const random: Record<string, string> = {
+    "context.dropout": "context.dropout(w.w, 0.5)",
+    "tf.dropout": "tf.dropout(w.w, 0.5)",
+    "tf.randomNormal": "tf.mul(w.w, tf.randomNormal([512]))",
+    "tf.randomUniform": "tf.mul(w.w, tf.randomUniform([512], -1, 1))",
+    "tf.multinomial":
+      "tf.mul(w.w, tf.cast(tf.reshape(tf.multinomial(tf.zeros([16, 9]), 32), [512]), 'float32'))",
+    "Math.random": "tf.mul(w.w, Math.random())",
+  };
+  // A loss that no sample enters: what differs between shards and steps is the random numbers.
+  for (const [name, drawn] of Object.entries(random))
+    test(`${name} is a function of seed, step and shard`, async (t) => {
+      const model = `model: () => ({ weights: ({ ones }) => ({ w: ones([512]) }), forward: (w, x, context) => tf.add(tf.zeros([x.shape[0], 10]), tf.sum(${drawn})) })`;
+      const path = await programOf(t, `${model}, loss: (l, o) => tf.mean(o, 1)`);
+      const [one, two, other] = [
+        await compile(path),
+        await compile(path),
+        await compile(path, { seed: 2 }),
+      ];
+      const parameters = parametersOf(one);
+      const at = (program: CompiledProgram, step: number, shard: number) =>
+        hashOf(gradientOf(program, parameters, step, shard));
+      const places = [at(one, 3, 1), at(one, 3, 0), at(one, 2, 1), at(other, 3, 1)];
+      equal(new Set(places).size, places.length);
+      equal(at(two, 3, 1), places[0]);
+      equal(at(one, 3, 1), places[0]);
+    });
 
   test("a step leaves no tensor behind", async () => {
     const program = await compile(digits);

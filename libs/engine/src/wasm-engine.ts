@@ -8,6 +8,8 @@ import { installWasmKernels } from "./wasm-kernels.ts";
 
 export async function openWasmEngine(): Promise<Engine> {
   const require = createRequire(import.meta.url);
+  // Methods of tensors, `x.flatten()`, which the recurrent layers and some gradients use.
+  require("@tensorflow/tfjs");
   const wasm = require("@tensorflow/tfjs-backend-wasm") as { setThreadsCount(count: number): void };
   wasm.setThreadsCount(1);
   await tf.setBackend("wasm");

@@ -5,9 +5,13 @@
  * - The back end's own gradient of max pooling goes astray in windows without a positive value
  *   (4.22); ours gives it to the first greatest value of each window, as TensorFlow does.
  * - The filter gradient of a convolution is one matrix product per place in the filter.
+ * - Whatever else is missing (depthwise convolutions' gradients, an embedding's, einsum) is computed in
+ *   plain JavaScript, or refused by its name.
  */
+import { createRequire } from "node:module";
 import { AppError } from "@coxswain/domain";
 import { type Tensor, tf } from "@coxswain/program";
+import { runPlain } from "./plain-kernels.ts";
 
 type KernelInput = Readonly<Record<string, Tensor>>;
 type KernelAttributes = Readonly<Record<string, unknown>>;
@@ -29,6 +33,25 @@ export function installWasmKernels(): void {
     backendName,
     kernelFunc: maxPoolGradient as never,
   });
+  for (const kernelName of missingKernels())
+    tf.registerKernel({
+      kernelName,
+      backendName,
+      kernelFunc: ((call: Parameters<Kernel>[0]) =>
+        runPlain(kernelName, call.backend as never, call)) as never,
+    });
+}
+
+/** TensorFlow.js's core exports the name of each kernel. */
+function missingKernels(): string[] {
+  const core = createRequire(import.meta.url)("@tensorflow/tfjs-core") as Record<string, unknown>;
+  return Object.entries(core).flatMap(([key, name]) =>
+    typeof name === "string" &&
+    /^_?[A-Z][A-Za-z0-9]+$/.test(key) &&
+    !tf.getKernel(name, backendName)
+      ? [name]
+      : [],
+  );
 }
 
 function wrapMatMul(kernelName: string): void {
