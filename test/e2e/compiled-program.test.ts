@@ -102,3 +102,25 @@ test("held to a level of instructions, workers say so and compute what that leve
   if (isNewer) notEqual(held.weightsSha256, free.weightsSha256);
   else equal(held.weightsSha256, free.weightsSha256);
 });
+
+test("with XLA each worker compiles for itself, one and two workers end with the same bits", {
+  skip,
+}, async (t) => {
+  const trained = async (workers: readonly string[]) => {
+    const cluster = await startCluster(t, {
+      engine: { name: "native", xla: true },
+      placed: workers,
+    });
+    const started = workers.map((workerId) => cluster.start(workerId));
+    const { engine: identity, mode, xlaSeconds } = await cluster.event("worker.compiled");
+    match(identity, / xla /);
+    deepEqual([mode, xlaSeconds! > 0], ["recorded", true]);
+    const { weightsSha256 } = await cluster.event("training.finished");
+    deepEqual(
+      await Promise.all(started.map(({ ended }) => ended)),
+      workers.map(() => 0),
+    );
+    return weightsSha256;
+  };
+  equal(await trained(["w1"]), await trained(["w1", "w2"]));
+});

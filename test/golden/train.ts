@@ -1,7 +1,7 @@
 /** Trains small models with every optimizer on one engine; prints the weights' hashes as JSON. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { type IsaLevel, isaLevels } from "@coxswain/domain";
+import type { EngineSettings } from "@coxswain/domain";
 import { type CompiledProgram, openEngine, takeState, tensorRanges } from "@coxswain/engine";
 import {
   adam,
@@ -38,7 +38,7 @@ const optimizers: Readonly<Record<string, Optimizer>> = {
 
 async function train(
   name: string,
-  options: { readonly cacheDir: string; readonly isa: IsaLevel | undefined },
+  options: EngineSettings & { readonly cacheDir: string },
 ): Promise<Record<string, string>> {
   const engine = await openEngine(name, options);
   const hashes: Record<string, string> = {};
@@ -78,6 +78,5 @@ function sumOf(lo: number, size: number, leaf: (shard: number) => Float32Array):
   return left.map((value, i) => value + right[i]!);
 }
 
-const [engine = "", cacheDir = "", level] = process.argv.slice(2);
-const isa = isaLevels.find((one) => one === level);
-console.log(JSON.stringify(await train(engine, { cacheDir, isa })));
+const [engine = "", cacheDir = "", engineSettings = "{}"] = process.argv.slice(2);
+console.log(JSON.stringify(await train(engine, { cacheDir, ...JSON.parse(engineSettings) })));

@@ -23,17 +23,18 @@ const outputBytesMax = 1024 * 1024;
  */
 export function keyOf({ isa, text }: EngineIdentity, all: readonly EngineIdentity[]): string {
   if (isa === undefined) return text;
-  const own = all.find((other) => other.name === "native" && other.isa === undefined)?.text;
+  const own = all.find((other) => other.name === "native" && other.isa === undefined && !other.xla)?.text;
   return `${text} on ${/cpu-\w+/.exec(own ?? "")?.[0] ?? "an unknown processor"}`;
 }
 
 /** In a process of its own: engines of one process would share TensorFlow.js. */
 export async function hashesOf(
-  { name, isa }: Pick<EngineIdentity, "name" | "isa">,
+  { name, isa, xla }: Pick<EngineIdentity, "name" | "isa" | "xla">,
   cacheDir: string,
 ): Promise<Hashes> {
-  const args = [join(import.meta.dirname, "train.ts"), name, cacheDir, ...(isa ? [isa] : [])];
-  const env = { ...process.env, ...engineEnvironment(name, { isa }) };
+  const settings = { isa, xla };
+  const args = [join(import.meta.dirname, "train.ts"), name, cacheDir, JSON.stringify(settings)];
+  const env = { ...process.env, ...engineEnvironment(name, settings) };
   const run = promisify(execFile);
   const { stdout } = await run(process.execPath, args, { env, maxBuffer: outputBytesMax });
   return JSON.parse(stdout) as Hashes;

@@ -69,7 +69,7 @@ function isDeeperThan(document: unknown, levels: number): boolean {
 }
 
 const enginePointer = "/spec/engine";
-const engineDetail = `Use ${engineNames.join(", ")}, or {name: native, isa: ${isaLevels.join(" or ")}}.`;
+const engineDetail = `Use ${engineNames.join(", ")}, {name: native, isa: ${isaLevels.join(" or ")}}, or {name: native, xla: true}.`;
 
 type Fields = Record<string, unknown>;
 

@@ -5,15 +5,16 @@ import {
   type EngineSpec,
   engineLike,
   engineText,
-  isaOf,
   isEngineAsked,
   needsGpu,
+  settingsOf,
 } from "./engine.ts";
 
 const engines = {
   native: { name: "native", identity: "native tensorflow-2 cpu-1234 v8-13.6" },
   avx2: { name: "native", identity: "native tensorflow-2 isa-avx2 v8-13.6" },
   avx512: { name: "native", identity: "native tensorflow-2 isa-avx512 v8-13.6" },
+  xla: { name: "native", identity: "native tensorflow-2 xla cpu-1234 v8-13.6" },
   gpu: { name: "native", identity: "native tensorflow-2 gpu-1234 v8-13.6" },
   wasm: { name: "wasm", identity: "wasm tfjs-4" },
 };
@@ -25,6 +26,8 @@ const cases: readonly (readonly [EngineSpec, readonly string[]])[] = [
   [{ name: "native" }, ["native", "gpu"]],
   [{ name: "native", isa: "avx2" }, ["avx2"]],
   [{ name: "native", isa: "avx512" }, ["avx512"]],
+  [{ name: "native", xla: true }, ["xla"]],
+  [{ name: "native", xla: false }, ["native", "gpu"]],
 ];
 for (const [asked, allowed] of cases)
   test(`${JSON.stringify(asked)} allows ${allowed.join(", ")}`, () => {
@@ -35,14 +38,15 @@ for (const [asked, allowed] of cases)
     );
   });
 
-test("the identity says the level of instructions, and whether it needs a GPU", () => {
-  equal(isaOf(engines.avx2.identity), "avx2");
-  equal(isaOf("native misa-avx2 isa-avx22"), undefined);
+test("the identity says the level of instructions, whether XLA compiles, and whether it needs a GPU", () => {
+  deepEqual(settingsOf(engines.avx2.identity), { isa: "avx2" });
+  deepEqual(settingsOf(engines.xla.identity), { xla: true });
+  deepEqual(settingsOf("native misa-avx2 isa-avx22 xlab"), {});
   deepEqual(
     Object.values(engines)
       .map(({ identity }) => needsGpu(identity))
       .indexOf(true),
-    3,
+    4,
   );
 });
 
@@ -53,6 +57,7 @@ test("an engine made up for what is asked is allowed", () => {
 test("what was asked for, in words", () => {
   equal(engineText("native"), "native");
   equal(engineText({ name: "native", isa: "avx2" }), "native held to avx2");
+  equal(engineText({ name: "native", xla: true }), "native with XLA");
 });
 
 const document = (engine: unknown) => ({
@@ -64,13 +69,20 @@ const document = (engine: unknown) => ({
 
 test("an engine that does not exist is one violation that names those that do", () => {
   equal(decideSubmission(document({ name: "native", isa: "avx2" })).kind, "valid");
-  for (const engine of ["abacus", { name: "wasm", isa: "avx2" }, { name: "native", isa: "mmx" }, 7])
+  equal(decideSubmission(document({ name: "native", xla: true })).kind, "valid");
+  const unknown = ["abacus", { name: "native", isa: "mmx" }, { name: "native", xla: 1 }, 7];
+  const mixed = [
+    { name: "wasm", isa: "avx2" },
+    { name: "native", isa: "avx2", xla: true },
+  ];
+  for (const engine of [...unknown, ...mixed])
     deepEqual(decideSubmission(document(engine)), {
       kind: "invalid",
       violations: [
         {
           pointer: "/spec/engine",
-          detail: "Use auto, native, wasm, or {name: native, isa: avx2 or avx512}.",
+          detail:
+            "Use auto, native, wasm, {name: native, isa: avx2 or avx512}, or {name: native, xla: true}.",
         },
       ],
     });

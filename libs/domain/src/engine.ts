@@ -1,7 +1,7 @@
 /**
  * Which engine a job asks for, and which ones that allows. An engine's identity is one line of words;
- * two of them matter here: `isa-LEVEL` holds it to a level of instructions that other processors have
- * too, `gpu-…` says that it computes on a GPU.
+ * three of them matter here: `isa-LEVEL` holds it to a level of instructions that other processors have
+ * too, `xla` says that XLA compiles the steps, `gpu-…` that it computes on a GPU.
  */
 import { type Static, Type } from "@coxswain/schema";
 
@@ -16,18 +16,31 @@ export const EngineSchema = Type.Union(
       { name: Type.Literal("native"), isa: Type.Optional(Type.Enum([...isaLevels])) },
       { additionalProperties: false },
     ),
+    Type.Object(
+      { name: Type.Literal("native"), xla: Type.Boolean() },
+      { additionalProperties: false },
+    ),
   ],
   {
     default: "auto",
     description:
-      "auto, native or wasm; or {name: native, isa: avx2} to use no newer instructions, so that processors of several types compute the same bits.",
+      "auto, native or wasm; or {name: native, isa: avx2} to use no newer instructions, so that processors of several types compute the same bits; or {name: native, xla: true} to have XLA compile the steps.",
   },
 );
 export type EngineSpec = Static<typeof EngineSchema>;
 
+/** How an engine computes, where it can in several ways; each has its own bits. */
+export interface EngineSettings {
+  /** No newer instructions are used than these; undefined: whatever the processor has. */
+  readonly isa?: IsaLevel | undefined;
+  /** XLA compiles the steps; undefined: TensorFlow's own kernels run one after the other. */
+  readonly xla?: true | undefined;
+}
+
 interface Ask {
   readonly name: string;
   readonly isa?: IsaLevel | undefined;
+  readonly xla?: boolean | undefined;
 }
 
 const askOf = (asked: string | Ask): Ask => (typeof asked === "string" ? { name: asked } : asked);
@@ -37,9 +50,10 @@ interface Known {
   readonly identity: string;
 }
 
-/** The level of instructions that an engine is held to; undefined: whatever its processor has. */
-export function isaOf(identity: string): IsaLevel | undefined {
-  return isaLevels.find((level) => identity.split(" ").includes(`isa-${level}`));
+export function settingsOf(identity: string): EngineSettings {
+  const words = identity.split(" ");
+  const isa = isaLevels.find((level) => words.includes(`isa-${level}`));
+  return { ...(isa && { isa }), ...(words.includes("xla") && { xla: true }) };
 }
 
 export function needsGpu(identity: string): boolean {
@@ -47,18 +61,21 @@ export function needsGpu(identity: string): boolean {
 }
 
 export function isEngineAsked(asked: EngineSpec, { name, identity }: Known): boolean {
-  const { name: askedName, isa } = askOf(asked);
-  return (askedName === "auto" || askedName === name) && isaOf(identity) === isa;
+  const { name: askedName, isa, xla = false } = askOf(asked);
+  const has = settingsOf(identity);
+  const isSame = has.isa === isa && (has.xla ?? false) === xla;
+  return (askedName === "auto" || askedName === name) && isSame;
 }
 
 /** An engine that nobody has, and that the job may run on. */
 export function engineLike(asked: EngineSpec): Known {
-  const { name, isa } = askOf(asked);
-  return { name, identity: isa === undefined ? name : `${name} isa-${isa}` };
+  const { name, isa, xla } = askOf(asked);
+  const words = [name, ...(isa ? [`isa-${isa}`] : []), ...(xla ? ["xla"] : [])];
+  return { name, identity: words.join(" ") };
 }
 
-/** `native held to avx2`: what a person reads. */
+/** `native held to avx2`, `native with XLA`: what a person reads. */
 export function engineText(asked: string | Ask): string {
-  const { name, isa } = askOf(asked);
-  return isa === undefined ? name : `${name} held to ${isa}`;
+  const { name, isa, xla } = askOf(asked);
+  return `${name}${isa ? ` held to ${isa}` : ""}${xla ? " with XLA" : ""}`;
 }

@@ -11,15 +11,16 @@ export {
 } from "./batch-schedule.ts";
 export type { LearningRateScaling } from "./batch-schema.ts";
 export {
+  type EngineSettings,
   type EngineSpec,
   engineLike,
   engineNames,
   engineText,
   type IsaLevel,
   isaLevels,
-  isaOf,
   isEngineAsked,
   needsGpu,
+  settingsOf,
 } from "./engine.ts";
 export {
   AppError,

@@ -59,6 +59,7 @@ using Op = Owned<TFE_Op, TFE_DeleteOp>;
 using Graph = Owned<TF_Graph, TF_DeleteGraph>;
 using SessionOptions = Owned<TF_SessionOptions, TF_DeleteSessionOptions>;
 using Buffer = Owned<TF_Buffer, TF_DeleteBuffer>;
+using Function = Owned<TF_Function, TF_DeleteFunction>;
 using ImportOptions = Owned<TF_ImportGraphDefOptions, TF_DeleteImportGraphDefOptions>;
 
 // ---- the context of the process, the table of the environment ----
@@ -409,15 +410,51 @@ Program& programOf(const std::string& name) {
   return *found->second;
 }
 
-// (name, bytes of a GraphDef, input nodes, outputs "node:k", bytes of a ConfigProto, device or ""): the
-// same name again changes nothing.
+// Replaces the program's graph by one call of it as a function that XLA compiles as a whole when it is
+// first run, or refuses.
+void compileWhole(Program& program, const std::string& name) {
+  static const char yes[] = "\x28\x01";  // An AttrValue whose field `b` is true.
+  static const char mustCompile[] = "_XlaMustCompile";
+  Status status;
+  std::vector<TF_Output>&inputs = program.inputs, &outputs = program.outputs;
+  Function function(TF_GraphToFunction(program.graph.get(), name.c_str(), 0, -1, nullptr, inputs.size(), inputs.data(), outputs.size(), outputs.data(), nullptr, nullptr, nullptr, status));
+  status.check("making a function of " + name);
+  TF_FunctionSetAttrValueProto(function.get(), mustCompile, yes, 2, status);
+  status.check(mustCompile);
+  Graph caller(TF_NewGraph());
+  TF_GraphCopyFunction(caller.get(), function.get(), nullptr, status);
+  status.check("copying " + name);
+  for (size_t i = 0; i < inputs.size(); i++) {
+    std::vector<int64_t> shape(TF_GraphGetTensorNumDims(program.graph.get(), inputs[i], status));
+    TF_GraphGetTensorShape(program.graph.get(), inputs[i], shape.data(), shape.size(), status);
+    auto* node = TF_NewOperation(caller.get(), "Placeholder", ("input" + std::to_string(i)).c_str());
+    TF_SetAttrType(node, "dtype", TF_OperationOutputType(inputs[i]));
+    TF_SetAttrShape(node, "shape", shape.data(), shape.size());
+    inputs[i] = {TF_FinishOperation(node, status), 0};
+    status.check("an input of " + name);
+  }
+  auto* node = TF_NewOperation(caller.get(), name.c_str(), "call");
+  for (auto& input : inputs) TF_AddInput(node, input);
+  TF_SetAttrValueProto(node, mustCompile, yes, 2, status);
+  status.check(mustCompile);
+  TF_Operation* call = TF_FinishOperation(node, status);
+  status.check("calling " + name);
+  for (size_t i = 0; i < outputs.size(); i++) outputs[i] = {call, static_cast<int>(i)};
+  program.graph = std::move(caller);
+}
+
+// (name, bytes of a GraphDef, input nodes, outputs "node:k", bytes of a ConfigProto, device or "",
+// whether XLA compiles it) -> whether the name is new; one that is known changes nothing.
 napi_value defineFunction(napi_env env, napi_value* arguments) {
   std::string name = text(env, arguments[0]);
   View bytes = viewOf(env, arguments[1]);
   View config = viewOf(env, arguments[4]);
   contextOf();
   std::lock_guard<std::mutex> lock(programs_mutex);
-  if (programs.count(name) > 0) return nothing(env);
+  bool isNew = programs.count(name) == 0;
+  napi_value result;
+  check(napi_get_boolean(env, isNew, &result));
+  if (!isNew) return result;
   auto program = std::make_unique<Program>();
   TF_Graph* graph = program->graph.get();
   Status status;
@@ -429,13 +466,15 @@ napi_value defineFunction(napi_env env, napi_value* arguments) {
   status.check("importing " + name);
   for (auto& input : texts(env, arguments[2])) program->inputs.push_back(outputOf(graph, input));
   for (auto& output : texts(env, arguments[3])) program->outputs.push_back(outputOf(graph, output));
+  if (boolean(env, arguments[6])) compileWhole(*program, name);
+  graph = program->graph.get();
   SessionOptions options(TF_NewSessionOptions());
   TF_SetConfig(options.get(), config.data, config.bytes, status);
   status.check("ConfigProto");
   program->session = TF_NewSession(graph, options.get(), status);
   status.check("opening " + name);
   programs.emplace(name, std::move(program));
-  return nothing(env);
+  return result;
 }
 
 // (function, input ids, typed arrays): output i goes straight into typed array i.
@@ -537,8 +576,8 @@ napi_value getNumOfSavedModels(napi_env env, napi_value*) { return make(env, 0);
 
 template <napi_value (*Function)(napi_env, napi_value*)>
 napi_value guard(napi_env env, napi_callback_info info) {
-  size_t count = 6;
-  napi_value arguments[6];  // Missing ones arrive as undefined.
+  size_t count = 7;
+  napi_value arguments[7];  // Missing ones arrive as undefined.
   try {
     check(napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr));
     return Function(env, arguments);

@@ -37,9 +37,10 @@ export interface Binding {
   /** On the calling thread. Output i goes straight into view i. */
   runFunction(name: string, inputs: readonly number[], into: readonly ArrayBufferView[]): void;
   /**
-   * A name that is known changes nothing.
+   * A name that is known changes nothing; gives whether it was new.
    * @param config bytes of a ConfigProto
    * @param device where operators are that say nothing else, or ""
+   * @param isXla XLA compiles it as a whole when it is first run
    */
   defineFunction(
     name: string,
@@ -48,7 +49,8 @@ export interface Binding {
     outputs: readonly string[],
     config: Uint8Array,
     device: string,
-  ): void;
+    isXla: boolean,
+  ): boolean;
   /** Names of TensorFlow's devices; those of GPUs hold `device:GPU:`. */
   devices(): string[];
   /** Gives memory that was freed back to the system. */

@@ -42,26 +42,40 @@ export function functionOf(binding: Binding, recording: Recording): GraphFunctio
   return { graph: encodeGraph(graph.nodes), inputs, outputs, randoms };
 }
 
+/** What XLA took, in seconds, for the functions that this thread was the first to run; by name. */
+const xlaSeconds = new Map<string, number>();
+
 /** A function made known to TensorFlow. */
 export class FunctionRun {
   readonly #binding: Binding;
   readonly #name: string;
   readonly #randoms: GraphFunction["randoms"];
+  #isToBeCompiled: boolean;
 
-  constructor(binding: Binding, made: GraphFunction) {
+  /** @param isXla XLA compiles it, at the first run */
+  constructor(binding: Binding, made: GraphFunction, isXla = false) {
     this.#binding = binding;
-    this.#name = `step_${functionHash(made).slice(0, 32)}`;
+    this.#name = `${isXla ? "xla" : "step"}_${functionHash(made).slice(0, 32)}`;
     this.#randoms = made.randoms;
     const hasGpu = seesGpu(binding.devices());
     const { graph, inputs, outputs } = made;
     const [config, device] = [functionConfig(hasGpu), hasGpu ? gpuDevice : ""];
-    binding.defineFunction(this.#name, graph, inputs, outputs, config, device);
+    const isNew = binding.defineFunction(
+      ...[this.#name, graph, inputs, outputs, config, device, isXla],
+    );
+    this.#isToBeCompiled = isXla && isNew;
+  }
+
+  /** 0 where another thread of this process had it compiled, or it was not run yet. */
+  get xlaSeconds(): number {
+    return xlaSeconds.get(this.#name) ?? 0;
   }
 
   /**
    * @param inputs ids of tensors, in the order of recording
    * @param place whose random numbers it draws
    * @param into output i goes into view i
+   * @throws Error in XLA's words when it cannot compile the function
    */
   run(inputs: readonly number[], place: Place, into: readonly Float32Array[]): void {
     const randoms = this.#randoms.map(({ draw, shape }) => {
@@ -69,8 +83,11 @@ export class FunctionRun {
       fillUniformOf(drawAt(place, draw), values);
       return this.#binding.createTensor(shape, this.#binding.TF_FLOAT, values);
     });
+    const startedMs = performance.now();
     try {
       this.#binding.runFunction(this.#name, [...inputs, ...randoms], into);
+      if (this.#isToBeCompiled) xlaSeconds.set(this.#name, (performance.now() - startedMs) / 1000);
+      this.#isToBeCompiled = false;
     } finally {
       for (const id of randoms) this.#binding.deleteTensor(id);
     }
@@ -78,7 +95,7 @@ export class FunctionRun {
 }
 
 /** The recorded operators that an output needs, in recorded order. */
-function neededOps({ ops, outputs }: Recording): Recording["ops"] {
+export function neededOps({ ops, outputs }: Recording): Recording["ops"] {
   const needed = new Set(outputs);
   return ops
     .toReversed()

@@ -1,5 +1,6 @@
 /** TensorFlow's C library behind TensorFlow.js: tfjs-node's kernels (JavaScript) over our own addon. */
 import { createRequire } from "node:module";
+import { AppError } from "@coxswain/domain";
 import { tf } from "@coxswain/program";
 import type { Binding, RecordedBackend } from "./binding.ts";
 import { compileProgram, type Recorder } from "./compile.ts";
@@ -23,13 +24,19 @@ export async function openNativeEngine(
     throw unavailable(cause);
   });
   const identity = nativeIdentity(options);
-  const record = buildRecorder(tf.backend() as unknown as RecordedBackend);
-  const recorder = { binding, record, onFallback };
+  const { xla: isXla = false } = options;
+  const record = buildRecorder(tf.backend() as unknown as RecordedBackend, isXla);
+  const recorder = { binding, record, onFallback: isXla ? refuseToCompile : onFallback };
   return {
     identity,
     compile: (options, mode) =>
       compileProgram(identity, options, mode === "eager" ? undefined : recorder),
   };
+}
+
+function refuseToCompile(reason: string): never {
+  const sentence = "XLA compiles steps that can be recorded, and this program's cannot, since";
+  throw new AppError("program-invalid", `${sentence} ${reason}`);
 }
 
 async function registerBackend(binding: Binding): Promise<void> {

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { join } from "node:path";
-import type { IsaLevel } from "@coxswain/domain";
+import type { EngineSettings, IsaLevel } from "@coxswain/domain";
 import type { Gpu } from "./gpus.ts";
 import type { EngineIdentity } from "./port.ts";
 import { processorFlags, vectorFlags } from "./processor.ts";
@@ -50,15 +50,13 @@ function processorHash(): string {
   return createHash("sha256").update(facts.join(" ")).digest("hex").slice(0, 8);
 }
 
-export interface NativeOptions {
-  /** No newer instructions are used than these; undefined: whatever the processor has. */
-  readonly isa?: IsaLevel | undefined;
+export interface NativeOptions extends EngineSettings {
   /** The GPU that it computes on; undefined: the processor. */
   readonly gpu?: Pick<Gpu, "model" | "driver"> | undefined;
 }
 
 /** Who the native engine is on this machine. */
-export function nativeIdentity({ isa, gpu }: NativeOptions = {}): EngineIdentity {
+export function nativeIdentity({ isa, xla, gpu }: NativeOptions = {}): EngineIdentity {
   const { version } = require("@tensorflow/tfjs-node/package.json") as { version: string };
   const v8 = process.versions.v8.split(".").slice(0, 2).join(".");
   const processor = isa === undefined ? `cpu-${processorHash()}` : `isa-${isa}`;
@@ -67,7 +65,8 @@ export function nativeIdentity({ isa, gpu }: NativeOptions = {}): EngineIdentity
   return {
     name: "native",
     ...(isa !== undefined && { isa }),
-    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-2 onednn threads-1 ${device} v8-${v8}`,
+    ...(xla && { xla }),
+    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-2 onednn${xla ? " xla" : ""} threads-1 ${device} v8-${v8}`,
   };
 }
 
@@ -91,7 +90,7 @@ const onednnLevels: Readonly<Record<IsaLevel, string>> = { avx2: "AVX2", avx512:
 /** Variables that decide what TensorFlow does; it reads some when it is loaded, so a process starts with them. */
 export function engineEnvironment(
   name: string,
-  { isa, gpu }: NativeOptions = {},
+  { isa, xla, gpu }: NativeOptions = {},
 ): Readonly<Record<string, string>> {
   if (name !== "native") return {};
   return {
@@ -99,6 +98,8 @@ export function engineEnvironment(
     // TensorFlow's own allocator keeps twice the most that was ever needed, the recording's included.
     TF_ONEDNN_USE_SYSTEM_ALLOCATOR: "1",
     ...(gpu && gpuEnvironment),
+    // What these say would decide bits, and is no part of the identity.
+    ...(xla && { XLA_FLAGS: "", TF_XLA_FLAGS: "" }),
     ONEDNN_MAX_CPU_ISA: isa === undefined ? "DEFAULT" : onednnLevels[isa],
   };
 }

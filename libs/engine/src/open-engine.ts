@@ -38,7 +38,8 @@ export async function availableEngines({
   const onGpu = hasGpuBuild && gpu && areAlike ? [nativeIdentity({ gpu })] : [];
   if (!hasNative) return [...onGpu, wasmIdentity()];
   const levelled = isaLevelsOf(processorFlags()).map((isa) => nativeIdentity({ isa }));
-  return [...onGpu, nativeIdentity(), ...levelled, wasmIdentity()];
+  const compiled = nativeIdentity({ xla: true });
+  return [...onGpu, nativeIdentity(), ...levelled, compiled, wasmIdentity()];
 }
 
 async function isBuilt(cacheDir: string, build: NativeBuild): Promise<boolean> {

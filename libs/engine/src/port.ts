@@ -7,7 +7,7 @@
  * behind the same port. All calls but `compile` block their thread; they belong in a compute thread.
  */
 
-import type { IsaLevel } from "@coxswain/domain";
+import type { EngineSettings } from "@coxswain/domain";
 import type { Dataset, Optimizer, UpdateState } from "@coxswain/program";
 
 /** Where a named tensor lies in the flat vector. Offsets are in floats, on 64-byte boundaries. */
@@ -40,10 +40,8 @@ export interface Layout {
 }
 
 /** What makes two engines give the same bits; a job records it and refuses others. */
-export interface EngineIdentity {
+export interface EngineIdentity extends EngineSettings {
   readonly name: "native" | "wasm";
-  /** The level of instructions that it is held to; undefined: whatever the processor has. */
-  readonly isa?: IsaLevel;
   /** One line: name, versions, threads, instruction set, settings. Equal text means equal bits. */
   readonly text: string;
 }
@@ -84,6 +82,8 @@ export interface CompiledProgram {
   readonly layout: Layout;
   readonly samplesTrain: number;
   readonly samplesTest: number;
+  /** Seconds that XLA has compiled for it in this thread so far; undefined without XLA. */
+  readonly xlaSeconds?: number | undefined;
   /** Fills [parameterFloats] from the seed. Deterministic. */
   initialize(parameters: Float32Array): void;
   /**

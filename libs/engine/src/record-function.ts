@@ -3,8 +3,9 @@
 import { tf } from "@coxswain/program";
 import type { RecordedBackend } from "./binding.ts";
 import { withDeterministicRandom } from "./deterministic.ts";
-import { FunctionRun, functionOf, type GraphFunction } from "./graph-function.ts";
+import { FunctionRun, functionOf, type GraphFunction, neededOps } from "./graph-function.ts";
 import { NotReplayable, type Recordable, record, requireEqual } from "./record.ts";
+import { xlaRefusal } from "./xla-refusal.ts";
 
 /**
  * Records the same computation on two batches; both must be equal.
@@ -14,13 +15,25 @@ export type RecordFunction = (first: Recordable, second: Recordable) => GraphFun
 
 /** Graph and operators may round differently; more than this is another computation. */
 const relativeErrorMax = 1e-3;
+/** What rounding leaves of a gradient that is 0, such as that of a bias before a normalization. */
+const zeroMax = 1e-6;
+/** XLA adds in another order: what it leaves is judged by the greatest value of all outputs. */
+const xlaZeroShare = 1e-2;
 
-export function buildRecorder(backend: RecordedBackend): RecordFunction {
+/** @param isXla XLA compiles what is recorded, or it is refused */
+export function buildRecorder(backend: RecordedBackend, isXla = false): RecordFunction {
   return (first, second) => {
     const recording = record(backend, first);
     requireEqual(recording, record(backend, second));
     const made = functionOf(backend.binding, recording);
-    check(backend, made, first);
+    try {
+      check(backend, new FunctionRun(backend.binding, made, isXla), first, isXla);
+    } catch (error) {
+      if (error instanceof NotReplayable) throw error;
+      if (isXla) throw xlaRefusal(error, neededOps(recording));
+      const words = error instanceof Error ? error.message : String(error);
+      throw new NotReplayable(`TensorFlow makes no function of it: ${words.split("\n", 1)[0]}`);
+    }
     return made;
   };
 }
@@ -28,8 +41,9 @@ export function buildRecorder(backend: RecordedBackend): RecordFunction {
 /** @throws NotReplayable when the function does not compute what was recorded */
 function check(
   backend: RecordedBackend,
-  made: GraphFunction,
+  made: FunctionRun,
   { inputs, run, place }: Recordable,
+  isXla: boolean,
 ): void {
   let expected: Float32Array[] = [];
   tf.tidy(() => {
@@ -38,14 +52,12 @@ function check(
     );
   });
   const actual = expected.map(({ length }) => new Float32Array(length));
-  try {
-    new FunctionRun(backend.binding, made).run(backend.getInputTensorIds(inputs), place, actual);
-  } catch (error) {
-    const words = error instanceof Error ? error.message : String(error);
-    throw new NotReplayable(`TensorFlow makes no function of it: ${words.split("\n", 1)[0]}`);
-  }
+  made.run(backend.getInputTensorIds(inputs), place, actual);
+  const greatestOf = (values: Float32Array) =>
+    values.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  const least = Math.max(zeroMax, isXla ? xlaZeroShare * Math.max(...expected.map(greatestOf)) : 0);
   for (const [index, values] of expected.entries()) {
-    const scale = values.reduce((max, value) => Math.max(max, Math.abs(value)), 1e-6);
+    const scale = Math.max(least, greatestOf(values));
     const error = values.reduce(
       (max, value, i) => Math.max(max, Math.abs(value - actual[index]![i]!)),
       0,

@@ -1,6 +1,6 @@
 /** A compiled program that is data: TensorFlow's library runs it, TensorFlow.js is not needed. */
 import { createHash } from "node:crypto";
-import { AppError, assert, fillUniform } from "@coxswain/domain";
+import { AppError, assert, fillUniform, settingsOf } from "@coxswain/domain";
 import type { Binding } from "./binding.ts";
 import { purposes } from "./deterministic.ts";
 import { FunctionRun } from "./graph-function.ts";
@@ -70,6 +70,7 @@ export class RecordedProgram implements CompiledProgram {
   readonly #plan: ShardPlan;
   readonly #step: FunctionRun;
   readonly #evaluation: FunctionRun;
+  readonly #isXla: boolean;
   readonly #seed: number;
   readonly #initial: Float32Array | undefined;
   #parameterIds: number[] = [];
@@ -94,10 +95,15 @@ export class RecordedProgram implements CompiledProgram {
     this.rule = optimizer.rule;
     this.update = optimizer.update;
     this.#plan = new ShardPlan(dataset, data.layout, options);
-    this.#step = new FunctionRun(binding, data.step);
-    this.#evaluation = new FunctionRun(binding, data.evaluation);
+    this.#isXla = settingsOf(data.engine).xla ?? false;
+    this.#step = new FunctionRun(binding, data.step, this.#isXla);
+    this.#evaluation = new FunctionRun(binding, data.evaluation, this.#isXla);
     this.#seed = options.seed;
     this.#initial = initial;
+  }
+
+  get xlaSeconds(): number | undefined {
+    return this.#isXla ? this.#step.xlaSeconds + this.#evaluation.xlaSeconds : undefined;
   }
 
   initialize(parameters: Float32Array): void {

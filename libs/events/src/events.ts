@@ -171,6 +171,8 @@ export const events = {
     data: Type.Optional(object({ sha256, bytes: positive })),
     /** Why it runs operator by operator, and where in the program the reason lies. */
     reason: Type.Optional(text),
+    /** That XLA took to compile it there, where the job's engine has XLA; each worker takes it anew. */
+    xlaSeconds: Type.Optional(Type.Number()),
   }),
   /** trainer: a member left in good order; nothing was computed twice. */
   "worker.left": object({ generation: positive, step: count, workerId: id, reason: text }),

@@ -39,6 +39,7 @@ function severalTypes(schema: Json): Json {
 /** Everything that is valid, where that can be listed. */
 function valuesOf(schema: Json): unknown[] | undefined {
   if ("const" in schema) return [schema["const"]];
+  if (schema["type"] === "boolean") return [false, true];
   if (schema["enum"] !== undefined) return schema["enum"] as unknown[];
   if (schema["anyOf"] !== undefined) {
     const each = (schema["anyOf"] as readonly Json[]).map(valuesOf);

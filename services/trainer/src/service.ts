@@ -3,7 +3,7 @@ import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Bus, NodeRecord, WantedWorker } from "@coxswain/bus";
-import { AppError, isaOf } from "@coxswain/domain";
+import { AppError, settingsOf } from "@coxswain/domain";
 import { availableEngines, engineEnvironment, type Gpu, lookForGpus } from "@coxswain/engine";
 import { Agent, type AgentPorts } from "./agent/agent.ts";
 import type { Config } from "./config.ts";
@@ -46,7 +46,7 @@ function workerVariables(
   folder: string,
 ): Record<string, string> {
   return {
-    ...engineEnvironment(wanted.engine.name, { isa: isaOf(wanted.engine.identity) }),
+    ...engineEnvironment(wanted.engine.name, settingsOf(wanted.engine.identity)),
     NATS_URL: config.NATS_URL,
     ...(config.NATS_TOKEN === undefined ? {} : { NATS_TOKEN: config.NATS_TOKEN }),
     NATS_REPLICAS: String(config.NATS_REPLICAS),

@@ -63,10 +63,10 @@ async function list(
   const speeds = new Map<string, EngineSpeed>();
   if (options.measure) {
     const seconds = secondsOf(options.seconds);
-    for (const { name, isa, text } of engines) {
-      context.err(`measuring ${engineText({ name, isa })} for ${seconds} s …`);
+    for (const { name, isa, xla, text } of engines) {
+      context.err(`measuring ${engineText({ name, isa, xla })} for ${seconds} s …`);
       const gpu = needsGpu(text) ? gpus[0] : undefined;
-      const orders = { engine: name, isa, gpu, cacheDir, seconds, batchSize };
+      const orders = { engine: name, isa, xla, gpu, cacheDir, seconds, batchSize };
       speeds.set(text, await measureEngine(orders, context.environment));
     }
   }

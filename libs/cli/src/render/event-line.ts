@@ -23,8 +23,8 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
   "worker.left": ({ workerId }) => workerId,
   "worker.standing-by": ({ workerId, step }) => `${workerId} follows since step ${step}`,
   "worker.joined": ({ workerId, generation }) => `${workerId} in generation ${generation}`,
-  "worker.compiled": ({ mode, programHash, reason }) =>
-    `${mode === "recorded" ? "recorded" : "operator by operator"}, program ${programHash.slice(0, 12)}${reason === undefined ? "" : `: ${reason}`}`,
+  "worker.compiled": ({ mode, programHash, reason, xlaSeconds }) =>
+    `${mode === "recorded" ? "recorded" : "operator by operator"}, program ${programHash.slice(0, 12)}${xlaSeconds === undefined ? "" : `, XLA took ${xlaSeconds.toFixed(1)} s`}${reason === undefined ? "" : `: ${reason}`}`,
   "worker.lost": ({ workerId, error }) => `${workerId}: ${error.message}`,
   "worker.slowed": ({ workerId, msPerShard, othersMsPerShard, shardsBefore, shardsAfter }) =>
     `${workerId} needs ${msPerShard.toFixed(1)} ms for a shard, the others ${othersMsPerShard.toFixed(1)}; ${shardsAfter} shards instead of ${shardsBefore}`,

@@ -1,13 +1,12 @@
 /** How fast an engine computes gradients on this machine. */
 import { fork } from "node:child_process";
-import { AppError, type IsaLevel } from "@coxswain/domain";
+import { AppError, type EngineSettings } from "@coxswain/domain";
 import type { Gpu } from "../gpus.ts";
 import { engineEnvironment } from "../native-place.ts";
 import type { ProgramMode } from "../port.ts";
 
-export interface MeasureOrders {
+export interface MeasureOrders extends EngineSettings {
   readonly engine: string;
-  readonly isa?: IsaLevel | undefined;
   readonly gpu?: Gpu | undefined;
   readonly cacheDir: string;
   readonly seconds: number;

@@ -5,6 +5,7 @@ import type { EngineSpeed, MeasureOrders } from "./measure-engine.ts";
 const {
   engine: name,
   isa,
+  xla,
   gpu,
   cacheDir,
   seconds,
@@ -15,7 +16,7 @@ const {
 const warmUpSteps = 5;
 const shards = 8;
 
-const engine = await openEngine(name, { cacheDir, isa, gpu, onFallback: () => undefined });
+const engine = await openEngine(name, { cacheDir, isa, xla, gpu, onFallback: () => undefined });
 const programPath = new URL("./perceptron.ts", import.meta.url).pathname;
 const program = await engine.compile({
   ...{ programPath, batchSize, shards },

@@ -10,7 +10,7 @@ import { loadProgram } from "@coxswain/engine/load-program";
 import { type Dataset, isInMemory, type Split, type StreamedSplit } from "@coxswain/program";
 import type { CompileReply, CompileThreadOptions } from "./compute-messages.ts";
 
-const { engine: name, isa, gpu, cacheDir, compile } = workerData as CompileThreadOptions;
+const { engine: name, settings, gpu, cacheDir, compile } = workerData as CompileThreadOptions;
 const reply = (message: CompileReply, transfer: ArrayBuffer[] = []) =>
   parentPort!.postMessage(message, transfer);
 
@@ -59,15 +59,16 @@ async function run(): Promise<void> {
   const onFallback = (why: string) => {
     reason = why;
   };
-  const engine = await openEngine(name, { cacheDir, isa, gpu, onFallback });
+  const engine = await openEngine(name, { cacheDir, ...settings, gpu, onFallback });
   const onRecording = () => reply({ kind: "recording" });
   const program = await engine.compile({ ...compile, openData, onRecording });
   const data = program.encode?.();
   if (data === undefined) return reply({ kind: "eager", reason });
   const initial = new Float32Array(program.layout.parameterFloats);
   program.initialize(initial);
+  const { xlaSeconds } = program;
   program.dispose();
-  reply({ kind: "recorded", data, initial }, [initial.buffer]);
+  reply({ kind: "recorded", data, initial, xlaSeconds }, [initial.buffer]);
 }
 
 try {

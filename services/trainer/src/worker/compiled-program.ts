@@ -34,6 +34,8 @@ export interface ObtainedProgram {
   readonly reason?: string;
   /** What the seed gives, where this worker has compiled the program itself. */
   readonly initial?: Float32Array;
+  /** That XLA took for it here; undefined without XLA. */
+  readonly xlaSeconds?: number | undefined;
 }
 
 /** @throws AppError with the program's own error */
@@ -68,13 +70,17 @@ async function anotherCompiles({ context, config }: ProgramPorts): Promise<void>
 /** Tells the log what all workers of the job shall run, if nobody did. Training does not wait for it. */
 export async function tellCompiled(
   { bus, config, context, log }: ProgramPorts,
-  { recorded, reason }: ObtainedProgram,
+  { recorded, reason, xlaSeconds }: ObtainedProgram,
   { hash, mode, identity }: Compiled,
 ): Promise<void> {
   if (context.job().compiled !== undefined) return;
   const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId } = config;
   const data = recorded && { sha256: sha256Of(recorded), bytes: recorded.length };
-  const facts = { ...(data && { data }), ...(reason !== undefined && { reason }) };
+  const facts = {
+    ...(data && { data }),
+    ...(reason !== undefined && { reason }),
+    ...(xlaSeconds !== undefined && { xlaSeconds }),
+  };
   const payload = { workerId, programHash: hash, engine: identity, mode, ...facts };
   const id = `${jobId}.worker.compiled`;
   try {
@@ -115,7 +121,11 @@ export function compileInThread(
       case "recording":
         return onRecording();
       case "recorded":
-        return resolve({ recorded: message.data, initial: message.initial });
+        return resolve({
+          recorded: message.data,
+          initial: message.initial,
+          xlaSeconds: message.xlaSeconds,
+        });
       case "eager":
         return resolve({ recorded: undefined, reason: message.reason });
       case "failed":

@@ -1,5 +1,5 @@
 /** What the control thread and the compute thread of a worker say to each other. */
-import type { IsaLevel } from "@coxswain/domain";
+import type { EngineSettings } from "@coxswain/domain";
 import type { CompileOptions, Gpu, Layout, ProgramMode } from "@coxswain/engine";
 import type { NoiseSample } from "@coxswain/goodput";
 import type { ExchangeMode, Piece } from "../decide/shards.ts";
@@ -9,8 +9,8 @@ import type { SaverEnds, Snapshot } from "./save-messages.ts";
 
 export interface ComputeOptions {
   readonly engine: string;
-  /** The level of instructions that the job's engine is held to. */
-  readonly isa: IsaLevel | undefined;
+  /** Those of the job's engine. */
+  readonly settings: EngineSettings;
   /** This worker's, where the job's engine computes on one. */
   readonly gpu: Gpu | undefined;
   readonly cacheDir: string;
@@ -32,7 +32,12 @@ export interface ProgramMessage {
 export type CompileReply =
   /** The program's own step is about to run for the first time. */
   | { readonly kind: "recording" }
-  | { readonly kind: "recorded"; readonly data: Uint8Array; readonly initial: Float32Array }
+  | {
+      readonly kind: "recorded";
+      readonly data: Uint8Array;
+      readonly initial: Float32Array;
+      readonly xlaSeconds: number | undefined;
+    }
   | { readonly kind: "eager"; readonly reason: string }
   | { readonly kind: "failed"; readonly code: string; readonly message: string };
 
@@ -45,6 +50,8 @@ export interface Compiled {
   readonly samplesTrain: number;
   readonly samplesTest: number;
   readonly modelTopology: Readonly<Record<string, unknown>> | undefined;
+  /** That XLA has compiled in this thread; undefined without XLA. */
+  readonly xlaSeconds?: number | undefined;
 }
 
 /** What an update computes here. */

@@ -282,16 +282,16 @@ interface Opened {
 
 /** What a recorded program needs besides is opened while somebody still compiles it. */
 async function open(feed: Feed): Promise<Opened> {
-  const { engine: name, isa, gpu, cacheDir } = options;
+  const { engine: name, settings, gpu, cacheDir } = options;
   const compile = { ...options.compile, openData: () => Promise.resolve(feed.open()) };
   const recorded = once(port, "message").then(([message]) => (message as ProgramMessage).recorded);
   if (canRecord(name)) {
-    const engine = await openRecordedEngine(name, { cacheDir, isa, gpu });
+    const engine = await openRecordedEngine(name, { cacheDir, ...settings, gpu });
     const program = await engine.open(recorded, compile);
     if (program !== undefined) return { identity: engine.identity.text, program };
   }
   await recorded;
-  const engine = await openEngine(name, { cacheDir, isa, gpu });
+  const engine = await openEngine(name, { cacheDir, ...settings, gpu });
   const onRecording = () => reply({ kind: "recording" });
   const program = await engine.compile({ ...compile, onRecording }, "eager");
   return { identity: engine.identity.text, program };
@@ -301,7 +301,7 @@ try {
   setSourceMapsSupport(true);
   const feed = new Feed(options.feed);
   const { identity, program } = await open(feed);
-  const { mode, hash, layout, samplesTrain, samplesTest, modelTopology } = program;
+  const { mode, hash, layout, samplesTrain, samplesTest, modelTopology, xlaSeconds } = program;
   assert(
     layout.vectorFloats >= layout.parameterFloats + layout.metricNames.length,
     "the vector holds gradient and metrics",
@@ -323,6 +323,7 @@ try {
     samplesTrain,
     samplesTest,
     modelTopology,
+    xlaSeconds,
   });
 } catch (error) {
   fail(error, -1);

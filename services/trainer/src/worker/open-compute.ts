@@ -1,6 +1,6 @@
 /** A worker's compute thread with the job's program in it. */
 import type { Bus } from "@coxswain/bus";
-import { AppError, isaOf, needsGpu } from "@coxswain/domain";
+import { AppError, needsGpu, settingsOf } from "@coxswain/domain";
 import { type Gpu, lookForGpus, visibleOf } from "@coxswain/engine";
 import {
   compileInThread,
@@ -42,9 +42,9 @@ export async function openCompute(
   const { spec, engine } = context.job();
   const compile = { ...spec, programPath };
   const { COXSWAIN_ENGINE: name, COXSWAIN_CACHE_DIR: cacheDir } = config;
-  const isa = engine && isaOf(engine.identity);
+  const settings = settingsOf(engine?.identity ?? "");
   const gpu = engine && needsGpu(engine.identity) ? await ownGpu(config) : undefined;
-  const options = { engine: name, isa, gpu, cacheDir, compile, exchange: spec.exchange };
+  const options = { engine: name, settings, gpu, cacheDir, compile, exchange: spec.exchange };
   let obtained: ObtainedProgram | undefined;
   const onRecording = () => events.onRecording(compute.compiled);
   const initialParameters = async () => {
@@ -56,6 +56,8 @@ export async function openCompute(
   obtained = await obtainProgram(programPorts, options);
   compute.provide(obtained.recorded);
   const compiled = await compute.compiled;
+  const { xlaSeconds = compiled.xlaSeconds } = obtained;
+  if (xlaSeconds !== undefined) ports.log("XLA compiled the program", { xlaSeconds });
   if (engine !== undefined && engine.identity !== compiled.identity) {
     const sentence = `the job runs on "${engine.identity}", this worker has "${compiled.identity}"`;
     throw new AppError("engine-mismatch", sentence);
