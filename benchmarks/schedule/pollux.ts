@@ -28,8 +28,12 @@ const peers = ["pollux", "tiresias", "optimus"] as const;
 const data = requireDataFolder(options, "pollux-osdi21");
 const workloads = options.quick ? [6] : options.list("workloads");
 
-const runsOf = (policy: PolicyName, moveSeconds: number): PolluxTask[] =>
-  workloads.map((workload) => ({ folder: data, policy, workload, moveSeconds }));
+const runsOf = (
+  policy: PolicyName,
+  moveSeconds: number,
+  more: Pick<PolluxTask, "keptBatch"> = {},
+): PolluxTask[] =>
+  workloads.map((workload) => ({ folder: data, policy, workload, moveSeconds, ...more }));
 
 function publishedTimes(policy: (typeof peers)[number]): JobTime[][] {
   return workloads.map((workload) => {
@@ -63,6 +67,8 @@ interface Groups {
   readonly optimus: Summary;
   readonly ours: Summary;
   readonly oursMeasuredMoveCost: Summary;
+  readonly oursBatchAsSubmitted: Summary;
+  readonly oursBatchLeast: Summary;
 }
 
 /** Runs everything; the decision times are those of 160 jobs that come at once. */
@@ -72,11 +78,15 @@ async function runGroups(moveSeconds: number) {
     optimus: runsOf("optimus", publishedMoveSeconds),
     ours: runsOf("goodput", publishedMoveSeconds),
     oursMeasuredMoveCost: runsOf("goodput", moveSeconds),
+    oursBatchAsSubmitted: runsOf("goodput", publishedMoveSeconds, { keptBatch: "as submitted" }),
+    oursBatchLeast: runsOf("goodput", publishedMoveSeconds, { keptBatch: "least" }),
   };
   const burst: PolluxTask = { ...groups.ours[0]!, isBurst: true };
   const tasks = [...Object.values(groups).flat(), burst];
-  const results = await runAll(tasks, ({ policy, workload }, { jobs }) =>
-    console.log(`${policy}, workload ${workload}: ${summaryOf([jobs]).avgJctHours.toFixed(3)} h`),
+  const results = await runAll(tasks, ({ policy, workload, keptBatch }, { jobs }) =>
+    console.log(
+      `${policy}${keptBatch === undefined ? "" : `, batch ${keptBatch}`}, workload ${workload}: ${summaryOf([jobs]).avgJctHours.toFixed(3)} h`,
+    ),
   );
   await writeResult(options, "pollux.json", { tasks, results });
   const summarize = (group: keyof Groups) =>
@@ -90,6 +100,8 @@ async function runGroups(moveSeconds: number) {
     optimus: summarize("optimus"),
     ours: summarize("ours"),
     oursMeasuredMoveCost: summarize("oursMeasuredMoveCost"),
+    oursBatchAsSubmitted: summarize("oursBatchAsSubmitted"),
+    oursBatchLeast: summarize("oursBatchLeast"),
   };
   return { summaries, decisionMs };
 }
@@ -114,6 +126,8 @@ await runBenchmark(async () => {
       row("Optimus", "our port", summaries.optimus),
       row("ours, a move costs 30 s", "this run", summaries.ours),
       row(`ours, a move costs ${moveSeconds} s`, "this run", summaries.oursMeasuredMoveCost),
+      row("ours, batches as submitted", "this run", summaries.oursBatchAsSubmitted),
+      row("ours, batches as small as can be", "this run", summaries.oursBatchLeast),
     ],
   );
   printLastLine({
@@ -125,6 +139,8 @@ await runBenchmark(async () => {
     },
     ours: keysOf(summaries.ours),
     oursMeasuredMoveCost: { moveSeconds, ...keysOf(summaries.oursMeasuredMoveCost) },
+    oursBatchAsSubmitted: keysOf(summaries.oursBatchAsSubmitted),
+    oursBatchLeast: keysOf(summaries.oursBatchLeast),
     published: Object.fromEntries(peers.map((peer) => [peer, keysOf(published[peer])])),
     decisionMsP95: rounded(percentile(decisionMs, 0.95)),
     decisions: decisionMs.length,

@@ -1,5 +1,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
+import type { Entry } from "@coxswain/sim";
+import { departuresOf } from "./departures.ts";
 import { caseOne, caseTwo, clusterNodes } from "./experiment.ts";
 import { figuresOf, jainIndex, onlineFiguresOf } from "./metrics.ts";
 import { runOriginal } from "./original.ts";
@@ -152,7 +154,7 @@ test("without its autoscaler the original is as published: 14 jobs wait; 44.6 % 
     [105, 195, 290, 380].map((second) => at(second).toFixed(1)),
     ["82.9", "70.1", "57.3", "44.6"],
   );
-  equal(onlineFiguresOf(two).kills, 0);
+  equal(onlineFiguresOf(two).gone, 0);
 });
 
 test("ours: all 20 jobs train within 10 s, together or not at all, and share equally", () => {
@@ -167,4 +169,23 @@ test("ours: the online service gets its pods back within 15 s of each step", () 
   const figures = onlineFiguresOf(runOurs(caseTwo, "as the original", 1));
   ok(figures.onlineShortfallPercent <= 2, `${figures.onlineShortfallPercent}`);
   ok(figures.restoreSecondsMax !== null && figures.restoreSecondsMax <= 15);
+});
+
+test("who is told to go leaves, whoever ends without that was killed, who never trained did neither", () => {
+  const placed = { kind: "placed", workers: 0, added: 0, reason: "" } as const;
+  const timeline: Entry[] = [
+    { atMs: 1, kind: "trains", jobId: "a", workers: 6 },
+    { ...placed, atMs: 5, jobId: "a", removed: 2 },
+    { atMs: 5, kind: "trains", jobId: "a", workers: 5 },
+    // One of the two had not started; later two are lost with their node.
+    { atMs: 9, kind: "trains", jobId: "a", workers: 3 },
+    { atMs: 10, kind: "preempted", jobId: "a", by: "b" },
+    { atMs: 10, kind: "trains", jobId: "a", workers: 0 },
+    { atMs: 11, kind: "trains", jobId: "other", workers: 1 },
+    { atMs: 12, kind: "trains", jobId: "other", workers: 0 },
+  ];
+  deepEqual(
+    departuresOf(timeline, (jobId) => jobId === "a"),
+    { left: 4, killed: 2 },
+  );
 });

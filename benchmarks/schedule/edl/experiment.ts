@@ -5,7 +5,9 @@
  * The mix of node sizes is unpublished. This one gives the published 133 nodes and 2,348 cores, and
  * the plateau of the runs without autoscaling; it is an assumption.
  */
+
 import { seeded } from "../../lib/numbers.ts";
+import type { Departures } from "./departures.ts";
 
 export interface Shape {
   readonly cpu: number;
@@ -18,9 +20,15 @@ const memoryMib = 98_000;
 /** The idle base load of each node: 2.1 % of the cluster. */
 export const baseLoadCpu = 0.38;
 
+export const nodeSizes = [
+  { cpu: 12, count: 67 },
+  { cpu: 22, count: 20 },
+  { cpu: 24, count: 46 },
+] as const;
+
 /** In an order of its own for each pass: nothing shall depend on which nodes come first. */
 export function clusterNodes(seed: number): Shape[] {
-  const sizes = [...Array(67).fill(12), ...Array(20).fill(22), ...Array(46).fill(24)] as number[];
+  const sizes = nodeSizes.flatMap(({ cpu, count }) => Array<number>(count).fill(cpu));
   const random = seeded(seed);
   for (let last = sizes.length - 1; last > 0; last -= 1) {
     const other = Math.floor(random() * (last + 1));
@@ -37,6 +45,12 @@ export const shapes = {
 } as const satisfies Record<string, Shape>;
 
 export const pserversPerJob = 10;
+
+/** A parameter server as ours places it: with its part of the job's master. */
+export const serverShape: Shape = {
+  cpu: shapes.pserver.cpu + shapes.master.cpu / pserversPerJob,
+  memoryMib: shapes.pserver.memoryMib + shapes.master.memoryMib / pserversPerJob,
+};
 
 export interface Experiment {
   readonly name: "case 1" | "case 2";
@@ -100,6 +114,6 @@ export interface Run {
   readonly cpuTotal: number;
   /** One for each second, from 0. */
   readonly samples: readonly Sample[];
-  /** Trainers ended before the experiment did. */
-  readonly kills: number;
+  /** Trainers that trained, and ended before the experiment did. */
+  readonly gone: Departures;
 }

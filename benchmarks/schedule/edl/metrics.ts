@@ -18,7 +18,9 @@ export interface Figures {
   readonly trainersStable: number;
   /** Jobs without a running trainer at the end. */
   readonly pendingAtEnd: number;
-  readonly kills: number;
+  /** Trainers that left or were killed. */
+  readonly gone: number;
+  readonly killed: number;
 }
 
 /** 1: all equal; 1/n: one has all (Jain, Chiu, Hawe 1984). */
@@ -42,6 +44,8 @@ function secondsUntil(run: Run, isThere: (sample: Sample, job: number) => boolea
   });
 }
 
+const goneOf = ({ gone: { left, killed } }: Run) => ({ gone: left + killed, killed });
+
 export function figuresOf(run: Run): Figures {
   const stable = between(run, 300, 530);
   const last = run.samples.at(-1)!;
@@ -61,7 +65,7 @@ export function figuresOf(run: Run): Figures {
     utilizationStable: utilizationOf(run, stable),
     trainersStable: mean(stable.map(({ trainers }) => trainers.reduce((a, b) => a + b, 0))),
     pendingAtEnd: last.trainers.filter((count) => count === 0).length,
-    kills: run.kills,
+    ...goneOf(run),
   };
 }
 
@@ -74,7 +78,9 @@ export interface OnlineFigures {
   /** From a step up to all of its pods running; the longest; null: not within its step. */
   readonly restoreSecondsMax: number | null;
   readonly trainersMean: number;
-  readonly kills: number;
+  /** Trainers that left or were killed. */
+  readonly gone: number;
+  readonly killed: number;
 }
 
 export function onlineFiguresOf(run: Run): OnlineFigures {
@@ -100,6 +106,6 @@ export function onlineFiguresOf(run: Run): OnlineFigures {
     trainersMean: mean(
       between(run, 0, 550).map(({ trainers }) => trainers.reduce((a, b) => a + b, 0)),
     ),
-    kills: run.kills,
+    ...goneOf(run),
   };
 }

@@ -53,7 +53,12 @@ export function runOriginal(experiment: Experiment, rules: Rules | undefined, se
     samples.push(sampleOf(experiment, kubernetes, atS));
   }
   const cpuTotal = nodes.reduce((sum, { cpu }) => sum + cpu, 0);
-  return { experiment, cpuTotal, samples, kills: kubernetes.kills.get("trainer") ?? 0 };
+  return {
+    experiment,
+    cpuTotal,
+    samples,
+    gone: { left: 0, killed: kubernetes.kills.get("trainer") ?? 0 },
+  };
 }
 
 function jobsOf(

@@ -8,6 +8,7 @@
  */
 import type { Resources } from "@coxswain/domain";
 import { type Entry, queuedJob, type SimulatedJob, simulate } from "@coxswain/sim";
+import { departuresOf } from "./departures.ts";
 import {
   baseLoadCpu,
   clusterNodes,
@@ -16,6 +17,7 @@ import {
   type Run,
   type Sample,
   type Shape,
+  serverShape,
   shapes,
 } from "./experiment.ts";
 
@@ -34,11 +36,6 @@ const settleMs = 60_000;
 const service = "nginx";
 
 const resourcesOf = ({ cpu, memoryMib }: Shape): Resources => ({ cpu, memory: memoryMib, gpu: 0 });
-
-const serverShape: Shape = {
-  cpu: shapes.pserver.cpu + shapes.master.cpu / pserversPerJob,
-  memoryMib: shapes.pserver.memoryMib + shapes.master.memoryMib / pserversPerJob,
-};
 
 function jobsOf(experiment: Experiment, kind: Shapes): SimulatedJob[] {
   const { trainersMin, trainersMax } = experiment;
@@ -94,8 +91,9 @@ export function runOurs(experiment: Experiment, kind: Shapes, seed: number): Run
     lookEveryMs: 1000,
   });
   const cpuTotal = sizes.reduce((sum, { cpu }) => sum + cpu, 0);
-  const { samples, kills } = new Ledger(experiment, kind, sizes.length).read(outcome.timeline);
-  return { experiment, cpuTotal, samples, kills };
+  const samples = new Ledger(experiment, kind, sizes.length).read(outcome.timeline);
+  const gone = departuresOf(outcome.timeline, (jobId) => jobId.endsWith("trainers"));
+  return { experiment, cpuTotal, samples, gone };
 }
 
 /** Reads a timeline second by second. */
@@ -107,7 +105,6 @@ class Ledger {
   readonly #training = new Map<string, number>();
   #replicas = 0;
   #serving = 0;
-  #kills = 0;
 
   constructor(experiment: Experiment, kind: Shapes, nodes: number) {
     this.#experiment = experiment;
@@ -115,7 +112,7 @@ class Ledger {
     this.#baseCpu = nodes * baseLoadCpu;
   }
 
-  read(timeline: readonly Entry[]): { readonly samples: Sample[]; readonly kills: number } {
+  read(timeline: readonly Entry[]): Sample[] {
     const samples: Sample[] = [];
     let next = 0;
     for (let atS = 0; atS <= this.#experiment.endS; atS += 1) {
@@ -123,7 +120,7 @@ class Ledger {
         this.#note(timeline[next]!);
       samples.push(this.#sample(atS));
     }
-    return { samples, kills: this.#kills };
+    return samples;
   }
 
   #note(entry: Entry): void {
@@ -133,13 +130,11 @@ class Ledger {
         return;
       case "placed":
         this.#placed.set(entry.jobId, entry.workers);
-        this.#kills += entry.removed;
         return;
       case "trains":
         this.#training.set(entry.jobId, entry.workers);
         return;
       case "preempted":
-        this.#kills += this.#placed.get(entry.jobId) ?? 0;
         this.#placed.set(entry.jobId, 0);
         return;
       case "reserved":

@@ -11,6 +11,8 @@ export interface PolluxTask {
   readonly workload: number;
   /** What each change of a job's workers costs. */
   readonly moveSeconds: number;
+  /** Under our policy, the batch that each job keeps; absent: it is chosen along with the workers. */
+  readonly keptBatch?: "as submitted" | "least";
   /** All jobs are submitted at once. */
   readonly isBurst?: boolean;
 }

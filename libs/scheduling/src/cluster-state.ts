@@ -220,22 +220,6 @@ export class ClusterState {
       }
     }
   }
-
-  /** When time alone may next lead to another decision; undefined: never. */
-  nextDeadlineMs(nowMs: number): number | undefined {
-    let next = this.#nextLimitMs + 1;
-    for (const { dueAtMs } of this.delayed.values()) next = Math.min(next, dueAtMs);
-    const { hungry, surplus, troubled } = this.holders;
-    for (const jobId of [...hungry, ...surplus, ...troubled]) {
-      const { job } = this.held.get(jobId)!;
-      for (const atMs of [job.placedAtMs, job.shrunkAtMs])
-        if (atMs !== undefined && atMs + this.policy.freezeMs > nowMs)
-          next = Math.min(next, atMs + this.policy.freezeMs);
-      const dueAtMs = replacementDueAtMs(job);
-      if (dueAtMs !== undefined && dueAtMs > nowMs) next = Math.min(next, dueAtMs);
-    }
-    return Number.isFinite(next) ? next : undefined;
-  }
 }
 
 /** No job is called so. */

@@ -33,7 +33,7 @@ import { unload } from "./unload.ts";
 
 export function decideCycle(state: ClusterState, nowMs: number): Decision[] {
   state.advance(nowMs);
-  const cycle: Cycle = { state, nowMs, drafts: new Map(), placed: [], gives: 0 };
+  const cycle: Cycle = { state, nowMs, drafts: new Map(), placed: [], isRestless: false, gives: 0 };
   const mark = state.ledger.mark();
   try {
     mend(cycle);

@@ -1,5 +1,6 @@
 /** What a cycle makes of a job that holds room, or shall: changed freely, and forgotten afterwards. */
 import { type Job, wantedWorkers } from "@coxswain/domain";
+import { isElastic } from "./arrivals.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import { isReplacementDue } from "./replacement.ts";
 import type { Ask } from "./room.ts";
@@ -24,6 +25,8 @@ export interface Cycle {
   readonly drafts: Map<string, Draft>;
   /** Gangs that start in this cycle. */
   readonly placed: Draft[];
+  /** Jobs come one after the other: see `arrivals.ts`. */
+  isRestless: boolean;
   /** Goes up when room or quota is given back for somebody who waits. */
   gives: number;
 }
@@ -85,26 +88,32 @@ export function addWorker({ state }: Cycle, draft: Draft): boolean {
 }
 
 /** The youngest workers go first: the oldest hold the group's history. */
-export function shrinkTo({ state }: Cycle, draft: Draft, count: number, reason: string): void {
-  while (draft.workers.length > count) {
-    const [gone] = draft.workers.splice(placeOfNext(draft), 1) as [PlacedWorker];
-    state.ledger.give(gone.nodeId, draft.job.spec.queue, draft.units);
-    draft.reason = reason;
-  }
+export function shrinkTo(cycle: Cycle, draft: Draft, count: number, reason: string): void {
+  while (draft.workers.length > count)
+    giveAway(cycle, draft, firstToGo(draft.job, draft.workers).at(-1)!, reason);
+}
+
+export function giveAway(
+  { state }: Cycle,
+  draft: Draft,
+  { workerId, nodeId }: PlacedWorker,
+  reason: string,
+): void {
+  const at = draft.workers.findIndex((worker) => worker.workerId === workerId);
+  draft.workers.splice(at, 1);
+  state.ledger.give(nodeId, draft.job.spec.queue, draft.units);
+  draft.reason = reason;
 }
 
 /** Who stands by goes before who trains, unless more train than are wanted. */
-function placeOfNext({ job, workers }: Draft): number {
+export function firstToGo(job: Job, workers: readonly PlacedWorker[]): readonly PlacedWorker[] {
+  if ((job.spec.workers.standby ?? 0) === 0) return workers;
   const trains = ({ workerId }: PlacedWorker) =>
     job.members.some((member) => member.workerId === workerId);
-  const goesFirst =
-    (job.spec.workers.standby ?? 0) === 0
-      ? () => true
-      : workers.filter(trains).length > wantedWorkers(job)
-        ? trains
-        : (worker: PlacedWorker) => !trains(worker);
-  const place = workers.findLastIndex(goesFirst);
-  return place < 0 ? workers.length - 1 : place;
+  const training = workers.filter(trains);
+  const others = workers.filter((worker) => !trains(worker));
+  const first = training.length > wantedWorkers(job) ? training : others;
+  return first.length > 0 ? first : workers;
 }
 
 export function isHungry(draft: Draft): boolean {
@@ -124,8 +133,17 @@ export function isFrozen({ nowMs, state }: Cycle, sinceMs: number | undefined): 
   return sinceMs !== undefined && nowMs - sinceMs < state.policy.freezeMs;
 }
 
-export function mayGrow(cycle: Cycle, job: Job): boolean {
-  return isReplacementDue(job, cycle.nowMs) && !isFrozen(cycle, job.shrunkAtMs);
+export function isRestless({ state, nowMs, placed }: Cycle): boolean {
+  const { count, newestMs } = state.holders.arrivals;
+  const coming = placed.filter(({ job }) => isElastic(job)).length;
+  return count + coming > 1 && (coming > 0 || nowMs - newestMs < state.policy.freezeMs);
+}
+
+/** How many workers a job may come to have now by growing. */
+export function growsTo(cycle: Cycle, job: Job): number {
+  if (!isReplacementDue(job, cycle.nowMs) || isFrozen(cycle, job.shrunkAtMs)) return 0;
+  if (!cycle.isRestless) return Number.POSITIVE_INFINITY;
+  return isFrozen(cycle, job.placedAtMs) ? 0 : 2 * job.placement.length;
 }
 
 /** Who gave something away in this cycle does not take it back in the same one. */

@@ -15,16 +15,18 @@ import {
   compareNeed,
   type Draft,
   draftOf,
+  growsTo,
   hasGiven,
   isHungry,
+  isRestless,
   lacksStandby,
-  mayGrow,
   type Need,
 } from "./draft.ts";
 import type { JobGroup } from "./job-groups.ts";
 import { shareAnew } from "./share-anew.ts";
 
 export function growAndShare(cycle: Cycle): void {
+  cycle.isRestless = isRestless(cycle);
   const left = new Growth(cycle, isHungry).run();
   shareAnew(cycle, left);
   new Growth(cycle, lacksStandby).run();
@@ -33,9 +35,12 @@ export function growAndShare(cycle: Cycle): void {
 /** Touched jobs that want more, and have not given anything away in this cycle. */
 function touched(cycle: Cycle, wantsMore: (draft: Draft) => boolean): Draft[] {
   return [...cycle.drafts.values()].filter(
-    (draft) => wantsMore(draft) && !hasGiven(draft) && mayGrow(cycle, draft.job),
+    (draft) => wantsMore(draft) && !hasGiven(draft) && hasYetToGrow(cycle, draft),
   );
 }
+
+const hasYetToGrow = (cycle: Cycle, { job, workers }: Draft) =>
+  workers.length < growsTo(cycle, job);
 
 /** Jobs of one queue that want more: those that were touched, and groups of those that were not. */
 interface Line {
@@ -127,7 +132,7 @@ class Growth {
     const { state, drafts } = this.#cycle;
     for (; one.at < one.group.jobs.length; one.at += 1) {
       const { job } = state.held.get(one.group.jobs[one.at]!.id)!;
-      if (!drafts.has(job.id) && mayGrow(this.#cycle, job)) return job;
+      if (!drafts.has(job.id) && one.group.count < growsTo(this.#cycle, job)) return job;
     }
     return undefined;
   }
@@ -139,7 +144,7 @@ class Growth {
     if (isTouched) line.drafts.shift();
     if (addWorker(this.#cycle, draft)) {
       draft.reason = draft.reason || "grows towards the wanted number of workers";
-      if (this.#wantsMore(draft)) insert(line.drafts, draft);
+      if (this.#wantsMore(draft) && hasYetToGrow(this.#cycle, draft)) insert(line.drafts, draft);
       return;
     }
     this.#full.add(this.#shapeOf(jobId));

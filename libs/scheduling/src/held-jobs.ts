@@ -1,5 +1,6 @@
 /** Jobs that hold room, and which of them may be shrunk, evicted, grown or mended. */
 import type { Job } from "@coxswain/domain";
+import { Arrivals } from "./arrivals.ts";
 import { JobGroups } from "./job-groups.ts";
 import type { Room } from "./room.ts";
 import { isActive, placedWanted } from "./snapshot.ts";
@@ -28,6 +29,7 @@ export class HeldJobs {
   /** The hungry ones, and those with surplus, where one may stand for many. */
   readonly takers = new JobGroups();
   readonly donors = new JobGroups();
+  readonly arrivals = new Arrivals();
   readonly #onNode = new Map<string, Set<string>>();
   readonly #room: Pick<Room, "has">;
 
@@ -41,6 +43,7 @@ export class HeldJobs {
     const shape = JSON.stringify([queue, units, job.engine?.identity, nodeSelector]);
     const held = { job, units, shape };
     this.byId.set(job.id, held);
+    this.arrivals.add(job);
     addTo(this.byQueue, queue, job.id);
     addTo(this.byPriority, priority, job.id);
     for (const { nodeId } of job.placement) addTo(this.#onNode, nodeId, job.id);
@@ -59,6 +62,7 @@ export class HeldJobs {
     const held = this.byId.get(jobId);
     if (held === undefined) return undefined;
     this.byId.delete(jobId);
+    this.arrivals.delete(held.job);
     removeFrom(this.byQueue, held.job.spec.queue, jobId);
     removeFrom(this.byPriority, held.job.spec.priority, jobId);
     for (const { nodeId } of held.job.placement) removeFrom(this.#onNode, nodeId, jobId);

@@ -8,13 +8,16 @@
  * to be needed are left out again.
  */
 import type { Job } from "@coxswain/domain";
-import { type Cycle, countOf, draftOf, shrinkTo } from "./draft.ts";
-import { byImportance, isActive } from "./snapshot.ts";
+import { type Cycle, countOf, draftOf, firstToGo, giveAway, shrinkTo } from "./draft.ts";
+import { bestToGo, type Newcomers } from "./leaving.ts";
+import { byImportance, isActive, type PlacedWorker } from "./snapshot.ts";
 
 export interface Claim {
   /** The job, or `service NAME`. */
   readonly by: string;
   readonly reason: string;
+  /** For whom the room is. */
+  readonly newcomers: Newcomers;
   readonly mayShrink: (victim: Job) => boolean;
   readonly mayEvict: (victim: Job) => boolean;
   /** Of this priority and above only jobs of queues with a quota can be evicted. */
@@ -25,56 +28,123 @@ export interface Claim {
   readonly fits: () => boolean;
 }
 
-interface Step {
-  readonly jobId: string;
-  readonly kind: "shrink" | "evict";
-}
+type Step =
+  | { readonly kind: "shrink"; readonly jobId: string; readonly worker: PlacedWorker }
+  | { readonly kind: "evict"; readonly jobId: string };
 
 /** Steps beyond which those that are not needed are no longer looked for. */
 const pruneMax = 256;
 
 /** Makes room for the claim if that is possible. Returns whether it fits now. */
 export function makeRoom(cycle: Cycle, claim: Claim): boolean {
-  const steps = [...shrinkSteps(cycle, claim), ...evictSteps(cycle, claim)];
-  if (steps.length === 0 || !fitsAfter(cycle, steps, claim)) return false;
+  const givers = giversOf(cycle, claim);
+  const evictions = evictSteps(cycle, claim);
+  if (givers.length + evictions.length === 0) return false;
+  const steps =
+    shrinksFor(cycle, claim, givers) ??
+    leastOf(cycle, [...youngest(cycle, givers), ...evictions], claim);
+  if (steps === undefined) return false;
+  for (const step of prune(cycle, steps, claim)) {
+    const victim = draftOf(cycle, step.jobId);
+    if (step.kind === "shrink") giveAway(cycle, victim, step.worker, claim.reason);
+    else {
+      shrinkTo(cycle, victim, 0, claim.reason);
+      victim.evictedBy = { by: claim.by, reason: claim.reason };
+    }
+  }
+  cycle.gives += 1;
+  return true;
+}
+
+/** The fewest of the steps, in their order, after which the claim fits. */
+function leastOf(cycle: Cycle, steps: readonly Step[], claim: Claim): readonly Step[] | undefined {
+  if (!fitsAfter(cycle, steps, claim)) return undefined;
   let [low, high] = [1, steps.length];
   while (low < high) {
     const middle = (low + high) >> 1;
     if (fitsAfter(cycle, steps.slice(0, middle), claim)) high = middle;
     else low = middle + 1;
   }
-  for (const { jobId, kind } of prune(cycle, steps.slice(0, low), claim)) {
-    const victim = draftOf(cycle, jobId);
-    shrinkTo(cycle, victim, kind === "evict" ? 0 : victim.workers.length - 1, claim.reason);
-    if (kind === "evict") victim.evictedBy = { by: claim.by, reason: claim.reason };
-  }
-  cycle.gives += 1;
-  return true;
+  return steps.slice(0, low);
 }
+
+/** Of each that gives the workers that help most, no more than are needed; undefined: not enough. */
+function shrinksFor(
+  cycle: Cycle,
+  claim: Claim,
+  givers: readonly string[],
+): readonly Step[] | undefined {
+  const { ledger, room, held } = cycle.state;
+  const left = new Map([...new Set(givers)].map((id) => [id, workersOf(cycle, id)]));
+  const spare = spareByNode(left.values());
+  const spareOn = (nodeId: string) => spare.get(nodeId)!;
+  const steps: Step[] = [];
+  const isEnough = ledger.try(() => {
+    let lookAt = 1;
+    for (const jobId of givers) {
+      const { job, units } = held.get(jobId)!;
+      const workers = firstToGo(job, left.get(jobId)!);
+      const worker = bestToGo(room, { workers, units, spareOn }, claim.newcomers);
+      left.set(jobId, without(left.get(jobId)!, worker));
+      spare.set(worker.nodeId, spareOn(worker.nodeId) - 1);
+      ledger.give(worker.nodeId, job.spec.queue, units);
+      steps.push({ kind: "shrink", jobId, worker });
+      if (steps.length < lookAt && steps.length < givers.length) continue;
+      if (claim.fits()) return true;
+      lookAt *= 2;
+    }
+    return false;
+  });
+  return isEnough ? leastOf(cycle, steps, claim) : undefined;
+}
+
+function spareByNode(all: Iterable<readonly PlacedWorker[]>): Map<string, number> {
+  const spare = new Map<string, number>();
+  for (const workers of all)
+    for (const { nodeId } of workers) spare.set(nodeId, (spare.get(nodeId) ?? 0) + 1);
+  return spare;
+}
+
+const without = (workers: readonly PlacedWorker[], gone: PlacedWorker) =>
+  workers.filter((worker) => worker !== gone);
+
+/** Of each that gives the first to go. */
+function youngest(cycle: Cycle, givers: readonly string[]): Step[] {
+  const left = new Map<string, readonly PlacedWorker[]>();
+  return givers.map((jobId) => {
+    const workers = left.get(jobId) ?? workersOf(cycle, jobId);
+    const worker = firstToGo(cycle.state.held.get(jobId)!.job, workers).at(-1)!;
+    left.set(jobId, without(workers, worker));
+    return { kind: "shrink", jobId, worker };
+  });
+}
+
+const workersOf = (cycle: Cycle, jobId: string): readonly PlacedWorker[] =>
+  cycle.drafts.get(jobId)?.workers ?? cycle.state.held.get(jobId)!.job.placement;
 
 function prune(cycle: Cycle, steps: readonly Step[], claim: Claim): readonly Step[] {
   let kept = steps;
-  const evicted = () => new Set(kept.filter(({ kind }) => kind === "evict").map((s) => s.jobId));
   // The dearest first: evictions stand last.
   for (let index = steps.length - 2; index >= 0 && steps.length <= pruneMax; index -= 1) {
     const without = kept.filter((step) => step !== steps[index]);
     if (fitsAfter(cycle, without, claim)) kept = without;
   }
-  const gone = evicted();
+  const gone = new Set(kept.filter(({ kind }) => kind === "evict").map(({ jobId }) => jobId));
   return kept.filter(({ kind, jobId }) => kind === "evict" || !gone.has(jobId));
 }
 
 function fitsAfter(cycle: Cycle, steps: readonly Step[], claim: Claim): boolean {
   const { ledger, held } = cycle.state;
   return ledger.try(() => {
-    const left = new Map<string, number>();
-    for (const { jobId, kind } of steps) {
-      const workers = cycle.drafts.get(jobId)?.workers ?? held.get(jobId)!.job.placement;
-      const { job, units } = held.get(jobId)!;
-      const count = left.get(jobId) ?? workers.length;
-      const to = kind === "evict" ? 0 : Math.max(0, count - 1);
-      for (const { nodeId } of workers.slice(to, count)) ledger.give(nodeId, job.spec.queue, units);
-      left.set(jobId, to);
+    const left = new Map<string, Set<PlacedWorker>>();
+    for (const step of steps) {
+      const { job, units } = held.get(step.jobId)!;
+      const workers = left.get(step.jobId) ?? new Set(workersOf(cycle, step.jobId));
+      left.set(step.jobId, workers);
+      for (const worker of step.kind === "shrink" ? [step.worker] : workers) {
+        workers.delete(worker);
+        ledger.give(worker.nodeId, job.spec.queue, units);
+      }
     }
     return claim.fits();
   });
@@ -84,7 +154,8 @@ function isThere(cycle: Cycle, job: Job): boolean {
   return isActive(job) && cycle.drafts.get(job.id)?.evictedBy === undefined;
 }
 
-function shrinkSteps(cycle: Cycle, claim: Claim): Step[] {
+/** Who gives, once for each worker that it can spare: in this order. */
+function giversOf(cycle: Cycle, claim: Claim): string[] {
   const { held } = cycle.state;
   const { surplus } = cycle.state.holders;
   const steps: { readonly job: Job; readonly count: number }[] = [];
@@ -98,7 +169,7 @@ function shrinkSteps(cycle: Cycle, claim: Claim): Step[] {
     (a, b) =>
       a.job.spec.priority - b.job.spec.priority || b.count - a.count || -byImportance(a.job, b.job),
   );
-  return steps.map(({ job }) => ({ jobId: job.id, kind: "shrink" }));
+  return steps.map(({ job }) => job.id);
 }
 
 /** Few of many, most often: nobody is asked whose answer is known. */

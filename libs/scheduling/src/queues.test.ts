@@ -1,7 +1,7 @@
 /** Queues, quotas, node constraints, services and sharing, as tables. */
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
-import { next, type QueueSpec } from "@coxswain/domain";
+import { type Job, next, type QueueSpec } from "@coxswain/domain";
 import { decidePlacement } from "./decide-placement.ts";
 import type { NodeView, QueueView, ServiceView } from "./snapshot.ts";
 import { applyAll, brief, engine, type JobInput, jobOf, snapshotOf } from "./testing.ts";
@@ -21,6 +21,10 @@ const web = (replicas: number, reserved: Record<string, number> = {}): ServiceVi
   name: "web",
   spec: { replicas, resources: { cpu: 1, memory: 64, gpu: 0 } },
   reserved,
+});
+const webOf = (cpu: number, replicas: number): ServiceView => ({
+  ...web(replicas),
+  spec: { replicas, resources: { cpu, memory: 64, gpu: 0 } },
 });
 
 interface Case {
@@ -210,21 +214,43 @@ const cases: Record<string, Case> = {
     ],
     want: ["j0: n0 n0 n0 n0", "j1: n0 n0"],
   },
-  "equal jobs come to nearly equal sizes": {
+  "equal jobs come to sizes of which none is less than half of another": {
     cores: [8],
     jobs: [
       { min: 1, max: 8, has: ["n0", "n0", "n0", "n0", "n0", "n0"] },
       { min: 1, max: 8, has: ["n0", "n0"] },
     ],
-    want: ["j0: n0 n0 n0 n0", "j1: n0 n0 n0 n0"],
+    want: ["j0: n0 n0 n0 n0 n0", "j1: n0 n0 n0"],
   },
-  "who has more than three fifths of another's takes nothing": {
-    cores: [18],
+  "who has more than half of another's takes nothing": {
+    cores: [17],
     jobs: [
-      { min: 1, max: 18, has: Array(11).fill("n0") },
-      { min: 1, max: 18, has: Array(7).fill("n0") },
+      { min: 1, max: 17, has: Array(11).fill("n0") },
+      { min: 1, max: 17, has: Array(6).fill("n0") },
     ],
     want: [],
+  },
+  "the worker goes whose going makes room for most": {
+    cores: [12, 10],
+    services: [webOf(3, 2)],
+    jobs: [{ min: 1, max: 4, cpu: 5, has: ["n0", "n0", "n1", "n1"] }],
+    want: ["j0: n0 n1 n1", 'web: {"n0":2} missing 0'],
+  },
+  "those that would go after it count": {
+    cores: [11.6, 21.6, 11.6],
+    jobs: [
+      { min: 1, max: 8, cpu: 5, has: ["n1", "n1", "n1", "n1", "n0", "n0", "n2", "n2"] },
+      { min: 4, max: 4, cpu: 4.1 },
+    ],
+    want: ["j0: n1 n0 n0 n2 n2", "j1: n1 n1 n1 n1"],
+  },
+  "the worker goes that is where the newcomer may be": {
+    nodes: [node("n0", { labels: { disk: "fast" } }), node("n1", {})],
+    jobs: [
+      { min: 1, max: 2, cpu: 8, has: ["n0", "n1"] },
+      { min: 1, max: 1, selector: { disk: "fast" } },
+    ],
+    want: ["j0: n1", "j1: n0"],
   },
 };
 
@@ -272,6 +298,19 @@ test("a freeze window bounds churn: who gave room away grows again only after it
   const release = "web: {} missing 0";
   deepEqual(at(after.shrunkAtMs! + 9_999), [release]);
   deepEqual(at(after.shrunkAtMs! + 10_000), ["j0: n0 n0 n0", release]);
+});
+
+test("while jobs come one after the other a job at most doubles, unless it is alone", () => {
+  const first = { min: 1, max: 8, has: ["n0", "n0"] };
+  const at = (nowMs: number, jobs: readonly Job[]) =>
+    decidePlacement(snapshotOf([16], jobs, { nowMs })).map(brief);
+  const eight = Array(8).fill("n0").join(" ");
+  deepEqual(at(5000, [jobOf(first, 0)]), [`j0: ${eight}`]);
+  const both = [jobOf(first, 0), jobOf({ min: 1, max: 8, has: ["n0"] }, 9000)];
+  deepEqual(at(9500, both), []);
+  // A freeze window after its own change, with the other still new.
+  deepEqual(at(12_000, both), ["j0: n0 n0 n0 n0"]);
+  deepEqual(at(19_000, both), [`j0: ${eight}`, `j9000: ${eight}`]);
 });
 
 test("the same decision on the same state has the same worker ids", () => {

@@ -1,6 +1,7 @@
 /** Online services: the room that is kept for their replicas. Their demand comes before any job's. */
 import type { ClusterState } from "./cluster-state.ts";
 import type { Cycle } from "./draft.ts";
+import type { Newcomers } from "./leaving.ts";
 import { makeRoom } from "./make-room.ts";
 import type { Ask } from "./room.ts";
 import { compareText, type ReserveDecision } from "./snapshot.ts";
@@ -38,7 +39,7 @@ function fill(cycle: Cycle, service: Service, reserved: Map<string, number>): Re
   const ask: Ask = { units, selector: spec.nodeSelector };
   let missing = spec.replicas - [...reserved.values()].reduce((total, count) => total + count, 0);
   for (; missing > 0; missing -= 1) {
-    const node = cycle.state.nodeFor(ask) ?? roomMadeFor(cycle, name, ask);
+    const node = cycle.state.nodeFor(ask) ?? roomMadeFor(cycle, name, { ask, count: missing });
     if (node === undefined) break;
     ledger.take(node.nodeId, undefined, units);
     reserved.set(node.nodeId, (reserved.get(node.nodeId) ?? 0) + 1);
@@ -52,18 +53,19 @@ function fill(cycle: Cycle, service: Service, reserved: Map<string, number>): Re
   return isNews ? [{ kind: "reserve", service: name, reserved: now, missing, reason }] : [];
 }
 
-function roomMadeFor(cycle: Cycle, name: string, ask: Ask) {
+function roomMadeFor(cycle: Cycle, name: string, newcomers: Newcomers) {
   const { room } = cycle.state;
   const isMade = makeRoom(cycle, {
     by: `service ${name}`,
     reason: `online service "${name}" needs the room`,
+    newcomers,
     mayShrink: () => true,
     mayEvict: () => true,
     evictsBelow: Number.POSITIVE_INFINITY,
     rankOf: () => 0,
-    fits: () => room.bestFit(ask) !== undefined,
+    fits: () => room.bestFit(newcomers.ask) !== undefined,
   });
-  return isMade ? cycle.state.nodeFor(ask) : undefined;
+  return isMade ? cycle.state.nodeFor(newcomers.ask) : undefined;
 }
 
 function isSame(a: Readonly<Record<string, number>>, b: Readonly<Record<string, number>>): boolean {

@@ -86,6 +86,10 @@ export class Room {
     return this.#nodes.values();
   }
 
+  nodeOf(nodeId: string): RoomNode | undefined {
+    return this.#nodes.get(nodeId);
+  }
+
   has(nodeId: string): boolean {
     return this.#nodes.has(nodeId);
   }
@@ -166,7 +170,8 @@ function gpuMemoryEach(units: Units): number {
   return gpus > 0 ? units[gpuMemoryIndex]! / gpus : 0;
 }
 
-function isMeant(node: RoomNode, { units, engine, selector }: Ask): boolean {
+/** Whether the node's kind is what is asked for, whatever room it has. */
+export function isMeant(node: RoomNode, { units, engine, selector }: Ask): boolean {
   if (gpuMemoryEach(units) > node.gpuMemoryEach) return false;
   if (engine !== undefined && !node.view.engines.some(({ identity }) => identity === engine))
     return false;

@@ -2,28 +2,31 @@
  * What is unfairly shared is shared anew: a job that wants more and finds no room takes a worker from
  * the largest job of no higher priority, if that stays at least as large after it. Each move makes the
  * sum of the squares of the sizes smaller, so moves come to an end; the freeze window bounds how often
- * they happen. Who has more than three fifths of the other's size takes nothing: each move disturbs
+ * they happen. Who has more than half of the other's size takes nothing: each move disturbs
  * two jobs, and the next arrival would move on.
  */
 import { type Job, wantedWorkers } from "@coxswain/domain";
 import {
   addWorker,
+  askOf,
   type Cycle,
   compareNeed,
   countOf,
   type Draft,
   draftOf,
+  firstToGo,
+  giveAway,
+  growsTo,
   hasGiven,
   isFrozen,
-  mayGrow,
   type Need,
-  shrinkTo,
 } from "./draft.ts";
 import type { JobGroup } from "./job-groups.ts";
+import { bestToGo } from "./leaving.ts";
 import { byImportance } from "./snapshot.ts";
 
 /** A part of the donor's size with which the taker is content. */
-const fairEnough = 0.6;
+const fairEnough = 0.5;
 
 /** Who takes, as far as it matters for who gives. */
 interface Taker {
@@ -54,7 +57,7 @@ function untouchedTakers(cycle: Cycle): Need[] {
       jobs
         .map(({ id }) => cycle.state.held.get(id)!.job)
         .filter((job) => !cycle.drafts.has(job.id) && !isFrozen(cycle, job.placedAtMs))
-        .filter((job) => mayGrow(cycle, job))
+        .filter((job) => count < growsTo(cycle, job))
         .map((job) => ({ job, count })),
     );
 }
@@ -64,7 +67,8 @@ function takeFor(cycle: Cycle, job: Job, refusals: Set<string>): void {
   const known = cycle.drafts.get(job.id);
   if (known !== undefined && hasGiven(known)) return;
   const refused = new Set<string>();
-  for (let moves = 0, count = countOf(cycle, job.id); count < wantedWorkers(job); count += 1) {
+  const most = Math.min(wantedWorkers(job), growsTo(cycle, job));
+  for (let moves = 0, count = countOf(cycle, job.id); count < most; count += 1) {
     const taker = takerOf(job, count);
     const alike = JSON.stringify([shape, taker.priority, count]);
     if (moves === 0 && refusals.has(alike)) return;
@@ -173,7 +177,10 @@ function moveWorker(cycle: Cycle, job: Job, takerId: string): boolean {
   const mark = ledger.mark();
   const before = [...donor.workers];
   const { reason } = donor;
-  shrinkTo(cycle, donor, donor.workers.length - 1, `shares fairly with job "${takerId}"`);
+  const workers = firstToGo(job, donor.workers);
+  const leavers = { workers, units: donor.units, spareOn: () => 1 };
+  const goes = bestToGo(cycle.state.room, leavers, { ask: askOf(taker), count: 1 });
+  giveAway(cycle, donor, goes, `shares fairly with job "${takerId}"`);
   if (addWorker(cycle, taker)) {
     taker.reason = `gets its fair share from job "${job.id}"`;
     return true;

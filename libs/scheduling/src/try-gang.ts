@@ -130,6 +130,7 @@ function claimOf(cycle: Cycle, draft: Draft): Claim {
   return {
     by: job.id,
     reason: `job "${job.id}" ${ownIsCovered ? "has the better claim to" : "has a higher priority and needs"} the room`,
+    newcomers: { ask: askOf(draft), count: job.spec.workers.min },
     mayShrink: (victim) =>
       mayHelp(victim) &&
       ((victim.spec.priority <= priority &&

@@ -9,6 +9,8 @@ export type Allocations = ReadonlyMap<SimulatedJob, readonly number[]>;
 export interface Policy {
   /** The batch that a job keeps; undefined lets it adapt. */
   fixedBatch(submission: Submission): number | undefined;
+  /** Whether its steps are measured, for a model of its speed; default: those whose batch adapts. */
+  isMeasured?(submission: Submission): boolean;
   /** @param jobs submitted and not done, in the order of the workload */
   decide(jobs: readonly SimulatedJob[], nowSeconds: number): Allocations;
 }
@@ -53,6 +55,7 @@ export function simulate(
         application: applications.get(submission.application)!,
         submitSeconds: submission.submitSeconds,
         fixedBatch: policy.fixedBatch(submission),
+        isMeasured: policy.isMeasured?.(submission),
         moveSeconds,
       }),
   );

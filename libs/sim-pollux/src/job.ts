@@ -22,6 +22,8 @@ export interface JobOptions {
   readonly submitSeconds: number;
   /** The batch of all workers; undefined where it adapts. */
   readonly fixedBatch: number | undefined;
+  /** Default: when its batch adapts. */
+  readonly isMeasured?: boolean | undefined;
   /** What each change of the allocation costs. */
   readonly moveSeconds: number;
 }
@@ -44,6 +46,7 @@ export class SimulatedJob {
   model: StepModel | undefined;
   noise: GradientNoise | undefined;
   readonly #moveSeconds: number;
+  readonly #isMeasured: boolean;
   #nowSeconds = 0;
   #pauseSeconds = 0;
   #placement: readonly number[] = [];
@@ -55,6 +58,7 @@ export class SimulatedJob {
     this.submitSeconds = options.submitSeconds;
     this.fixedBatch = options.fixedBatch;
     this.#moveSeconds = options.moveSeconds;
+    this.#isMeasured = options.isMeasured ?? options.fixedBatch === undefined;
   }
 
   /** Most workers that it has been measured with. */
@@ -120,7 +124,7 @@ export class SimulatedJob {
     const [nodes, workers] = [this.#placement.length, this.allocation.length];
     const { samples } = this.#batch;
     const key = `${nodes},${workers},${samples}`;
-    if (this.fixedBatch !== undefined || this.profile.has(key)) return;
+    if (!this.#isMeasured || this.profile.has(key)) return;
     const gradSeconds = stepSeconds - syncSeconds;
     this.profile.set(key, { nodes, workers, samples, gradSeconds, stepSeconds });
     this.model = fitThroughput([...this.profile.values()]);

@@ -5,10 +5,16 @@
  */
 import {
   type AllocationPolicy,
+  type BatchLimits,
   type Demand,
   decideAllocation,
   defaultPolicy,
+  divide,
+  type GradientNoise,
+  gainOf,
   type Spread,
+  type StepModel,
+  stepSeconds,
   tuneBatch,
   workersReach,
 } from "@coxswain/goodput";
@@ -18,18 +24,31 @@ import type { Submission } from "../load-traces.ts";
 
 const pinned = { application: "ncf", batch: 32_768 } as const;
 
+export interface GoodputOptions {
+  readonly policy?: AllocationPolicy;
+  /** The batch that a job keeps, where none may change; absent: each is chosen with the workers. */
+  readonly keptBatch?: (submission: Submission) => number;
+}
+
 export class Goodput implements Policy {
   readonly #moveSeconds: number;
   readonly #policy: AllocationPolicy;
+  readonly #keptBatch: GoodputOptions["keptBatch"];
   readonly #curves = new Map<SimulatedJob, Curve>();
 
-  constructor(moveSeconds: number, policy: AllocationPolicy = defaultPolicy) {
+  constructor(moveSeconds: number, { policy = defaultPolicy, keptBatch }: GoodputOptions = {}) {
     this.#moveSeconds = moveSeconds;
     this.#policy = policy;
+    this.#keptBatch = keptBatch;
   }
 
-  fixedBatch({ application }: Submission): number | undefined {
-    return application === pinned.application ? pinned.batch : undefined;
+  fixedBatch(submission: Submission): number | undefined {
+    if (submission.application === pinned.application) return pinned.batch;
+    return this.#keptBatch?.(submission);
+  }
+
+  isMeasured({ application }: Submission): boolean {
+    return application !== pinned.application;
   }
 
   decide(jobs: readonly SimulatedJob[]): Allocations {
@@ -45,12 +64,12 @@ export class Goodput implements Policy {
   #demandOf(job: SimulatedJob): Demand {
     const { application, fixedBatch, allocation, progress } = job;
     const { limits, epochs } = application;
-    const most = Math.floor(limits.max / limits.localMin);
+    const most = Math.floor((fixedBatch ?? limits.max) / limits.localMin);
     const tried = workersReach(job.workersTried, this.#policy.reach);
     const reach = job.workersTried === 0 ? most : Math.min(tried, most);
     return {
       workersMin: 0,
-      workersMax: fixedBatch === undefined ? reach : 1,
+      workersMax: application.name === pinned.application ? 1 : Math.max(1, reach),
       present: allocation,
       goodput: this.#curveOf(job),
       stepsLeft: Math.max(1, application.progressAfter(epochs) - progress),
@@ -60,7 +79,7 @@ export class Goodput implements Policy {
 
   /** Goodput by spread, remembered as long as the job's model and noise are the same. */
   #curveOf(job: SimulatedJob): ((spread: Spread) => number) | undefined {
-    const { model, noise, application } = job;
+    const { model, noise, application, fixedBatch } = job;
     if (model === undefined || noise === undefined) return undefined;
     let curve = this.#curves.get(job);
     if (curve?.model !== model || curve.noise !== noise) {
@@ -72,11 +91,27 @@ export class Goodput implements Policy {
       const key = spread.nodes * 1000 + spread.workers;
       const known = values.get(key);
       if (known !== undefined) return known;
-      const { goodput } = tuneBatch(model, noise, spread, application.limits);
+      const goodput =
+        fixedBatch === undefined
+          ? tuneBatch(model, noise, spread, application.limits).goodput
+          : goodputOf(model, noise, spread, fixedBatch, application.limits);
       values.set(key, goodput);
       return goodput;
     };
   }
+}
+
+/** Of a batch that stays as it is. */
+function goodputOf(
+  model: StepModel,
+  noise: GradientNoise,
+  spread: Spread,
+  total: number,
+  limits: BatchLimits,
+): number {
+  const batch = divide(total, spread.workers, limits);
+  const samples = spread.workers * batch.samples * (batch.accumulated + 1);
+  return gainOf(noise, samples / limits.base) / stepSeconds(model, spread, batch);
 }
 
 interface Curve {
