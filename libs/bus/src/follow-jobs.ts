@@ -1,11 +1,11 @@
 /** All jobs as the log tells them, kept current: what every control loop looks at. */
-import { AppError, type Job, next, passOver } from "@coxswain/domain";
+import { AppError, isEnded, type Job, next, passOver } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import type { Bus } from "./bus.ts";
 import { within } from "./clock.ts";
 
 export interface JobsView {
-  /** By id; a projection of the log up to `sequence`. */
+  /** By id; a projection of the log up to `sequence`. Of ended jobs only the newest are kept. */
   readonly jobs: ReadonlyMap<string, Job>;
   readonly sequence: number;
   /** W3C traceparent of each job's submission: spans of whoever works for the job go on there. */
@@ -22,15 +22,29 @@ export interface JobsView {
 
 export interface FollowJobsOptions {
   readonly signal: AbortSignal;
+  /** Ended jobs that are kept; beyond these the one that ended first is forgotten. */
+  readonly endedMax?: number;
   /** Called after each folded event, with the job as it was and as it is. */
   readonly onEvent?: (event: StoredEvent, job: Job | undefined, before: Job | undefined) => void;
   /** A fact that the fold refused: somebody wrote without looking. The job stays as it was. */
   readonly onRefused?: (event: StoredEvent, reason: string) => void;
 }
 
+const endedMaxDefault = 1000;
+
 export function followJobs(bus: Bus, options: FollowJobsOptions): JobsView {
   const jobs = new Map<string, Job>();
   const traceparents = new Map<string, string>();
+  const { endedMax = endedMaxDefault } = options;
+  /** In the order in which they ended. */
+  const ended = new Set<string>();
+  const forgetBeyond = (jobId: string) => {
+    ended.add(jobId);
+    for (const oldest of ended) {
+      if (ended.size <= endedMax) return;
+      for (const known of [ended, jobs, traceparents]) known.delete(oldest);
+    }
+  };
   const waiters = new Set<{ readonly sequence: number; readonly resolve: () => void }>();
   const caughtUp = Promise.withResolvers<void>();
   const state = { sequence: 0, isCaughtUp: false };
@@ -38,6 +52,7 @@ export function followJobs(bus: Bus, options: FollowJobsOptions): JobsView {
     const before = jobs.get(event.jobId);
     const after = foldOne(before, event, options.onRefused);
     if (after !== undefined) jobs.set(event.jobId, after);
+    if (after !== undefined && isEnded(after)) forgetBeyond(event.jobId);
     if (event.name === "job.submitted" && event.traceparent !== undefined)
       traceparents.set(event.jobId, event.traceparent);
     state.sequence = event.sequence;

@@ -5,15 +5,7 @@
  * each moment one look, as in the scheduler's loop: snapshot, decide, apply by the real fold, until
  * nothing more is decided. No clock, no IO, no hidden state: a scenario always gives the same timeline.
  */
-import {
-  assert,
-  fillUniform,
-  isEnded,
-  type Job,
-  type JobFact,
-  next,
-  whyIllegal,
-} from "@coxswain/domain";
+import { assert, isEnded, type JobFact, next, whyIllegal } from "@coxswain/domain";
 import {
   isAboutJob,
   type JobDecision,
@@ -24,22 +16,13 @@ import { agendaOf, type Event } from "./agenda.ts";
 import { Decider } from "./decider.ts";
 import type { EventQueue } from "./event-queue.ts";
 import { finishedFacts, generationFact, noHash, progressFact, type Untimed } from "./facts.ts";
+import { newRun, type Run } from "./run.ts";
 import type { Entry, Outcome, Scenario, SimulatedJob } from "./scenario.ts";
 import { Serving } from "./serving.ts";
-import { Training } from "./training.ts";
-
-interface Run {
-  job: Job;
-  readonly training: Training;
-  /** Workers that have started and are neither lost nor told to go. */
-  readonly ready: Set<string>;
-  /** Counts the changes of who computes: what was expected before one is stale. */
-  change: number;
-}
+import { Starts } from "./starts.ts";
 
 /** A decision that brings forth decisions for ever is a bug of the decision code. */
 const roundsMax = 100;
-const startPurpose = 0x51;
 
 export function simulate(scenario: Scenario): Outcome {
   return new Simulation(scenario).run();
@@ -53,13 +36,10 @@ class Simulation {
   readonly #active = new Map<string, Run>();
   readonly #decider: Decider;
   readonly #services = new Map<string, Serving>();
-  /** Until when room on a node that is free on paper is still in use. */
-  readonly #leavingUntilMs = new Map<string, number>();
+  readonly #starts: Starts;
   readonly #silent = new Set<string>();
   readonly #timeline: Entry[] = [];
-  readonly #uniform = new Float32Array(1);
   #sequence = 0;
-  #workers = 0;
   #looks = 0;
   #lookDueAtMs = Number.NEGATIVE_INFINITY;
 
@@ -67,6 +47,7 @@ class Simulation {
     this.#scenario = scenario;
     this.#decider = new Decider(scenario);
     this.#queue = agendaOf(scenario);
+    this.#starts = new Starts(scenario.costs, scenario.seed);
     for (const service of scenario.services ?? [])
       this.#services.set(service.name, new Serving(service));
     this.#sequence = Math.max(0, ...scenario.jobs.map(({ job }) => job.sequence));
@@ -125,7 +106,7 @@ class Simulation {
   #reserve(decision: ReserveDecision, nowMs: number): void {
     const { service, missing } = decision;
     const serving = this.#services.get(service)!;
-    const starts = serving.reserve(decision, (nodeId) => this.#startsAtMs(nodeId, nowMs));
+    const starts = serving.reserve(decision, (nodeId) => this.#starts.worksAtMs(nodeId, nowMs));
     this.#decider.setService(serving.view);
     this.#note({ atMs: nowMs, kind: "reserved", service, replicas: serving.reserved, missing });
     for (const atMs of [nowMs, ...new Set(starts)])
@@ -137,10 +118,9 @@ class Simulation {
     this.#note({ atMs: nowMs, kind: "serves", service, replicas });
   }
 
-  #arrive({ job, work }: SimulatedJob, nowMs: number): void {
-    const training = new Training(work, this.#scenario.costs, nowMs);
-    const ready = new Set(job.placement.map(({ workerId }) => workerId));
-    const run: Run = { job, training, ready, change: 0 };
+  #arrive(simulated: SimulatedJob, nowMs: number): void {
+    const run = newRun(simulated, this.#scenario.costs, nowMs);
+    const { job, ready } = run;
     this.#runs.set(job.id, run);
     this.#active.set(job.id, run);
     this.#decider.setJob(job);
@@ -168,23 +148,9 @@ class Simulation {
     }
   }
 
-  /** When what is begun on a node now will work. */
-  #startsAtMs(nodeId: string, nowMs: number): number {
-    const [least, most] = this.#scenario.costs.startMs;
-    this.#workers += 1;
-    const place = { seed: this.#scenario.seed, purpose: startPurpose, a: this.#workers };
-    fillUniform(place, this.#uniform);
-    const fromMs = Math.max(nowMs, this.#leavingUntilMs.get(nodeId) ?? nowMs);
-    return fromMs + Math.round(least + (most - least) * this.#uniform[0]!);
-  }
-
   #start(run: Run, { workerId, nodeId }: PlacedWorker, nowMs: number): void {
     const event = { kind: "started", jobId: run.job.id, workerId } as const;
-    this.#queue.add(this.#startsAtMs(nodeId, nowMs), event);
-  }
-
-  #leave(nodeId: string, nowMs: number): void {
-    this.#leavingUntilMs.set(nodeId, nowMs + this.#scenario.costs.stopMs);
+    this.#queue.add(this.#starts.worksAtMs(nodeId, nowMs), event);
   }
 
   #started(jobId: string, workerId: string, nowMs: number): void {
@@ -280,7 +246,7 @@ class Simulation {
     this.#note({ atMs: nowMs, kind: "placed", jobId, reason, ...counts });
     for (const [workerId, nodeId] of before) {
       run.ready.delete(workerId);
-      this.#leave(nodeId, nowMs);
+      this.#starts.leave(nodeId, nowMs);
     }
     for (const worker of added) this.#start(run, worker, nowMs);
     if (run.training.computing > 0) this.#compute(run, nowMs);
@@ -289,7 +255,7 @@ class Simulation {
 
   #preempt(run: Run, decision: Extract<JobDecision, { kind: "preempt" }>, nowMs: number): boolean {
     const { reason, jobId, by } = decision;
-    for (const { nodeId } of run.job.placement) this.#leave(nodeId, nowMs);
+    for (const { nodeId } of run.job.placement) this.#starts.leave(nodeId, nowMs);
     if (!this.#fold(run, nowMs, { name: "job.preempted", payload: { reason } })) return false;
     this.#note({ atMs: nowMs, kind: "preempted", jobId, by });
     run.ready.clear();

@@ -27,6 +27,8 @@ const heard = [
 
 const projectionTimeoutMs = 10_000;
 const projectionRetryMs = 200;
+/** Of those that ended before these, checkpoints that another job named are not tidied any more. */
+const endedJobsMax = 20_000;
 /** A full disk is tried again for hours (the delay grows to 10 s): somebody may make room. */
 const deliveriesMax = 1000;
 /** How often the end of training waits for its last checkpoint before it is given up. */
@@ -42,7 +44,7 @@ export async function runCheckpoints(ports: Ports): Promise<void> {
     told.observe(event);
     sources.observe(event);
   };
-  const view = followJobs(bus as Bus, { signal, onEvent });
+  const view = followJobs(bus as Bus, { signal, onEvent, endedMax: endedJobsMax });
   const known = { view, told, sources };
   await Promise.race([view.caughtUp, view.done]);
   await resume(ports, known);

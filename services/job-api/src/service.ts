@@ -28,6 +28,8 @@ export type RequestFact = {
 }[RequestName];
 
 const ownWriteTimeoutMs = 2000;
+/** Beyond these the jobs that ended first are no longer shown; their events stay in the log. */
+const endedJobsMax = 20_000;
 const conflictRetriesMax = 5;
 
 export function buildApi(
@@ -38,6 +40,7 @@ export function buildApi(
   const fanOut = new FanOut();
   const view = followJobs(bus, {
     signal,
+    endedMax: endedJobsMax,
     onEvent: (event) => fanOut.publish(event),
     onRefused: (event, reason) =>
       log("a fact was refused", { name: event.name, sequence: event.sequence, reason }),

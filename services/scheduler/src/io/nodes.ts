@@ -29,6 +29,8 @@ export function followNodes(
   // Silence is measured: a wall clock that is set back would make every node silent, or none.
   const now = () => bus.clock.nowMs();
   let hearing: Hearing = { sinceMs: now(), lookedAtMs: now() };
+  const isSilentNow = (nodeId: string) =>
+    isSilent(hearing, heardAtMs.get(nodeId) ?? 0, { nowMs: now(), timeoutMs });
   const look = () => {
     hearing = hear(hearing, { nowMs: now(), isConnected: bus.isConnected, timeoutMs });
   };
@@ -53,13 +55,13 @@ export function followNodes(
   void (async () => {
     for await (const { subject } of bus.listen("hb.v1.node.*", { signal })) {
       const nodeId = subject.split(".")[3] ?? "";
-      const wasSilent = now() - (heardAtMs.get(nodeId) ?? 0) > timeoutMs;
+      const wasSilent = isSilentNow(nodeId);
       heardAtMs.set(nodeId, now());
       if (wasSilent) options.onChange();
     }
   })();
   const viewOf = (key: string, { nodeId, capacity, engines, labels }: NodeRecord) => {
-    const isAlive = !isSilent(hearing, heardAtMs.get(nodeId) ?? 0, { nowMs: now(), timeoutMs });
+    const isAlive = !isSilentNow(nodeId);
     const known = views.get(key);
     if (known?.isAlive === isAlive) return known;
     const view = { nodeId, capacity, engines, labels, isAlive };
