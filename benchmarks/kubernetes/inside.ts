@@ -15,6 +15,7 @@ import {
   type Resource,
   trainingJobDefinition,
 } from "@coxswain/kube";
+import pLimit from "p-limit";
 import { playedNode, playedTemplate } from "../../scripts/lib/played-machines.ts";
 import { type CleanUp, runBenchmark, temporaryFolder } from "../lib/clean-up.ts";
 import { residentMib } from "../lib/memory-watch.ts";
@@ -48,13 +49,8 @@ async function until(what: string, look: () => boolean): Promise<void> {
   }
 }
 
-async function each<Item>(items: readonly Item[], act: (item: Item) => Promise<unknown>) {
-  const left = items.toReversed();
-  const actor = async () => {
-    for (let item = left.pop(); item !== undefined; item = left.pop()) await act(item);
-  };
-  await Promise.all(Array.from({ length: concurrency }, actor));
-}
+const each = <Item>(items: readonly Item[], act: (item: Item) => Promise<unknown>) =>
+  pLimit(concurrency).map(items, act);
 
 const kindOf = (apiVersion: string, kind: string, plural: string, isNamespaced = false) =>
   ({ apiVersion, kind, plural, isNamespaced }) as Resource<KubeObject>;

@@ -7,6 +7,7 @@ import { decidePods, type PodAction, type WantedPod } from "../decide/decide-pod
 import { podOf } from "../decide/pod-of.ts";
 import type { ClusterView } from "./kubernetes-cluster.ts";
 import { buildAgentLauncher, type Launcher } from "./launcher.ts";
+import { sideBySide } from "./side-by-side.ts";
 
 export interface KubernetesLauncherPorts {
   readonly bus: Bus;
@@ -113,15 +114,10 @@ async function actOnAll(
   state: State,
 ): Promise<void> {
   const nodeNames = new Map(ports.cluster.nodes().map(({ nodeId, name }) => [nodeId, name]));
-  const left = [...Map.groupBy(actions, workerOf).values()].reverse();
-  const actor = async () => {
-    for (let next = left.pop(); next !== undefined; next = left.pop())
-      for (const action of next) await act({ ...ports, nodeNames }, action, state);
-  };
-  // What fails once would fail for the rest; whoever looks again must find nothing on its way.
-  const actors = Array.from({ length: requestsMax }, () => actor().finally(() => left.splice(0)));
-  const failed = (await Promise.allSettled(actors)).find(({ status }) => status === "rejected");
-  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+  const byWorker = Map.groupBy(actions, workerOf).values();
+  await sideBySide(byWorker, requestsMax, async (own) => {
+    for (const action of own) await act({ ...ports, nodeNames }, action, state);
+  });
 }
 
 const workerOf = (action: PodAction<Wanted>) =>
