@@ -8,12 +8,15 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { GenericContainer, Network, Wait } from "testcontainers";
 import { lost, take } from "../contract/bus-contract.ts";
-import { baseManifests } from "../deploy/manifests.ts";
+import { baseManifests, environmentOf } from "../deploy/manifests.ts";
 import { docker, root, skip } from "./docker.ts";
 
 const image = process.env["NATS_IMAGE"] ?? "nats:2.15-alpine";
 const config = "/etc/coxswain/nats-server.conf";
 const replicas = 3;
+const token = "a-token-of-the-test";
+const logContainer = baseManifests.find(({ kind }) => kind === "StatefulSet").spec.template.spec
+  .containers[0];
 
 interface ClusterServer {
   readonly name: string;
@@ -35,7 +38,7 @@ async function startCluster(t: TestContext): Promise<ClusterServer[]> {
       const container = await new GenericContainer(image)
         .withNetwork(network)
         .withNetworkAliases(`${name}.nats-peers`)
-        .withEnvironment({ POD_NAME: name })
+        .withEnvironment(environmentOf(logContainer, { POD_NAME: name, NATS_TOKEN: token }))
         .withExposedPorts({ container: 4222, host: port }, 8222)
         .withCopyFilesToContainer([
           { source: join(root, "k8s/base/nats-server.conf"), target: config },
@@ -53,9 +56,9 @@ async function startCluster(t: TestContext): Promise<ClusterServer[]> {
 /** The server that leads the log, and one that does not. The streams are made on the way. */
 async function rolesOf(servers: readonly ClusterServer[]) {
   const [first] = servers;
-  const bus = await connectBus({ url: first!.url, name: "first", replicas });
+  const bus = await connectBus({ url: first!.url, name: "first", token, replicas });
   await bus.close();
-  const raw = await connect({ servers: first!.url, ignoreClusterUpdates: true });
+  const raw = await connect({ servers: first!.url, token, ignoreClusterUpdates: true });
   const manager = await jetstreamManager(raw, { checkAPI: false });
   const { config: stream, cluster } = await manager.streams.info("EVENTS");
   await raw.close();
@@ -67,8 +70,7 @@ async function rolesOf(servers: readonly ClusterServer[]) {
 }
 
 /** What Kubernetes runs in the Pod before it ends it. */
-const preStop: readonly string[] = baseManifests.find(({ kind }) => kind === "StatefulSet").spec
-  .template.spec.containers[0].lifecycle.preStop.exec.command;
+const preStop: readonly string[] = logContainer.lifecycle.preStop.exec.command;
 
 const ends: Record<string, (containerId: string) => Promise<void>> = {
   "is killed": async (id) => void (await docker(["kill", id])),
@@ -83,7 +85,7 @@ describe("the log on three nats-servers", { skip }, () => {
   for (const [how, end] of Object.entries(ends))
     test(`its leader ${how} and comes back: nothing acknowledged is lost, nothing stored twice`, async (t) => {
       const { leader, follower } = await rolesOf(await startCluster(t));
-      const bus = await connectBus({ url: follower.url, name: "test", replicas });
+      const bus = await connectBus({ url: follower.url, name: "test", token, replicas });
       t.after(() => bus.close());
       const append = (n: number) => bus.append(lost("r3", n), { timeoutMs: 60_000 });
       for (let n = 0; n < 20; n += 1) await append(n);

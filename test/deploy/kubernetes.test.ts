@@ -11,6 +11,7 @@ import { WorkerConfigSchema } from "../../services/trainer/src/worker/config.ts"
 import {
   baseFiles,
   baseManifests,
+  environmentOf,
   kustomization,
   type Manifest,
   render,
@@ -238,14 +239,26 @@ test("gradients go between workers alone, and a worker reaches the bus and names
   );
 });
 
-test("three nats-servers name each other as routes, and store on disk before they answer", () => {
-  const { spec } = named(baseManifests, "StatefulSet", "nats");
-  const conf = readFileSync(join(root, "k8s/base/nats-server.conf"), "utf8");
-  const routes = [...conf.matchAll(/nats:\/\/(\S+):6222/g)].map(([, host]) => host);
+const logPod = named(baseManifests, "StatefulSet", "nats");
+const logEnvironment = environmentOf(containerOf(logPod), {
+  POD_NAME: "nats-0",
+  NATS_TOKEN: "1e5",
+});
+
+test("three nats-servers are told each other as routes", () => {
+  const routes = Object.entries(logEnvironment).filter(([name]) => name.startsWith("ROUTE_"));
+  const { replicas, serviceName } = logPod.spec;
   deepEqual(
-    routes,
-    Array.from({ length: spec.replicas }, (_, index) => `nats-${index}.${spec.serviceName}`),
+    routes.map(([, route]) => route),
+    Array.from({ length: replicas }, (_, n) => `"nats://peer:1e5@nats-${n}.${serviceName}:6222"`),
   );
+});
+
+test("nats-server, each service and each worker take the token from one Secret", () => {
+  for (const { containers } of podsOf(baseManifests)) {
+    const { valueFrom } = containers[0].env.find(({ name }: Manifest) => name === "NATS_TOKEN");
+    deepEqual(valueFrom, { secretKeyRef: { name: "nats-token", key: "token" } });
+  }
 });
 
 test("nats-server accepts each of its configurations, and each stores before it answers", async () => {
@@ -254,7 +267,7 @@ test("nats-server accepts each of its configurations, and each stores before it 
     const file = join(root, folder, "nats-server.conf");
     const { status, stderr } = spawnSync(path, ["-t", "-c", file], {
       encoding: "utf8",
-      env: { ...process.env, POD_NAME: "nats-0" },
+      env: { ...process.env, ...logEnvironment },
     });
     equal(status, 0, stderr);
     match(readFileSync(file, "utf8"), /sync_interval: always/);

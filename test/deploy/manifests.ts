@@ -75,3 +75,16 @@ function pathsOf(value: unknown, path: string): string[] {
     ...pathsOf(field, `${path}/${key}`),
   ]);
 }
+
+/** A container's environment as the kubelet makes it: of `given`, and of what it says itself. */
+export function environmentOf(
+  container: Manifest,
+  given: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const { name, value } of container.env) {
+    const text: string = value ?? given[name];
+    found[name] = text.replace(/\$\((\w+)\)/g, (_, other: string) => found[other]!);
+  }
+  return found;
+}

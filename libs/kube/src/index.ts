@@ -21,6 +21,7 @@ export {
   pods,
   podTemplates,
   type Quantities,
+  secrets,
   storageClasses,
   type Taint,
   type Terminated,

@@ -106,6 +106,7 @@ export const podTemplates: Resource<PodTemplateObject> = {
   ...core,
   ...{ kind: "PodTemplate", plural: "podtemplates" },
 };
+export const secrets: Resource<KubeObject> = { ...core, kind: "Secret", plural: "secrets" };
 export const events: Resource<KubeObject> = {
   ...{ apiVersion: "events.k8s.io/v1", isNamespaced: true },
   ...{ kind: "Event", plural: "events" },

@@ -5,12 +5,13 @@ import { AppError } from "@coxswain/domain";
 import { stringify } from "yaml";
 import { type CommonOptions, type Context, show, table } from "../context.ts";
 import { type Conversion, convertEdlJob } from "../convert/edl-job.ts";
+import { decideToken } from "../install/decide-token.ts";
 import { type Check, decidePreFlight } from "../install/pre-flight.ts";
 import { readJobFile } from "../io/submit-file.ts";
 import { pc } from "../render/colours.ts";
 import type { Add } from "./jobs.ts";
 
-const manifests = resolve(import.meta.dirname, "../../../../k8s/overlays");
+const manifests = resolve(import.meta.dirname, "../../../../k8s");
 const marks = { ok: pc.green("ok"), warning: pc.yellow("!"), failed: pc.red("no") } as const;
 
 interface InstallOptions extends CommonOptions {
@@ -65,15 +66,35 @@ function reportOf({ mapped, dropped }: Conversion): string {
 
 async function install(context: Context, options: InstallOptions): Promise<void> {
   // Loaded only here: the client of Kubernetes is large.
-  const { lookAtCluster } = await import("../io/look-at-cluster.ts");
+  const { lookAtCluster, namespace } = await import("../io/look-at-cluster.ts");
   const checks = decidePreFlight(await lookAtCluster(options.kubeconfig));
   show(context, options, { checks }, () => checkTable(checks));
   if (checks.some(({ verdict }) => verdict === "failed"))
     throw new AppError("setup-failed", "the cluster is not ready for Coxswain");
   if (options.check) return;
   const isNamed = ["dev", "production"].includes(options.overlay);
-  const folder = isNamed ? resolve(manifests, options.overlay) : resolve(options.overlay);
+  const folder = isNamed
+    ? resolve(manifests, "overlays", options.overlay)
+    : resolve(options.overlay);
+  await ensureToken(context, options, namespace);
   await kubectl(options, "apply", "-k", folder);
+}
+
+/** Before anything that asks for it. */
+async function ensureToken(context: Context, options: InstallOptions, namespace: string) {
+  // Loaded only here: the client of Kubernetes is large.
+  const [{ connectKube }, { lookAtToken, makeToken }] = await Promise.all([
+    import("@coxswain/kube"),
+    import("../io/bus-token.ts"),
+  ]);
+  const kube = connectKube({ kubeconfig: options.kubeconfig });
+  const step = decideToken(await lookAtToken(kube, namespace));
+  if (step.kind === "refuse")
+    throw new AppError("setup-failed", `nothing was installed: ${step.reason}`);
+  if (step.kind === "keep") return;
+  await kubectl(options, "apply", "-f", resolve(manifests, "base/namespace.yaml"));
+  await makeToken(kube, namespace);
+  context.err("the bus asks for a token now: Secret nats-token");
 }
 
 const partOf = ["--selector", "app.kubernetes.io/part-of=coxswain", "--ignore-not-found"];
@@ -107,7 +128,7 @@ async function uninstall(context: Context, options: UninstallCommandOptions): Pr
 }
 
 const kept = (namespace: string) =>
-  `kept in namespace ${namespace}: TrainingJobs, suspended, and the claims that hold the log, checkpoints and models`;
+  `kept in namespace ${namespace}: TrainingJobs, suspended, the claims that hold the log, checkpoints and models, and the Secret nats-token`;
 
 const checkTable = (checks: readonly Check[]) =>
   table(

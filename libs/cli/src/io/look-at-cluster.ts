@@ -11,14 +11,18 @@ import {
 import type { ClusterFacts } from "../install/pre-flight.ts";
 
 const defaultClass = "storageclass.kubernetes.io/is-default-class";
-const namespace = "coxswain";
+export const namespace = "coxswain";
 
-/** One for each kind that the manifests hold. */
+/** One for each kind that the manifests hold, and for what an installation looks at. */
 const needed: readonly AccessQuestion[] = [
   ...["namespaces"].map((resource) => ({ verb: "create", group: "", resource })),
   ...["services", "serviceaccounts", "configmaps", "persistentvolumeclaims", "podtemplates"].map(
     (resource) => ({ verb: "create", group: "", resource, namespace }),
   ),
+  // The token of the bus is made where there is none and no worker runs without it.
+  { verb: "get", group: "", resource: "secrets", namespace },
+  { verb: "create", group: "", resource: "secrets", namespace },
+  { verb: "list", group: "", resource: "pods", namespace },
   ...["deployments", "statefulsets"].map((resource) => ({
     ...{ verb: "create", group: "apps", resource, namespace },
   })),
