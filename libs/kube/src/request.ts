@@ -19,12 +19,15 @@ export interface Request {
 export type Send = (request: Request) => Promise<Response>;
 
 const requestTimeoutMs = 30_000;
+/** Certificates are renewed while we run: connections are made anew after so long. */
+const connectionsMsMax = 300_000;
 
 /** Answers with any status; only a server that cannot be reached throws (`kubernetes-unavailable`). */
 export function buildSend(config: KubeConfig): Send {
   const server = config.getCurrentCluster()?.server;
   if (server === undefined)
     throw new AppError("invalid-config", "the kubeconfig names no present cluster");
+  const connections = new Connections();
   return async ({ method, path, body, contentType = "application/json", signal }) => {
     const url = new URL(path, server);
     const context = new RequestContext(url.toString(), HttpMethod.GET);
@@ -32,7 +35,7 @@ export function buildSend(config: KubeConfig): Send {
     try {
       // Each time anew: a ServiceAccount's token is renewed while we run.
       await config.applySecurityAuthentication(context);
-      const dispatcher = context.getDispatcher() as Dispatcher | undefined;
+      const dispatcher = connections.instead(context.getDispatcher() as Dispatcher | undefined);
       return await fetch(url, {
         method,
         headers: {
@@ -45,15 +48,32 @@ export function buildSend(config: KubeConfig): Send {
         signal: timeout,
       });
     } catch (cause) {
-      throw new AppError(
-        "kubernetes-unavailable",
-        `${method} ${url.pathname}: ${reasonOf(cause)}`,
-        {
-          cause,
-        },
-      );
+      if (signal?.aborted !== true) connections.forget();
+      const sentence = `${method} ${url.pathname}: ${reasonOf(cause)}`;
+      throw new AppError("kubernetes-unavailable", sentence, { cause });
     }
   };
+}
+
+/** The library makes others for each request, with a handshake each: they are kept instead. */
+class Connections {
+  #kept: Dispatcher | undefined;
+  #sinceMs = 0;
+
+  /** Those that are kept, or `offered` from now on. */
+  instead(offered: Dispatcher | undefined): Dispatcher | undefined {
+    if (performance.now() - this.#sinceMs > connectionsMsMax) this.forget();
+    if (this.#kept === undefined) this.#sinceMs = performance.now();
+    this.#kept ??= offered;
+    return this.#kept;
+  }
+
+  /** What is on its way through them ends as it may. */
+  forget(): void {
+    // Closed already, or broken: there is nothing left to close.
+    void this.#kept?.close().catch(() => undefined);
+    this.#kept = undefined;
+  }
 }
 
 function reasonOf(error: unknown): string {
