@@ -15,6 +15,7 @@ const options = readOptions(
     pods: { value: "5000", text: "workers, of one GPU each" },
     workers: { value: "8", text: "workers of each job" },
     idle: { value: "60", text: "seconds in which nothing is asked for" },
+    version: { value: "newest", text: "of Kubernetes, as in 1.37" },
     build: { value: "0", text: "minutes in which to build what is not cached" },
   },
 );
@@ -33,7 +34,7 @@ await runBenchmark(async (cleanUp) => {
   const ready = await setUp({ environment: process.env, native: false, onLine });
   const minutes = options.count("build");
   const binaries = await ensureKubernetes({
-    ...{ cacheDir: ready.cacheDir, withNode: false, onLine },
+    ...{ cacheDir: ready.cacheDir, version: options.text("version"), withNode: false, onLine },
     ...{ build: minutes > 0, timeoutMs: minutes * 60_000 },
   });
   const folder = await temporaryFolder(cleanUp);

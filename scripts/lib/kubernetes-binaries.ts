@@ -1,8 +1,8 @@
 /**
  * A whole Kubernetes from Go modules, for machines that no image registry and no release page
  * answers: one program, `hyper`, that is etcd, apiserver, controllers, scheduler, kubelet, proxy or
- * kubectl by the name that it is called by. Built once (10 minutes of a processor), then cached by
- * the hash of everything that it is made of.
+ * kubectl by the name that it is called by. Built once for each version (10 minutes of a processor),
+ * then cached by the hash of everything that it is made of.
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -10,10 +10,10 @@ import { access, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { AppError } from "@coxswain/domain";
+import { findKubernetes, type KubernetesVersion } from "./kubernetes-versions.ts";
 
 const run = promisify(execFile);
 
-export const kubernetesVersion = "1.35.4";
 const kwokModule = "sigs.k8s.io/kwok@v0.8.0";
 const sources = resolve(import.meta.dirname, "../../test/kubernetes");
 const parts = [
@@ -28,6 +28,8 @@ const parts = [
 const outputBytesMax = 16 * 1024 * 1024;
 
 export interface KubernetesBinaries {
+  /** Of Kubernetes, as in `1.37.2`. */
+  readonly version: string;
   /** Holds `hyper` under the names of its parts, `kwok`, and `coredns` where it was asked for. */
   readonly folder: string;
   /** Rules by which kwok plays nodes and Pods. */
@@ -36,6 +38,8 @@ export interface KubernetesBinaries {
 
 export interface BuildOptions {
   readonly cacheDir: string;
+  /** Of Kubernetes: `newest`, or as in `1.37`. */
+  readonly version: string;
   /** CoreDNS too, which Pods of a real node ask for names. */
   readonly withNode: boolean;
   /** Where false, nothing is built: what is not cached is missing. */
@@ -48,16 +52,18 @@ interface Recipe {
   readonly name: string;
   /** What the result depends on, beside the version of Go. */
   readonly inputs: readonly string[];
+  /** And on these. */
+  readonly flags?: string;
   readonly make: (target: string, options: BuildOptions) => Promise<void>;
 }
 
 const buildFlags = ["-trimpath", "-gcflags=all=-dwarf=false"];
 const goEnvironment = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-buildvcs=false" };
 
-function versionFlags(): string {
-  const [major, minor] = kubernetesVersion.split(".");
+function versionFlags({ full }: KubernetesVersion): string {
+  const [major, minor] = full.split(".");
   const values = {
-    gitVersion: `v${kubernetesVersion}`,
+    gitVersion: `v${full}`,
     gitMajor: major,
     gitMinor: minor,
     gitTreeState: "clean",
@@ -71,14 +77,19 @@ function versionFlags(): string {
   return ["-s -w", ...flags].join(" ");
 }
 
-const hyper: Recipe = {
-  name: "hyper",
-  inputs: ["go/go.mod", "go/go.sum", "go/cmd/hyper/main.go"],
-  make: async (target, { timeoutMs }) => {
-    const args = ["build", ...buildFlags, "-ldflags", versionFlags(), "-o", target, "./cmd/hyper"];
-    await go(args, join(sources, "go"), timeoutMs);
-  },
-};
+function hyperOf(version: KubernetesVersion): Recipe {
+  const { modFile, sumFile } = version;
+  const flags = versionFlags(version);
+  return {
+    name: "hyper",
+    inputs: [`go/${modFile}`, `go/${sumFile}`, "go/cmd/hyper/main.go"],
+    flags,
+    make: async (target, { timeoutMs }) => {
+      const args = ["build", `-modfile=${modFile}`, ...buildFlags, "-ldflags", flags];
+      await go([...args, "-o", target, "./cmd/hyper"], join(sources, "go"), timeoutMs);
+    },
+  };
+}
 
 const coredns: Recipe = {
   name: "coredns",
@@ -123,13 +134,16 @@ async function go(
 /**
  * Sees to the programs of a cluster.
  *
- * @throws AppError `setup-failed` when one is neither cached nor may or can be built
+ * @throws AppError `setup-failed` when one is neither cached nor may or can be built,
+ *   `invalid-config` when there is no such version
  */
 export async function ensureKubernetes(options: BuildOptions): Promise<KubernetesBinaries> {
   const goVersion = await run("go", ["version"]).then(
     ({ stdout }) => stdout.trim(),
     () => "no Go",
   );
+  const version = await findKubernetes(options.version);
+  const hyper = hyperOf(version);
   const built = new Map<string, string>();
   for (const recipe of options.withNode ? [hyper, kwok, coredns] : [hyper, kwok])
     built.set(recipe.name, await ensureOne(recipe, goVersion, options));
@@ -145,7 +159,7 @@ export async function ensureKubernetes(options: BuildOptions): Promise<Kubernete
     });
   for (const part of parts) await link(part, built.get("hyper")!);
   for (const [name, target] of built) if (name !== hyper.name) await link(name, target);
-  return { folder, kwokStages: await ensureStages(folder, options) };
+  return { version: version.full, folder, kwokStages: await ensureStages(folder, options) };
 }
 
 async function ensureOne(
@@ -155,7 +169,7 @@ async function ensureOne(
 ): Promise<string> {
   const { cacheDir, build, onLine } = options;
   const hash = createHash("sha256").update(`${goVersion} ${buildFlags} ${kwokModule}`);
-  if (recipe.name === "hyper") hash.update(versionFlags());
+  if (recipe.flags !== undefined) hash.update(recipe.flags);
   for (const input of recipe.inputs) hash.update(await readFile(join(sources, input)));
   const folder = join(cacheDir, "kubernetes");
   const target = join(folder, `${recipe.name}-${hash.digest("hex").slice(0, 12)}`);
