@@ -44,7 +44,11 @@ export function decideSubmission(document: unknown): Submission {
     return { kind: "invalid", violations: [{ pointer: "", detail }] };
   }
   const filled = fillDefaults(structuredClone(document));
-  const violations = [...validator.Errors(filled)].slice(0, violationsMax).map(violationOf);
+  // What is unknown is told once, by the object that it is in.
+  const violations = [...validator.Errors(filled)]
+    .filter(({ keyword }) => keyword !== "boolean")
+    .slice(0, violationsMax)
+    .map(violationOf);
   const spec = isRecord(filled["spec"]) ? filled["spec"] : {};
   const all = [...violations, ...crossField(spec)];
   const unique = all.filter(

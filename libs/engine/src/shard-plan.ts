@@ -1,5 +1,5 @@
 /** A shard's batch, and where its results lie in the flat vector: no tensors here. */
-import { type Place, shardSamples } from "@coxswain/domain";
+import { AppError, type Place, shardSamples } from "@coxswain/domain";
 import type { Batch, Dataset } from "@coxswain/program";
 import { purposes } from "./deterministic.ts";
 import type { CompileOptions, Layout } from "./port.ts";
@@ -54,10 +54,15 @@ export class ShardPlan {
   /** Inputs, then labels. */
   shaped(batch: Batch, samples: number): [Shaped, Shaped] {
     const { inputShape, labelShape } = this.#data;
-    return [
-      { values: batch.inputs, shape: [samples, ...inputShape] },
-      { values: batch.labels, shape: [samples, ...labelShape] },
-    ];
+    const shapes = { inputs: [samples, ...inputShape], labels: [samples, ...labelShape] };
+    const shaped = (name: keyof typeof shapes): Shaped => {
+      const [values, shape] = [batch[name], shapes[name]];
+      const size = shape.reduce((product, length) => product * length, 1);
+      if (values.length === size) return { values, shape };
+      const sentence = `the program's data gave ${values.length} values as ${name} of ${samples} samples, whose shape would be [${shape.join(", ")}]: ${size}`;
+      throw new AppError("program-threw", sentence);
+    };
+    return [shaped("inputs"), shaped("labels")];
   }
 
   /** The parameters in their vector, one by one. */

@@ -240,6 +240,15 @@ export function testEngine(engine: Engine): void {
     await writeFile(join(folder, "throws.mjs"), 'throw new Error("no luck");');
     await rejects(compile(join(folder, "none.mjs")), /program-invalid/);
     await rejects(compile(join(folder, "throws.mjs")), /program-threw.*no luck/);
+    const fewer = `data: async (source) => ({ ...(await mnist(source)), inputShape: [28, 29, 1] }), ${running}`;
+    const short = programOf(t, fewer).then(async (path) => {
+      const made = await compile(path);
+      gradientOf(made, parametersOf(made), 0, 0);
+    });
+    await rejects(
+      short,
+      /program-threw.*6272 values as inputs of 8 samples.*\[8, 28, 29, 1\]: 6496/,
+    );
     const path = await programOf(t, running.replace('setState("mean"', 'setState("median"'));
     const program = compile(path).then((made) => gradientOf(made, parametersOf(made), 0, 0));
     await rejects(program, /program-invalid.*no state "median"/);
