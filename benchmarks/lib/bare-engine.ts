@@ -9,6 +9,8 @@ import { buildUpdate } from "../../services/trainer/src/exchange/update-kernel.t
 
 export interface BareOrders {
   readonly engine: string;
+  /** XLA compiles the steps. */
+  readonly xla?: true;
   readonly cacheDir: string;
   readonly programPath: string;
   readonly batchSize: number;
@@ -24,6 +26,7 @@ export interface BareFigures {
   readonly profileMs: Readonly<Record<"gradient" | "sum" | "optimizer", number>>;
   /** What the process's threads took of the processors for a step, in ms. */
   readonly cpuMs: number;
+  readonly xlaSeconds: number | undefined;
 }
 
 const orders = JSON.parse(process.argv[2] ?? "{}") as BareOrders;
@@ -87,6 +90,7 @@ const figures: BareFigures = {
     optimizer: perStep(spent.optimizer),
   },
   cpuMs: perStep((cpu.user + cpu.system) / 1000),
+  xlaSeconds: program.xlaSeconds,
 };
 process.send?.(figures);
 process.disconnect?.();

@@ -17,12 +17,14 @@ const engines = {
   xla: { name: "native", identity: "native tensorflow-2 xla cpu-1234 v8-13.6" },
   gpu: { name: "native", identity: "native tensorflow-2 gpu-1234 v8-13.6" },
   wasm: { name: "wasm", identity: "wasm tfjs-4" },
+  webgpu: { name: "webgpu", identity: "webgpu dawn-0.6 adapter-one" },
 };
 
 const cases: readonly (readonly [EngineSpec, readonly string[]])[] = [
   ["auto", ["native", "gpu", "wasm"]],
   ["native", ["native", "gpu"]],
   ["wasm", ["wasm"]],
+  ["webgpu", ["webgpu"]],
   [{ name: "native" }, ["native", "gpu"]],
   [{ name: "native", isa: "avx2" }, ["avx2"]],
   [{ name: "native", isa: "avx512" }, ["avx512"]],
@@ -82,7 +84,7 @@ test("an engine that does not exist is one violation that names those that do", 
         {
           pointer: "/spec/engine",
           detail:
-            "Use auto, native, wasm, {name: native, isa: avx2 or avx512}, or {name: native, xla: true}.",
+            "Use auto, native, wasm, webgpu, {name: native, isa: avx2 or avx512}, or {name: native, xla: true}.",
         },
       ],
     });

@@ -5,7 +5,7 @@
  */
 import { type Static, Type } from "@coxswain/schema";
 
-export const engineNames = ["auto", "native", "wasm"] as const;
+export const engineNames = ["auto", "native", "wasm", "webgpu"] as const;
 export const isaLevels = ["avx2", "avx512"] as const;
 export type IsaLevel = (typeof isaLevels)[number];
 
@@ -24,7 +24,7 @@ export const EngineSchema = Type.Union(
   {
     default: "auto",
     description:
-      "auto, native or wasm; or {name: native, isa: avx2} to use no newer instructions, so that processors of several types compute the same bits; or {name: native, xla: true} to have XLA compile the steps.",
+      "auto, native, wasm or webgpu; or {name: native, isa: avx2} to use no newer instructions, so that processors of several types compute the same bits; or {name: native, xla: true} to have XLA compile the steps.",
   },
 );
 export type EngineSpec = Static<typeof EngineSchema>;
@@ -64,7 +64,8 @@ export function isEngineAsked(asked: EngineSpec, { name, identity }: Known): boo
   const { name: askedName, isa, xla = false } = askOf(asked);
   const has = settingsOf(identity);
   const isSame = has.isa === isa && (has.xla ?? false) === xla;
-  return (askedName === "auto" || askedName === name) && isSame;
+  const isNamed = askedName === name || (askedName === "auto" && name !== "webgpu");
+  return isNamed && isSame;
 }
 
 /** An engine that nobody has, and that the job may run on. */

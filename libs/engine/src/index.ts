@@ -29,3 +29,4 @@ export type {
 } from "./port.ts";
 export { predict } from "./predict.ts";
 export { wasmIdentity } from "./wasm-identity.ts";
+export { installWebgpu, removeWebgpu } from "./webgpu-install.ts";

@@ -11,6 +11,7 @@ import {
 import type { CompiledProgram, CompileOptions, Engine, EngineIdentity } from "./port.ts";
 import { isaLevelsOf, processorFlags } from "./processor.ts";
 import { wasmIdentity } from "./wasm-identity.ts";
+import { isWebgpuInstalled, lookForAdapter, webgpuIdentity } from "./webgpu-place.ts";
 
 export interface EngineOptions extends NativeOptions {
   /** Where engines that the set-up brought are kept. */
@@ -20,7 +21,8 @@ export interface EngineOptions extends NativeOptions {
 }
 
 /**
- * Identities of the engines that can run here, best first. Cheap: opens none.
+ * Identities of the engines that can run here, best first; last is webgpu, which a job has to name.
+ * Cheap: opens none.
  * @param gpus of this machine; one engine serves those that are alike, several kinds it does not
  */
 export async function availableEngines({
@@ -36,10 +38,18 @@ export async function availableEngines({
   const [gpu] = gpus;
   const areAlike = gpus.every(({ model, driver }) => model === gpu?.model && driver === gpu.driver);
   const onGpu = hasGpuBuild && gpu && areAlike ? [nativeIdentity({ gpu })] : [];
-  if (!hasNative) return [...onGpu, wasmIdentity()];
+  const onWebgpu = await webgpuEngines(cacheDir);
+  if (!hasNative) return [...onGpu, wasmIdentity(), ...onWebgpu];
   const levelled = isaLevelsOf(processorFlags()).map((isa) => nativeIdentity({ isa }));
   const compiled = nativeIdentity({ xla: true });
-  return [...onGpu, nativeIdentity(), ...levelled, compiled, wasmIdentity()];
+  return [...onGpu, nativeIdentity(), ...levelled, compiled, wasmIdentity(), ...onWebgpu];
+}
+
+/** Where it is installed and finds an adapter: a process of half a second says so. */
+async function webgpuEngines(cacheDir: string): Promise<EngineIdentity[]> {
+  if (!(await isWebgpuInstalled(cacheDir))) return [];
+  const adapter = await lookForAdapter(cacheDir).catch(() => undefined);
+  return adapter === undefined ? [] : [webgpuIdentity(adapter)];
 }
 
 async function isBuilt(cacheDir: string, build: NativeBuild): Promise<boolean> {
@@ -62,6 +72,7 @@ export async function openEngine(
   { cacheDir, onFallback = sayFallback, ...native }: EngineOptions,
 ): Promise<Engine> {
   if (name === "wasm") return (await import("./wasm-engine.ts")).openWasmEngine();
+  if (name === "webgpu") return (await import("./webgpu-engine.ts")).openWebgpuEngine(cacheDir);
   if (name !== "native") throw new AppError("engine-unavailable", `there is no engine "${name}"`);
   const { openNativeEngine } = await import("./native-engine.ts");
   return openNativeEngine(cacheDir, native, onFallback);

@@ -41,7 +41,7 @@ export interface Layout {
 
 /** What makes two engines give the same bits; a job records it and refuses others. */
 export interface EngineIdentity extends EngineSettings {
-  readonly name: "native" | "wasm";
+  readonly name: "native" | "wasm" | "webgpu";
   /** One line: name, versions, threads, instruction set, settings. Equal text means equal bits. */
   readonly text: string;
 }

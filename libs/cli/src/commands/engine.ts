@@ -5,10 +5,12 @@ import {
   availableEngines,
   type EngineSpeed,
   installNative,
+  installWebgpu,
   lookForGpus,
   measureEngine,
   type NativeBuild,
   removeNative,
+  removeWebgpu,
 } from "@coxswain/engine";
 import { installSharedMemory } from "@coxswain/shared-memory";
 import { type CommonOptions, type Context, show, table } from "../context.ts";
@@ -29,6 +31,7 @@ export function addEngineCommands(add: Add, context: Context): void {
     "cox engine list --measure",
     "cox engine install native",
     "cox engine install native-gpu",
+    "cox engine install webgpu",
     "cox engine remove native",
   ])
     .option("--measure", "run each engine for some seconds: samples/s of a small perceptron")
@@ -95,8 +98,10 @@ function buildOf(name: string | undefined, verb: string): NativeBuild {
   if (name === "native") return "cpu";
   if (name === "native-gpu") return "gpu";
   const why = name === "wasm" ? "wasm is part of Coxswain" : `name the engine`;
-  const both = ["native", "native-gpu"].map((one) => `cox engine ${verb} ${one}`).join(" or ");
-  throw new AppError("invalid-request", `${why}: ${both}`);
+  const all = ["native", "native-gpu", "webgpu"]
+    .map((one) => `cox engine ${verb} ${one}`)
+    .join(" or ");
+  throw new AppError("invalid-request", `${why}: ${all}`);
 }
 
 async function install(
@@ -104,10 +109,15 @@ async function install(
   cacheDir: string,
   name: string | undefined,
 ): Promise<void> {
+  const { environment } = context;
+  const options = { cacheDir, environment, onProgress: context.err };
+  if (name === "webgpu") {
+    const { isNew: isBrought } = await installWebgpu(options);
+    return context.err(isBrought ? "webgpu is installed" : "webgpu was there already");
+  }
   const build = buildOf(name, "install");
   await installSharedMemory(cacheDir);
-  const { environment } = context;
-  const { isNew } = await installNative({ cacheDir, build, environment, onProgress: context.err });
+  const { isNew } = await installNative({ ...options, build });
   context.err(isNew ? `${name} is installed` : `${name} was there already`);
   if (build === "gpu" && (await lookForGpus()).length === 0)
     context.err("no GPU is here: nvidia-smi tells of none, so nothing will run on one");
@@ -120,7 +130,10 @@ interface Removal {
 }
 
 async function remove(context: Context, { cacheDir, name, options }: Removal): Promise<void> {
-  const removed = await removeNative(cacheDir, buildOf(name, "remove"));
+  const removed =
+    name === "webgpu"
+      ? await removeWebgpu(cacheDir)
+      : await removeNative(cacheDir, buildOf(name, "remove"));
   show(context, options, { engine: name, removed }, () =>
     removed
       ? `${name} is removed; jobs that ask for it wait until it is installed again`
