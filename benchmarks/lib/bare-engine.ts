@@ -51,6 +51,15 @@ function lap(part: keyof typeof spent): void {
 
 /** The same additions as in a group of one: a binary tree over the shards. */
 function sum(step: number, lo: number, size: number, depth: number): void {
+  const runs = program.shardRuns;
+  if (runs !== undefined && size <= runs.countMax) {
+    const kept = Array.from({ length: size }, (_, i) =>
+      runs.start({ step, shard: lo + i, parameters }),
+    );
+    lap("gradient");
+    runs.sum(kept, pool[depth]!);
+    return lap("sum");
+  }
   if (size === 1) {
     program.gradient({ step, shard: lo, parameters }, pool[depth]!);
     return lap("gradient");

@@ -1,6 +1,7 @@
 // A small N-API addon over TensorFlow's C API. It is the `binding` that tfjs-node's
 // NodeJSKernelBackend (plain JavaScript) expects, and adds context options, reads straight into the
-// caller's memory, shared or not, and graphs as functions: one call for a whole recorded step.
+// caller's memory, shared or not, and graphs as functions: one call for a whole recorded step. What
+// such calls give is kept until it is added up, into the caller's memory too.
 //
 // A JavaScript number names one tensor handle; numbers are never used twice. One TensorFlow context
 // per process, one table of handles per JavaScript environment (main thread, each worker thread).
@@ -19,6 +20,8 @@
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include "tree-sum.h"
 
 namespace {
 
@@ -69,6 +72,7 @@ TFE_Context* context = nullptr;  // Never freed: TensorFlow's threads may outliv
 
 struct Table {
   std::unordered_map<int64_t, Handle> handles;
+  std::unordered_map<int64_t, std::vector<Tensor>> runs;
   int64_t next = 1;
 };
 
@@ -271,18 +275,6 @@ napi_value tensorDataSync(napi_env env, napi_value* arguments) {
   return result;
 }
 
-void readInto(TF_Tensor* tensor, View view) {
-  size_t bytes = TF_TensorByteSize(tensor);
-  if (bytes != view.bytes) fail("the tensor has " + std::to_string(bytes) + " bytes, the view " + std::to_string(view.bytes));
-  memcpy(view.data, TF_TensorData(tensor), bytes);
-}
-
-// (id, typed array): the values go straight into the caller's memory.
-napi_value tensorReadInto(napi_env env, napi_value* arguments) {
-  readInto(resolve(find(env, integer(env, arguments[0]))).get(), viewOf(env, arguments[1]));
-  return nothing(env);
-}
-
 // ---- operators ----
 
 void setListAttribute(napi_env env, TFE_Op* op, const char* name, int type, napi_value value) {
@@ -397,7 +389,21 @@ TF_Output outputOf(TF_Graph* graph, const std::string& name) {
 struct Program {
   Graph graph{TF_NewGraph()};
   TF_Session* session = nullptr;  // Never closed, as the context.
-  std::vector<TF_Output> inputs, outputs;
+  std::vector<TF_Output> inputs, fetched;
+  // A result is what is fetched, or a product of two that are: the first, transposed, times the second.
+  struct Result {
+    size_t first;
+    int second;  // -1 where there is none
+  };
+  std::vector<Result> results;
+
+  size_t fetch(const std::string& name) {
+    TF_Output output = outputOf(graph.get(), name);
+    for (size_t i = 0; i < fetched.size(); i++)
+      if (fetched[i].oper == output.oper && fetched[i].index == output.index) return i;
+    fetched.push_back(output);
+    return fetched.size() - 1;
+  }
 };
 
 std::mutex programs_mutex;
@@ -416,7 +422,7 @@ void compileWhole(Program& program, const std::string& name) {
   static const char yes[] = "\x28\x01";  // An AttrValue whose field `b` is true.
   static const char mustCompile[] = "_XlaMustCompile";
   Status status;
-  std::vector<TF_Output>&inputs = program.inputs, &outputs = program.outputs;
+  std::vector<TF_Output>&inputs = program.inputs, &outputs = program.fetched;
   Function function(TF_GraphToFunction(program.graph.get(), name.c_str(), 0, -1, nullptr, inputs.size(), inputs.data(), outputs.size(), outputs.data(), nullptr, nullptr, nullptr, status));
   status.check("making a function of " + name);
   TF_FunctionSetAttrValueProto(function.get(), mustCompile, yes, 2, status);
@@ -443,8 +449,8 @@ void compileWhole(Program& program, const std::string& name) {
   program.graph = std::move(caller);
 }
 
-// (name, bytes of a GraphDef, input nodes, outputs "node:k", bytes of a ConfigProto, device or "",
-// whether XLA compiles it) -> whether the name is new; one that is known changes nothing.
+// (name, bytes of a GraphDef, input nodes, results "node:k" or "node:k * node:k", bytes of a ConfigProto,
+// device or "", whether XLA compiles it) -> whether the name is new; one that is known changes nothing.
 napi_value defineFunction(napi_env env, napi_value* arguments) {
   std::string name = text(env, arguments[0]);
   View bytes = viewOf(env, arguments[1]);
@@ -465,7 +471,12 @@ napi_value defineFunction(napi_env env, napi_value* arguments) {
   TF_GraphImportGraphDef(graph, buffer.get(), import.get(), status);
   status.check("importing " + name);
   for (auto& input : texts(env, arguments[2])) program->inputs.push_back(outputOf(graph, input));
-  for (auto& output : texts(env, arguments[3])) program->outputs.push_back(outputOf(graph, output));
+  for (auto& result : texts(env, arguments[3])) {
+    size_t star = result.find(" * ");
+    size_t first = program->fetch(result.substr(0, star));
+    int second = star == std::string::npos ? -1 : int(program->fetch(result.substr(star + 3)));
+    program->results.push_back({first, second});
+  }
   if (boolean(env, arguments[6])) compileWhole(*program, name);
   graph = program->graph.get();
   SessionOptions options(TF_NewSessionOptions());
@@ -477,23 +488,97 @@ napi_value defineFunction(napi_env env, napi_value* arguments) {
   return result;
 }
 
-// (function, input ids, typed arrays): output i goes straight into typed array i.
+// (function, input ids) -> number of the run, whose results are kept until they are added up or dropped.
 napi_value runFunction(napi_env env, napi_value* arguments) {
   std::string name = text(env, arguments[0]);
   Program& program = programOf(name);
   std::vector<Tensor> inputs;
   for (int64_t id : integers(env, arguments[1])) inputs.push_back(resolve(find(env, id)));
-  uint32_t count = length(env, arguments[2]);
-  if (inputs.size() != program.inputs.size() || count != program.outputs.size()) fail(name + " has other inputs or outputs");
+  if (inputs.size() != program.inputs.size()) fail(name + " has other inputs");
+  size_t count = program.fetched.size();
   std::vector<TF_Tensor*> given, made(count);
   for (auto& input : inputs) given.push_back(input.get());
   Status status;
-  TF_SessionRun(program.session, nullptr, program.inputs.data(), given.data(), given.size(), program.outputs.data(), made.data(), count, nullptr, 0, nullptr, status);
+  TF_SessionRun(program.session, nullptr, program.inputs.data(), given.data(), given.size(), program.fetched.data(), made.data(), count, nullptr, 0, nullptr, status);
   status.check(name);
-  std::vector<Tensor> outputs;
-  for (TF_Tensor* output : made) outputs.emplace_back(output);
-  for (uint32_t i = 0; i < count; i++) readInto(outputs[i].get(), viewOf(env, element(env, arguments[2], i)));
+  Table& table = tableOf(env);
+  std::vector<Tensor>& kept = table.runs[table.next];
+  for (TF_Tensor* tensor : made) kept.emplace_back(tensor);
+  return make(env, table.next++);
+}
+
+std::vector<Tensor>& findRun(napi_env env, int64_t run) {
+  auto& runs = tableOf(env).runs;
+  auto found = runs.find(run);
+  if (found == runs.end()) fail("there is no run " + std::to_string(run));
+  return found->second;
+}
+
+// [..., depth, width] where everything before is 1.
+struct Matrix {
+  const float* data;
+  size_t depth, width;
+};
+
+Matrix matrixOf(TF_Tensor* tensor) {
+  int dimensions = TF_NumDims(tensor);
+  if (TF_TensorType(tensor) != TF_FLOAT || dimensions < 2) fail("a factor is no matrix of floats");
+  size_t width = TF_Dim(tensor, dimensions - 1), depth = TF_Dim(tensor, dimensions - 2);
+  if (depth * width * sizeof(float) != TF_TensorByteSize(tensor)) fail("a factor is more than one matrix");
+  return {static_cast<const float*>(TF_TensorData(tensor)), depth, width};
+}
+
+void sumProducts(const std::vector<std::vector<Tensor>*>& runs, Program::Result result, View into) {
+  tree_sum::Product product{{}, 0, 0, 0, static_cast<float*>(into.data)};
+  for (auto* run : runs) {
+    Matrix left = matrixOf((*run)[result.first].get()), right = matrixOf((*run)[result.second].get());
+    if (left.depth != right.depth || left.width * right.width * sizeof(float) != into.bytes) fail("the factors do not fit the view");
+    product.shards.push_back({left.data, right.data});
+    product.depth = left.depth, product.rows = left.width, product.columns = right.width;
+  }
+  tree_sum::products(product);
+}
+
+void sumVectors(const std::vector<std::vector<Tensor>*>& runs, Program::Result result, View into) {
+  std::vector<const float*> given;
+  for (auto* run : runs) {
+    TF_Tensor* tensor = (*run)[result.first].get();
+    size_t bytes = TF_TensorByteSize(tensor);
+    if (TF_TensorType(tensor) != TF_FLOAT || bytes != into.bytes) fail("the tensor has " + std::to_string(bytes) + " bytes, the view " + std::to_string(into.bytes));
+    given.push_back(static_cast<const float*>(TF_TensorData(tensor)));
+  }
+  tree_sum::vectors(given, into.bytes / sizeof(float), static_cast<float*>(into.data));
+}
+
+// ([runs]): forgets them.
+napi_value dropRuns(napi_env env, napi_value* arguments) {
+  for (int64_t run : integers(env, arguments[0])) tableOf(env).runs.erase(run);
   return nothing(env);
+}
+
+// (function, [a power of two of runs], [typed arrays]): the runs' results i, added up in the canonical
+// tree, go straight into typed array i; the runs are forgotten.
+napi_value sumRuns(napi_env env, napi_value* arguments) {
+  std::string name = text(env, arguments[0]);
+  auto& results = programOf(name).results;
+  std::vector<std::vector<Tensor>*> runs;
+  for (int64_t run : integers(env, arguments[1])) runs.push_back(&findRun(env, run));
+  if (runs.empty() || (runs.size() & (runs.size() - 1)) != 0) fail("a power of two of runs is added up");
+  if (length(env, arguments[2]) != results.size()) fail(name + " has other results");
+  for (uint32_t i = 0; i < results.size(); i++) {
+    View into = viewOf(env, element(env, arguments[2], i));
+    if (results[i].second < 0) sumVectors(runs, results[i], into);
+    else sumProducts(runs, results[i], into);
+  }
+  napi_value dropped[] = {arguments[1]};
+  return dropRuns(env, dropped);
+}
+
+// run -> bytes that it keeps
+napi_value bytesOfRun(napi_env env, napi_value* arguments) {
+  size_t bytes = 0;
+  for (auto& tensor : findRun(env, integer(env, arguments[0]))) bytes += TF_TensorByteSize(tensor.get());
+  return make(env, bytes);
 }
 
 // operator -> bytes of its OpDef
@@ -606,9 +691,11 @@ NAPI_MODULE_INIT() {
     define<aliasTensor>(env, exports, "aliasTensor");
     define<deleteTensor>(env, exports, "deleteTensor");
     define<tensorDataSync>(env, exports, "tensorDataSync");
-    define<tensorReadInto>(env, exports, "tensorReadInto");
     define<executeOp>(env, exports, "executeOp");
     define<runFunction>(env, exports, "runFunction");
+    define<sumRuns>(env, exports, "sumRuns");
+    define<dropRuns>(env, exports, "dropRuns");
+    define<bytesOfRun>(env, exports, "bytesOfRun");
     define<defineFunction>(env, exports, "defineFunction");
     define<opDef>(env, exports, "opDef");
     define<devices>(env, exports, "devices");

@@ -34,10 +34,19 @@ export interface Binding {
     inputs: readonly number[],
     outputs: number,
   ): OutputFacts[];
-  /** On the calling thread. Output i goes straight into view i. */
-  runFunction(name: string, inputs: readonly number[], into: readonly ArrayBufferView[]): void;
+  /** On the calling thread. Gives the number of the run, whose results are kept. */
+  runFunction(name: string, inputs: readonly number[]): number;
+  /**
+   * Results i of these runs, a power of two, added up in the canonical tree, go straight into view i;
+   * the runs are forgotten.
+   */
+  sumRuns(name: string, runs: readonly number[], into: readonly ArrayBufferView[]): void;
+  dropRuns(runs: readonly number[]): void;
+  /** Bytes that a run keeps. */
+  bytesOfRun(run: number): number;
   /**
    * A name that is known changes nothing; gives whether it was new.
+   * @param results "node:k", or "node:k * node:k": a product of matrices, the first transposed
    * @param config bytes of a ConfigProto
    * @param device where operators are that say nothing else, or ""
    * @param isXla XLA compiles it as a whole when it is first run
@@ -46,7 +55,7 @@ export interface Binding {
     name: string,
     graph: Uint8Array,
     inputs: readonly string[],
-    outputs: readonly string[],
+    results: readonly string[],
     config: Uint8Array,
     device: string,
     isXla: boolean,

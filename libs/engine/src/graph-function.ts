@@ -7,6 +7,7 @@ import type { Place } from "@coxswain/domain";
 import type { Attribute, Binding } from "./binding.ts";
 import { drawAt, fillUniformOf } from "./deterministic.ts";
 import { type ConstantValue, encodeGraph, type GraphNode } from "./graph-def.ts";
+import { factorsOf } from "./products.ts";
 import { NotReplayable, type Recording } from "./record.ts";
 import { functionConfig, gpuDevice, seesGpu } from "./tensorflow-config.ts";
 
@@ -15,7 +16,7 @@ export interface GraphFunction {
   readonly graph: Uint8Array;
   /** Placeholders, in order: what is given, then the random numbers. */
   readonly inputs: readonly string[];
-  /** "node" or "node:k" */
+  /** "node", "node:k", or "node:k * node:k": a product, the first factor transposed */
   readonly outputs: readonly string[];
   /** Uniform numbers in [0, 1) that a run needs, each by its draw of the run. */
   readonly randoms: readonly { readonly draw: number; readonly shape: readonly number[] }[];
@@ -32,12 +33,19 @@ export function functionOf(binding: Binding, recording: Recording): GraphFunctio
   const inputs = [...recording.inputs, ...recording.randoms].map(({ id, shape }, index) =>
     graph.input(id, `input${index}`, shape),
   );
-  for (const [index, { op, attributes, inputs: read, outputs }] of neededOps(recording).entries()) {
+  // On a GPU the product is better computed where its factors are.
+  const results = recording.outputs.map(
+    (id) => (!seesGpu(binding.devices()) && factorsOf(binding, recording, id)) || [id],
+  );
+  const needed = neededOps(recording, results.flat());
+  for (const [index, { op, attributes, inputs: read, outputs }] of needed.entries()) {
     const sources = read.map((id) => graph.sourceOf(id, recording.constants));
     graph.add(`op${index}`, op, sources, attributes);
     for (const [output, id] of outputs.entries()) graph.name(id, `op${index}:${output}`);
   }
-  const outputs = recording.outputs.map((id) => graph.sourceOf(id, recording.constants));
+  const outputs = results.map((ids) =>
+    ids.map((id) => graph.resultOf(id, recording.constants)).join(" * "),
+  );
   const randoms = recording.randoms.map(({ draw, shape }) => ({ draw, shape }));
   return { graph: encodeGraph(graph.nodes), inputs, outputs, randoms };
 }
@@ -78,6 +86,11 @@ export class FunctionRun {
    * @throws Error in XLA's words when it cannot compile the function
    */
   run(inputs: readonly number[], place: Place, into: readonly Float32Array[]): void {
+    this.sum([this.start(inputs, place)], into);
+  }
+
+  /** Gives the number of the run; the caller adds it up, or drops it. */
+  start(inputs: readonly number[], place: Place): number {
     const randoms = this.#randoms.map(({ draw, shape }) => {
       const values = new Float32Array(shape.reduce((product, length) => product * length, 1));
       fillUniformOf(drawAt(place, draw), values);
@@ -85,18 +98,27 @@ export class FunctionRun {
     });
     const startedMs = performance.now();
     try {
-      this.#binding.runFunction(this.#name, [...inputs, ...randoms], into);
+      const run = this.#binding.runFunction(this.#name, [...inputs, ...randoms]);
       if (this.#isToBeCompiled) xlaSeconds.set(this.#name, (performance.now() - startedMs) / 1000);
       this.#isToBeCompiled = false;
+      return run;
     } finally {
       for (const id of randoms) this.#binding.deleteTensor(id);
     }
   }
+
+  /** The outputs of these runs, a power of two, added up in the canonical tree; the runs are gone. */
+  sum(runs: readonly number[], into: readonly Float32Array[]): void {
+    this.#binding.sumRuns(this.#name, runs, into);
+  }
 }
 
-/** The recorded operators that an output needs, in recorded order. */
-export function neededOps({ ops, outputs }: Recording): Recording["ops"] {
-  const needed = new Set(outputs);
+/** The recorded operators that these tensors need, in recorded order. */
+export function neededOps(
+  { ops, outputs }: Recording,
+  tensors: readonly number[] = outputs,
+): Recording["ops"] {
+  const needed = new Set(tensors);
   return ops
     .toReversed()
     .filter((op) => {
@@ -144,6 +166,16 @@ class GraphBuilder {
         { name: "shape", type: TF_ATTR_SHAPE, value: [...shape] },
       ],
     );
+  }
+
+  /** As `sourceOf`; TensorFlow gives nobody back what it was given. */
+  resultOf(id: number, constants: ReadonlyMap<number, ConstantValue>): string {
+    const source = this.sourceOf(id, constants);
+    if (this.nodes.find(({ name }) => name === source)?.op !== "Placeholder") return source;
+    const { TF_ATTR_TYPE, TF_FLOAT } = this.#binding;
+    const name = `result${this.nodes.length}`;
+    const type = { name: "T", type: TF_ATTR_TYPE, value: TF_FLOAT };
+    return this.add(name, "Identity", [source], [type]);
   }
 
   sourceOf(id: number, constants: ReadonlyMap<number, ConstantValue>): string {

@@ -1,5 +1,5 @@
 /** Runs where the native engine is installed: `cox engine install native`. */
-import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -65,6 +65,33 @@ function testNative(engine: Engine): void {
       const parameters = parametersOf(recorded);
       deepEqual(gradientOf(recorded, parameters, 5, 1), gradientOf(eager, parameters, 5, 1));
       deepEqual(recorded.evaluate(parameters, 0, 250), eager.evaluate(parameters, 0, 250));
+    });
+
+    test(`${name}: shards added up as they are computed have the bits of their vectors' tree`, async () => {
+      const program = await engine.compile({ ...mnistOptions, programPath });
+      const parameters = parametersOf(program);
+      const runs = program.shardRuns!;
+      const input = (shard: number) => ({ step: 3, shard, parameters });
+      runs.sum([runs.start(input(0))], new Float32Array(program.layout.vectorFloats));
+      ok(runs.countMax >= 4);
+      const [a, b, c, d] = [0, 1, 2, 3].map((shard) => gradientOf(program, parameters, 3, shard));
+      const add = (left: Float32Array, right: Float32Array) =>
+        left.map((value, i) => value + right[i]!);
+      const [two, four] = [new Float32Array(a!.length), new Float32Array(a!.length).fill(7)];
+      runs.sum(
+        [2, 3].map((shard) => runs.start(input(shard))),
+        two,
+      );
+      runs.sum(
+        [0, 1, 2, 3].map((shard) => runs.start(input(shard))),
+        four,
+      );
+      deepEqual(two, add(c!, d!));
+      deepEqual(four, add(add(a!, b!), add(c!, d!)));
+      throws(
+        () => runs.sum([runs.start(input(0)), runs.start(input(1)), runs.start(input(2))], two),
+        /power of two/,
+      );
     });
 
     test(`${name}: as data it gives the same bits in another process, without TensorFlow.js`, async (t) => {

@@ -12,11 +12,12 @@ import { processorFlags, vectorFlags } from "./processor.ts";
 export const tensorflowVersion = "2.21.0";
 const require = createRequire(import.meta.url);
 const addonSource = new URL("../native/addon.cc", import.meta.url);
+const addonHeader = new URL("../native/tree-sum.h", import.meta.url);
 
 export interface NativePlace {
   /** Libraries and headers of TensorFlow. */
   readonly tensorflow: string;
-  /** Our addon, by the hash of its source. */
+  /** Our addon, by the hash of its sources. */
   readonly addon: string;
   readonly addonSource: string;
 }
@@ -28,8 +29,9 @@ export async function nativePlace(
   cacheDir: string,
   build: NativeBuild = "cpu",
 ): Promise<NativePlace> {
-  const source = await readFile(addonSource);
-  const hash = createHash("sha256").update(source).digest("hex").slice(0, 12);
+  const hasher = createHash("sha256");
+  for (const source of [addonSource, addonHeader]) hasher.update(await readFile(source));
+  const hash = hasher.digest("hex").slice(0, 12);
   const tensorflow = join(
     cacheDir,
     `tensorflow-${build === "gpu" ? "gpu-" : ""}${tensorflowVersion}`,

@@ -74,6 +74,23 @@ export interface ShardInput {
   readonly parameters: Float32Array;
 }
 
+/**
+ * Shards one after the other, and their vectors only as a sum: memory sees one vector instead of one
+ * for each shard.
+ */
+export interface ShardRuns {
+  /** How many may be kept at once, by the memory that they take: 1 before the first is known. */
+  readonly countMax: number;
+  /** Computes a shard up to the point from which the sum goes on; gives its number. */
+  start(input: ShardInput): number;
+  /**
+   * The vectors of these shards, neighbours in order and a power of two, added up in the canonical
+   * tree; writes all of `out`, shape [vectorFloats]. The runs are gone.
+   */
+  sum(runs: readonly number[], out: Float32Array): void;
+  drop(runs: readonly number[]): void;
+}
+
 export interface CompiledProgram {
   /** SHA-256 of program, shapes, recorded step, optimizer and engine: workers with another hash may not join. */
   readonly hash: string;
@@ -93,6 +110,8 @@ export interface CompiledProgram {
    * @throws AppError `program-threw` with the program's own error as cause.
    */
   gradient(input: ShardInput, out: Float32Array): void;
+  /** The same in two parts, where that is faster. */
+  readonly shardRuns?: ShardRuns | undefined;
   /** The optimizer, in place. */
   update(state: UpdateState): void;
   /** What `update` does as data, where it is data: run elsewhere it has the same bits. */

@@ -31,6 +31,8 @@ export interface Recording {
   }[];
   readonly ops: readonly RecordedOp[];
   readonly constants: ReadonlyMap<number, ConstantValue>;
+  /** Of what the operators make. */
+  readonly shapes: ReadonlyMap<number, readonly number[]>;
   readonly outputs: readonly number[];
 }
 
@@ -58,6 +60,7 @@ function factsOf(binding: Binding, op: string): OpFacts {
 class Recorder {
   readonly ops: RecordedOp[] = [];
   readonly constants = new Map<number, ConstantValue>();
+  readonly shapes = new Map<number, readonly number[]>();
   readonly draws: number[] = [];
   readonly randoms: { id: number; draw: number; shape: number[] }[] = [];
   /** The first reason, and the call that it comes from. */
@@ -114,7 +117,10 @@ class Recorder {
       outputs: made.map(({ id }) => id),
       where: whereCalled(),
     });
-    for (const { id, dtype } of made) this.#types.set(id, dtype);
+    for (const { id, dtype, shape } of made) {
+      this.#types.set(id, dtype);
+      this.shapes.set(id, shape);
+    }
     return made;
   }
 
@@ -154,9 +160,9 @@ export function record(backend: RecordedBackend, { inputs, run, place }: Recorda
   } finally {
     backend.binding = native;
   }
-  const { problem, randoms, ops, constants } = recorder;
+  const { problem, randoms, ops, constants, shapes } = recorder;
   if (problem !== undefined) throw new NotReplayable(`${problem.what}${problem.where()}`);
-  return { inputs: given, randoms, ops, constants, outputs };
+  return { inputs: given, randoms, ops, constants, shapes, outputs };
 }
 
 /** Which draw seeded these values, when they are the uniform numbers of one. */

@@ -1,6 +1,6 @@
 /** A compiled program that is data: TensorFlow's library runs it, TensorFlow.js is not needed. */
 import { createHash } from "node:crypto";
-import { AppError, assert, fillUniform, settingsOf } from "@coxswain/domain";
+import { AppError, assert, fillUniform, type Place, settingsOf } from "@coxswain/domain";
 import type { Binding } from "./binding.ts";
 import { purposes } from "./deterministic.ts";
 import { FunctionRun } from "./graph-function.ts";
@@ -12,10 +12,13 @@ import type {
   EngineIdentity,
   Layout,
   ShardInput,
+  ShardRuns,
 } from "./port.ts";
 import { decodeProgram, type ProgramData, programHash } from "./program-data.ts";
 import { type Shaped, ShardPlan } from "./shard-plan.ts";
 
+/** What runs may keep before they are added up. */
+const keptBytesMax = 32 * 2 ** 20;
 /** About the size of trained weights. */
 const probeScale = 0.1;
 
@@ -77,6 +80,9 @@ export class RecordedProgram implements CompiledProgram {
   /** Memory that the parameters' tensors lie in: what is written there needs no loading. */
   #aliased: Float32Array | undefined;
   #loadedStep = -1;
+  /** What one run of the step keeps. */
+  #runBytes: number | undefined;
+  readonly shardRuns: ShardRuns;
 
   /** @param initial the parameters that the seed gives, for whoever starts the job */
   constructor(
@@ -100,6 +106,15 @@ export class RecordedProgram implements CompiledProgram {
     this.#evaluation = new FunctionRun(binding, data.evaluation, this.#isXla);
     this.#seed = options.seed;
     this.#initial = initial;
+    const runsMax = () => this.#runsMax();
+    this.shardRuns = {
+      get countMax() {
+        return runsMax();
+      },
+      start: (input) => this.#start(input),
+      sum: (runs, out) => this.#sum(runs, out),
+      drop: (runs) => binding.dropRuns(runs),
+    };
   }
 
   get xlaSeconds(): number | undefined {
@@ -112,16 +127,30 @@ export class RecordedProgram implements CompiledProgram {
   }
 
   gradient(input: ShardInput, out: Float32Array): void {
+    this.shardRuns.sum([this.shardRuns.start(input)], out);
+  }
+
+  #start(input: ShardInput): number {
     const plan = this.#plan;
     try {
       const batch = plan.shaped(plan.batch(input), plan.samples);
-      plan.clearGaps(out);
       if (this.#loadedStep !== input.step) this.#load(input.parameters);
       this.#loadedStep = input.step;
-      this.#run(this.#step, batch, plan.randomPlace(input), plan.views(out));
+      const run = this.#run(this.#step, batch, plan.randomPlace(input));
+      this.#runBytes ??= this.#binding.bytesOfRun(run);
+      return run;
     } catch (cause) {
       throw programError(`step ${input.step}, shard ${input.shard}`, cause);
     }
+  }
+
+  #sum(runs: readonly number[], out: Float32Array): void {
+    this.#plan.clearGaps(out);
+    this.#step.sum(runs, this.#plan.views(out));
+  }
+
+  #runsMax(): number {
+    return Math.max(1, Math.floor(keptBytesMax / (this.#runBytes ?? keptBytesMax)));
   }
 
   evaluate(parameters: Float32Array, from: number, to: number): Readonly<Record<string, number>> {
@@ -132,7 +161,8 @@ export class RecordedProgram implements CompiledProgram {
       this.#load(parameters);
       this.#loadedStep = -1;
       return plan.evaluate(from, to, (batch) => {
-        this.#run(this.#evaluation, plan.shaped(batch, plan.evaluationBatch), place, values);
+        const shaped = plan.shaped(batch, plan.evaluationBatch);
+        this.#evaluation.sum([this.#run(this.#evaluation, shaped, place)], values);
         return values;
       });
     } catch (cause) {
@@ -156,10 +186,10 @@ export class RecordedProgram implements CompiledProgram {
     return createHash("sha256").update(Buffer.from(out.buffer)).digest("hex");
   }
 
-  #run(run: FunctionRun, batch: readonly Shaped[], ...rest: Tail<FunctionRun["run"]>): void {
+  #run(made: FunctionRun, batch: readonly Shaped[], place: Place): number {
     const ids = batch.map((shaped) => this.#copy(shaped));
     try {
-      run.run([...ids, ...this.#parameterIds], ...rest);
+      return made.start([...ids, ...this.#parameterIds], place);
     } finally {
       for (const id of ids) this.#binding.deleteTensor(id);
     }
@@ -193,5 +223,3 @@ export class RecordedProgram implements CompiledProgram {
     this.#binding.trim();
   }
 }
-
-type Tail<F> = F extends (first: infer _, ...rest: infer Rest) => void ? Rest : never;

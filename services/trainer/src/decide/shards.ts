@@ -56,6 +56,10 @@ export type TreeStep =
   | { readonly kind: "given"; readonly piece: Piece }
   | { readonly kind: "add"; readonly left: TreeStep; readonly right: TreeStep };
 
+/** Whether a range is a subtree of the canonical sum. */
+export const isSubtree = ({ lo, size }: Piece) =>
+  Number.isInteger(Math.log2(size)) && lo % size === 0;
+
 /** The two parts that a piece of more than one shard is the sum of: subtrees, where it is one itself. */
 export function halvesOf({ lo, size }: Piece): readonly [Piece, Piece] {
   let first = 1;

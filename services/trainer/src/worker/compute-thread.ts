@@ -30,6 +30,7 @@ import type {
   ProgramMessage,
 } from "./compute-messages.ts";
 
+import { finishJointly } from "./joint-piece.ts";
 import { NoiseProbe } from "./noise-probe.ts";
 import { ShardGradient } from "./shard-gradient.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -230,14 +231,13 @@ class Compute {
     return this.#vectors!.pool[buffer]!.subarray(0, tensorRanges(this.#program.layout).at(-1)?.to);
   }
 
-  /** What is finished at an end of a range need not be computed again, where any order of addition will do. */
-  #partsOf(piece: Piece): readonly [Piece, Piece] {
-    return (options.exchange === "fast" && this.#subtrees.partsOf(piece)) || halvesOf(piece);
-  }
-
   /** Sums up one piece; false when a newer order came in between. */
   async #finish(order: Order, piece: Piece): Promise<boolean> {
     if (this.#subtrees.get(piece) !== undefined) return true;
+    const [gradient, subtrees, noise] = [this.#gradient, this.#subtrees, this.#noise];
+    const parts = { gradient, subtrees, noise, vectors: this.#vectors!, work: this.#work };
+    const joint = finishJointly(parts, { order, newest: () => this.#order }, piece);
+    if (joint !== undefined) return joint;
     if (piece.size === 1) {
       const buffer = this.#subtrees.take(order.pieces);
       const startedMs = performance.now();
@@ -250,7 +250,9 @@ class Compute {
       await breathe();
       return this.#order === order;
     }
-    const [left, right] = this.#partsOf(piece);
+    // What is finished at an end need not be computed again, where any order of addition will do.
+    const isFast = options.exchange === "fast";
+    const [left, right] = (isFast && this.#subtrees.partsOf(piece)) || halvesOf(piece);
     if (!(await this.#finish(order, left))) return false;
     this.#subtrees.hold(left);
     if (!(await this.#finish(order, right))) return false;

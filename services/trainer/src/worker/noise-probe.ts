@@ -32,6 +32,11 @@ export class NoiseProbe {
     this.#spentMs = 0;
   }
 
+  /** Whether the step is one that is measured: it must see each shard. */
+  get isOn(): boolean {
+    return this.#isOn;
+  }
+
   /** A shard's part of the mean gradient: a sum over all shards gives the whole. */
   shard(gradient: Float32Array): void {
     if (!this.#isOn) return;

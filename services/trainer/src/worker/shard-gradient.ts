@@ -1,15 +1,15 @@
-/** The gradient of one shard for an update that takes one step or several. */
-import type { CompiledProgram } from "@coxswain/engine";
+/** The gradients of shards for an update that takes one step or several. */
+import type { CompiledProgram, ShardInput } from "@coxswain/engine";
 import type { Feed } from "../feed/feed.ts";
 import type { ComputeOrder } from "./compute-messages.ts";
 
 export class ShardGradient {
-  readonly #program: Pick<CompiledProgram, "gradient">;
+  readonly #program: Pick<CompiledProgram, "gradient" | "shardRuns">;
   readonly #feed: Pick<Feed, "at">;
   /** Of an update's further steps, one at a time. */
   #further: Float32Array | undefined;
 
-  constructor(program: Pick<CompiledProgram, "gradient">, feed: Pick<Feed, "at">) {
+  constructor(program: Pick<CompiledProgram, "gradient" | "shardRuns">, feed: Pick<Feed, "at">) {
     this.#program = program;
     this.#feed = feed;
   }
@@ -31,6 +31,25 @@ export class ShardGradient {
     }
     const share = Math.fround(1 / steps);
     for (let i = 0; i < into.length; i += 1) into[i]! *= share;
+  }
+
+  /** How many neighbours of an update's shards can be added up while they are computed; else 1. */
+  jointMax({ steps }: Pick<ComputeOrder, "steps">): number {
+    return steps === 1 ? (this.#program.shardRuns?.countMax ?? 1) : 1;
+  }
+
+  /** Begins such a shard; gives its number for `sum`. */
+  start(place: Pick<ShardInput, "step" | "shard">, parameters: Float32Array): number {
+    return this.#feed.at(place, () => this.#program.shardRuns!.start({ ...place, parameters }));
+  }
+
+  /** A power of two of neighbours, in order: the bits of their vectors added up in the tree. */
+  sum(runs: readonly number[], into: Float32Array): void {
+    this.#program.shardRuns!.sum(runs, into);
+  }
+
+  drop(runs: readonly number[]): void {
+    this.#program.shardRuns!.drop(runs);
   }
 
   #one(

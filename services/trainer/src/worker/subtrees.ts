@@ -33,6 +33,11 @@ export class Subtrees {
     return this.#finished.get(pieceKey(piece));
   }
 
+  /** Whether a part of the piece, or all of it, is finished. */
+  hasWithin(piece: Piece): boolean {
+    return [...this.#finished.keys()].some((key) => isWithin(parsePiece(key), piece));
+  }
+
   /** The piece as the largest finished one at one of its ends, and the rest. */
   partsOf({ lo, size }: Piece): readonly [Piece, Piece] | undefined {
     const end = lo + size;
