@@ -11,7 +11,12 @@
 #include <tensorflow/c/eager/c_api.h>
 
 #include <dlfcn.h>
+#if defined(__linux__)
+#include <link.h>
 #include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>
@@ -612,8 +617,10 @@ napi_value init(napi_env env, napi_value* arguments) {
     for (auto& library : libraries)
       if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) fail(dlerror());
     // Tensors of one step take the memory of those of the step before; `trim` gives it back.
+#if defined(__linux__)
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
     Status status;
     Owned<TFE_ContextOptions, TFE_DeleteContextOptions> options(TFE_NewContextOptions());
     if (config.bytes > 0) TFE_ContextOptionsSetConfig(options.get(), config.data, config.bytes, status);
@@ -642,11 +649,31 @@ napi_value devices(napi_env env, napi_value*) {
   return result;
 }
 
+#if defined(__linux__)
+// What is only read of the library: its code and tables come back from the file, or from the system's
+// cache of it, as they are used. Opening the library reads most of it, training little.
+int forgetPages(dl_phdr_info* library, size_t, void*) {
+  if (strstr(library->dlpi_name, "libtensorflow") == nullptr) return 0;
+  uintptr_t page = sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < library->dlpi_phnum; i++) {
+    auto& segment = library->dlpi_phdr[i];
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+    uintptr_t from = (library->dlpi_addr + segment.p_vaddr + page - 1) / page * page;
+    uintptr_t to = (library->dlpi_addr + segment.p_vaddr + segment.p_memsz) / page * page;
+    if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+  }
+  return 0;
+}
+#endif
+
 // Forgets the operators that were run one by one, and gives what was freed back to the system: the
 // allocator of each thread keeps it otherwise.
 napi_value trim(napi_env env, napi_value*) {
   TFE_ContextClearCaches(contextOf());
+#if defined(__linux__)
   malloc_trim(0);
+  dl_iterate_phdr(forgetPages, nullptr);
+#endif
   return nothing(env);
 }
 

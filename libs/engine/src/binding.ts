@@ -62,7 +62,7 @@ export interface Binding {
   ): boolean;
   /** Names of TensorFlow's devices; those of GPUs hold `device:GPU:`. */
   devices(): string[];
-  /** Gives memory that was freed back to the system. */
+  /** Gives memory that was freed back to the system, and pages of the library that may be read again. */
   trim(): void;
 
   opDef(op: string): Uint8Array;
