@@ -39,17 +39,17 @@ struct Lane {
 // Puts the value of shard s into the stack of sums: of two that are equally large, left + right.
 template <class Vector, int Count>
 inline __attribute__((always_inline)) void push(Vector (&value)[Count], size_t shard, float* stack) {
-  constexpr size_t floats = Count * sizeof(Vector) / sizeof(float);
-  size_t level = 0;
-  for (; (shard >> level) & 1; level++) {
+  constexpr size_t lanes = sizeof(Vector) / sizeof(float);
+  for (; shard & 1; shard >>= 1, stack += Count * lanes) {
 #pragma GCC unroll 16
     for (int i = 0; i < Count; i++) {
       Vector left;
-      memcpy(&left, stack + level * floats + i * (sizeof(Vector) / sizeof(float)), sizeof left);
+      memcpy(&left, stack + i * lanes, sizeof left);
       value[i] = left + value[i];
     }
   }
-  memcpy(stack + level * floats, value, sizeof value);
+#pragma GCC unroll 16
+  for (int i = 0; i < Count; i++) memcpy(stack + i * lanes, &value[i], sizeof value[i]);
 }
 
 // `Rows` rows and two vectors of columns: as many sums as there are registers for. Contraction makes
