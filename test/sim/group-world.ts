@@ -10,6 +10,8 @@ import type { Layout } from "@coxswain/engine";
 import type { Store } from "@coxswain/store";
 import type { BatchWanted } from "../../services/trainer/src/decide/agreement.ts";
 import { type ExchangeMode, halvesOf } from "../../services/trainer/src/decide/shards.ts";
+import { Board } from "../../services/trainer/src/exchange/board.ts";
+import { BoardReduce } from "../../services/trainer/src/exchange/board-reduce.ts";
 import {
   type Frame,
   type FrameHead,
@@ -17,6 +19,7 @@ import {
   parseFrame,
   vectorFrames,
 } from "../../services/trainer/src/exchange/frames.ts";
+import type { BoardGroup } from "../../services/trainer/src/exchange/group-exchange.ts";
 import { allocate, beginWrite, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
 import type { Clock } from "../../services/trainer/src/worker/clock.ts";
@@ -112,6 +115,8 @@ export class World extends Stage {
   readonly random: Random;
   readonly steps: number;
   readonly sharesMemory: boolean;
+  /** Compute threads add up by themselves where they can. */
+  readonly usesBoards: boolean;
   /** No message takes long, and none is lost. */
   isCalm = false;
   /** So many train, the others stand by; undefined: all train. */
@@ -142,6 +147,7 @@ export class World extends Stage {
     this.random = randomFor(seed, "group");
     this.steps = steps;
     this.sharesMemory = seed % 2 === 0;
+    this.usesBoards = seed % 4 === 0;
     this.oracle = oracle;
   }
 
@@ -235,6 +241,9 @@ export class SimWorker {
   readonly #transfer: Transfer;
   readonly #parameters: Float32Array;
   readonly #vectors;
+  readonly #board: Board;
+  #reduce: BoardReduce | undefined;
+  #workMs = 0;
   #order = 0;
   #parametersStep = 0;
   #generations: Generation[] = [];
@@ -255,6 +264,7 @@ export class SimWorker {
     world.workers.set(id, this);
     const areas = allocate(layout, shards);
     this.#vectors = vectorsOf(areas);
+    this.#board = new Board(this.#vectors.board, undefined);
     this.#parameters = this.#vectors.parameters;
     const clock = this.#clock();
     const record = this.#record();
@@ -320,6 +330,8 @@ export class SimWorker {
     return {
       // Mapped memory stays when its process is gone.
       windowOf: (id: string) => this.world.workers.get(id)!.#vectors,
+      windowIndexOf: (id: string) =>
+        this.world.usesBoards ? [...this.world.workers.keys()].indexOf(id) : undefined,
       isMappedBy: (id: string) => this.#links.has(id),
       forgetLost: () => undefined,
     };
@@ -609,15 +621,18 @@ export class SimWorker {
       order: (order: ComputeOrder) => {
         world.check(this.#isWarm, true, `${this.id} makes nobody wait for its first gradient`);
         this.#order += 1;
-        this.#work(this.#order, order, 0);
+        // Whoever cannot add up by itself hands its pieces over, asked for that or not.
+        const { group, ...plain } = order;
+        this.#work(this.#order, this.world.usesBoards ? { ...plain, group } : plain, 0);
       },
     };
   }
 
   #work(order: number, ordered: ComputeOrder, index: number): void {
     const { step, steps, pieces } = ordered;
+    if (index === 0 && ordered.group !== undefined) this.#reduce = this.#openReduce(ordered.group);
     const piece = pieces[index];
-    if (piece === undefined) return;
+    if (piece === undefined) return ordered.group && this.#finish(order, ordered);
     const ms = piece.size * steps * (1 + this.world.random() * 4) * this.slowness;
     this.later(ms, () => {
       if (order !== this.#order) return;
@@ -632,8 +647,32 @@ export class SimWorker {
       };
       beginWrite(this.#vectors, index);
       this.#vectors.pool[index]!.set(sum(piece.lo, piece.size));
-      this.group.onPiece(step, piece, index, { shards: piece.size, ms });
+      if (index === 0) this.#workMs = 0;
+      this.#workMs += ms;
+      if (ordered.group !== undefined) this.#reduce!.give(piece, index);
+      else this.group.onPiece(step, piece, index, { shards: piece.size, ms });
       this.#work(order, ordered, index + 1);
+    });
+  }
+
+  #openReduce(group: BoardGroup): BoardReduce {
+    const workers = [...this.world.workers.values()];
+    const windows = group.windows.map((window) =>
+      window === undefined ? undefined : workers[window]!.#vectors,
+    );
+    const { exchange: mode } = this.world;
+    const own = { vectors: this.#vectors, vectorFloats: 48, kernels, board: this.#board };
+    return new BoardReduce({ ...group, ...own, shards, mode, windows });
+  }
+
+  /** Looks now and then until the sum is whole; what it says then takes a while to be heard. */
+  #finish(order: number, ordered: ComputeOrder): void {
+    if (order !== this.#order) return;
+    if (!this.#reduce!.advance())
+      return void this.later(this.world.latency(), () => this.#finish(order, ordered));
+    this.later(0.1, () => {
+      const shards = ordered.pieces.reduce((sum, { size }) => sum + size, 0);
+      if (order === this.#order) this.group.onWhole(ordered.step, { shards, ms: this.#workMs });
     });
   }
 

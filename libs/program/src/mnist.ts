@@ -33,6 +33,9 @@ function folderOf(source: string): string {
   return join(dirname(require.resolve(`${source.slice(4)}/package.json`)), "data");
 }
 
+/** What each value of a byte becomes. */
+const shades = Float32Array.from({ length: 256 }, (_, value) => value / 255);
+
 async function readSplit(folder: string, name: "train" | "t10k"): Promise<Split> {
   const [images, labels] = await Promise.all([
     readIdx(join(folder, `${name}-images-idx3-ubyte`), 3),
@@ -47,7 +50,7 @@ async function readSplit(folder: string, name: "train" | "t10k"): Promise<Split>
       const oneHot = new Float32Array(indices.length * classes);
       for (const [row, index] of indices.entries()) {
         const first = index * pixels;
-        for (let i = 0; i < pixels; i += 1) inputs[row * pixels + i] = images[first + i]! / 255;
+        for (let i = 0; i < pixels; i += 1) inputs[row * pixels + i] = shades[images[first + i]!]!;
         oneHot[row * classes + labels[index]!] = 1;
       }
       return { inputs, labels: oneHot };

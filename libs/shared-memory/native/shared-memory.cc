@@ -5,18 +5,23 @@
 //   map(range, pid, fd)   puts that file of another process under the range, to read only
 //   unmap(range)          puts private zero pages under the range again
 //   crc32(bytes, before)  as zlib's, faster; only where the processor can
+//   wait(words, index, value, microseconds)  sleeps while the word is this value, so long at most
+//   wake(words, index)    whoever waits for the word, in whatever process has mapped it
 //
 // A range is a Uint8Array of whole pages over a SharedArrayBuffer that never moves. The file has no
 // name: it is gone with the last process that maps it, however that ends. It can neither shrink nor
 // grow, so that reading it cannot fault.
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <node_api.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -119,14 +124,53 @@ napi_value crc32Of(napi_env env, napi_callback_info info) {
   return napi_create_uint32(env, crc32::of(static_cast<const uint8_t*>(data), bytes, before), &result) == napi_ok ? result : nullptr;
 }
 
+// The word of an Int32Array that a call is about; null when there is none. Others' memory is mapped to
+// read only: a futex needs no more, for waiting or for waking.
+uint32_t* readWord(napi_env env, napi_value words, napi_value index) {
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  int64_t at = -1;
+  if (napi_get_typedarray_info(env, words, &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_int32_array) return nullptr;
+  if (napi_get_value_int64(env, index, &at) != napi_ok || at < 0 || static_cast<size_t>(at) >= length) return nullptr;
+  return static_cast<uint32_t*>(data) + at;
+}
+
+napi_value waitFor(napi_env env, napi_callback_info info) {
+  napi_value arguments[4];
+  size_t count = 4;
+  int32_t value = 0;
+  int64_t microseconds = 0;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok || count < 4) return refuse(env, "wait: four arguments are expected");
+  uint32_t* word = readWord(env, arguments[0], arguments[1]);
+  bool isFine = word != nullptr && napi_get_value_int32(env, arguments[2], &value) == napi_ok &&
+                napi_get_value_int64(env, arguments[3], &microseconds) == napi_ok && microseconds >= 0;
+  if (!isFine) return refuse(env, "wait: a word of an Int32Array, its value and a time are expected");
+  struct timespec timeout = {static_cast<time_t>(microseconds / 1000000), static_cast<long>(microseconds % 1000000) * 1000};
+  syscall(SYS_futex, word, FUTEX_WAIT, static_cast<uint32_t>(value), &timeout, nullptr, 0);
+  return nullptr;
+}
+
+napi_value wake(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  size_t count = 2;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok || count < 2) return refuse(env, "wake: two arguments are expected");
+  uint32_t* word = readWord(env, arguments[0], arguments[1]);
+  if (word == nullptr) return refuse(env, "wake: a word of an Int32Array is expected");
+  syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  return nullptr;
+}
+
 napi_value start(napi_env env, napi_value exports) {
   napi_property_descriptor functions[] = {
       {"share", nullptr, share, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"map", nullptr, map, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"unmap", nullptr, unmap, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"wait", nullptr, waitFor, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"wake", nullptr, wake, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"crc32", nullptr, crc32Of, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
-  size_t count = crc32::isFast() ? 4 : 3;
+  size_t count = sizeof(functions) / sizeof(functions[0]) - (crc32::isFast() ? 0 : 1);
   return napi_define_properties(env, exports, count, functions) == napi_ok ? exports : nullptr;
 }
 

@@ -1,5 +1,6 @@
 export { installSharedMemory } from "./install.ts";
 export {
+  type Bells,
   openSharedMemory,
   pageBytes,
   type SharedMemory,

@@ -1,5 +1,5 @@
 /** Runs where there is a compiler. */
-import { deepEqual, equal, rejects, throws } from "node:assert/strict";
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -39,8 +39,12 @@ async function startOther(t: TestContext, cacheDir: string) {
 const memory = await openSharedMemory(${JSON.stringify(cacheDir)});
 const wasm = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
 const range = new Uint8Array(wasm.buffer, 0, pageBytes);
+const words = new Int32Array(wasm.buffer);
 process.send(memory.share(range));
-process.on("message", ({ at, value }) => { range[at] = value; process.send("written"); });
+process.on("message", ({ at, value }) => {
+  if (at >= 0) range[at] = value, process.send("written");
+  else setInterval(() => { Atomics.add(words, 2, 1); memory.wake(words, 2); }, 10);
+});
 `,
   );
   const child = fork(path);
@@ -71,6 +75,24 @@ test("what another process writes is seen where its memory is mapped, also after
   deepEqual([window[0], window[100]], [0, 0]);
   window[0] = 1; // It is ordinary memory again.
   throws(() => memory.map(window, shared), /No such file|No such process/);
+});
+
+test("who waits for a word of another process is woken, and does not wait for one that has changed", async (t) => {
+  const opened = await open(t);
+  if (opened === undefined) return;
+  const { cacheDir, memory, range } = opened;
+  const { child, shared } = await startOther(t, cacheDir);
+  const window = range(2);
+  memory.map(window, shared);
+  const words = new Int32Array(window.buffer, window.byteOffset, 4);
+  const minute = 60_000_000;
+  memory.wait(words, 2, 1, minute); // It is 0.
+  child.send({ at: -1 });
+  const rung = words[2]!;
+  memory.wait(words, 2, rung, minute);
+  ok(words[2]! - rung < 1000, "it did not sleep until its time was over");
+  throws(() => memory.wait(words, 4, 0, 0), /a word/);
+  throws(() => memory.wake(new Int32Array(0), 0), /a word/);
 });
 
 test("what is no peer's memory of this size is refused, and the range stays as it was", async (t) => {

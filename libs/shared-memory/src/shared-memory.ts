@@ -13,7 +13,15 @@ export interface SharedRange {
   readonly fd: number;
 }
 
-export interface SharedMemory {
+/** Sleeping until another process has written. */
+export interface Bells {
+  /** Sleeps while the word is `value`, so many microseconds at most; it may return early. */
+  wait(words: Int32Array, index: number, value: number, microseconds: number): void;
+  /** Wakes whoever waits for the word, in whatever process has mapped it. */
+  wake(words: Int32Array, index: number): void;
+}
+
+export interface SharedMemory extends Bells {
   /** Puts shareable pages under the range: zeros. @throws Error in the system's words */
   share(range: Uint8Array): SharedRange;
   /**
@@ -27,7 +35,7 @@ export interface SharedMemory {
   readonly checksum?: ((bytes: Uint8Array, before?: number) => number) | undefined;
 }
 
-interface Addon {
+interface Addon extends Bells {
   share(range: Uint8Array): number;
   map(range: Uint8Array, pid: number, fd: number): void;
   unmap(range: Uint8Array): void;
@@ -54,6 +62,8 @@ export async function openSharedMemory(cacheDir: string): Promise<SharedMemory |
       share: (range) => ({ pid: process.pid, fd: addon.share(range) }),
       map: (range, { pid, fd }) => addon.map(range, pid, fd),
       unmap: (range) => addon.unmap(range),
+      wait: (...word) => addon.wait(...word),
+      wake: (...word) => addon.wake(...word),
       checksum: addon.crc32,
     };
   } catch {

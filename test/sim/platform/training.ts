@@ -224,6 +224,7 @@ export class Trainer {
     return {
       ...{ step: group.step, generation: group.generation, members: group.members },
       rank: group.members.indexOf(this),
+      updates: { batchSizeAt: () => undefined },
       state: isMember ? "member" : this.#isEnded ? "gone" : "joining",
       stopHere: () => {
         group.isStopped = true;

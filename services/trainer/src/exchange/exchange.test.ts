@@ -9,6 +9,8 @@ import { after, type TestContext, test } from "node:test";
 import { installSharedMemory, openSharedMemory } from "@coxswain/shared-memory";
 import fc from "fast-check";
 import { assignShards } from "../decide/shards.ts";
+import { Board } from "./board.ts";
+import { BoardReduce } from "./board-reduce.ts";
 import { FrameReader, readerBytes } from "./frame-reader.ts";
 import {
   encodeFrame,
@@ -240,6 +242,7 @@ const floats = 16 * 20_011; // Several blocks a slice, and slices of unequal len
 interface Transport {
   readonly name: string;
   readonly memory?: boolean;
+  readonly areBoardsUsed?: boolean;
   readonly isLocalAllowed?: boolean;
   readonly isEncrypted?: boolean;
   readonly ranksPerMachine?: number;
@@ -250,6 +253,7 @@ const transports: readonly Transport[] = [
   { name: "TLS", isLocalAllowed: false, isEncrypted: true },
   { name: "Unix sockets" },
   { name: "shared memory", memory: true },
+  { name: "shared memory, told over connections", memory: true, areBoardsUsed: false },
   { name: "shared memory within a machine, TCP between", memory: true, ranksPerMachine: 2 },
 ];
 
@@ -261,6 +265,7 @@ async function openRanks(t: TestContext, world: number, transport: Transport) {
       world,
       secret: "s",
       ranksPerMachine,
+      areBoardsUsed: transport.areBoardsUsed,
       connections: { isLocalAllowed, isEncrypted },
     },
     memory: transport.memory === true ? memory : undefined,
@@ -343,4 +348,51 @@ test("what was overwritten before it was read is never taken for what was meant"
     of(0, mine, theirs, () => undefined).receive(nowhere, 1),
     "it points at no memory of a peer",
   );
+});
+
+test("by boards too, what was overwritten before it was read is never taken for what was meant", () => {
+  const layout = { segments: [], parameterFloats: 0, metricNames: [], slotCount: 0 };
+  const areas = [0, 1].map(() => allocate({ ...layout, vectorFloats: 32 }, 2));
+  const vectors = areas.map(vectorsOf) as [Vectors, Vectors];
+  const plain = {
+    add: (out: Float32Array, a: Float32Array, b: Float32Array) =>
+      out.set(a.map((value, i) => value + b[i]!)),
+    copy: (out: Float32Array, from: Float32Array) => out.set(from),
+    put: () => undefined,
+  };
+  const boards = vectors.map(({ board }) => new Board(board, undefined)) as [Board, Board];
+  const at = (rank: 0 | 1, step: number, generation = 1) =>
+    new BoardReduce({
+      ...{ generation, step, turn: (step % 2) as 0 | 1, shards: 2, rank, vectorFloats: 32 },
+      ...{ mode: "exact", ranges: assignShards(2, 2), kernels: plain, board: boards[rank] },
+      ...{ vectors: vectors[rank], windows: rank === 0 ? [undefined, vectors[1]] : [vectors[0]] },
+    });
+  const fill = (rank: 0 | 1, value: number) => {
+    beginWrite(vectors[rank], 0);
+    vectors[rank].pool[0]!.fill(value);
+  };
+  const give = (rank: 0 | 1, reduce: BoardReduce) => reduce.give({ lo: rank, size: 1 }, 0);
+  const step = [at(0, 0), at(1, 0)] as const;
+  for (const rank of [0, 1] as const) {
+    fill(rank, rank + 1);
+    give(rank, step[rank]);
+  }
+  equal(step[0].advance(), false); // The other's slice is missing.
+  equal(step[1].advance(), true);
+  equal(step[0].advance(), true);
+  deepEqual([vectors[0].reduced[0][0], vectors[0].reduced[0][31]], [3, 3]);
+  const other = at(0, 1);
+  fill(0, 1);
+  give(0, other);
+  give(1, at(1, 1, 2)); // Another generation's.
+  equal(other.advance(), false);
+  fill(1, 5);
+  give(1, at(1, 1));
+  fill(1, 9); // It goes on, in a generation without the reader.
+  for (let look = 0; look < 3; look += 1) equal(other.advance(), false);
+  const end = at(0, 3);
+  fill(0, 1);
+  give(0, end);
+  vectors[1].board.fill(2 ** 20); // Nonsense of a peer.
+  equal(end.advance(), false);
 });

@@ -12,6 +12,7 @@
 import { assert } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import { pageBytes } from "@coxswain/shared-memory";
+import { boardInts } from "./board.ts";
 import { readerBytes } from "./frame-reader.ts";
 
 export interface Areas {
@@ -28,6 +29,8 @@ export interface Shared {
   readonly token: Int32Array;
   /** One for each vector: first the pool's, then those of `reduced`. */
   readonly stamps: Int32Array;
+  /** What this worker tells its peers of the steps that are under way: see `board.ts`. */
+  readonly board: Int32Array;
   /** The reduced vectors of two consecutive updates, in turn; [vectorFloats] each. */
   readonly reduced: readonly [Float32Array, Float32Array];
   /** Subtrees of the own shards; [vectorFloats] each. */
@@ -65,7 +68,10 @@ export function beginWrite({ stamps }: Shared, vector: number): void {
   Atomics.add(stamps, vector, 1);
 }
 
-const headInts = (shards: number) => Math.ceil((tokenInts + poolSize(shards) + 2) / line) * line;
+const stampInts = (shards: number) =>
+  Math.ceil((tokenInts + poolSize(shards) + 2) / line) * line - tokenInts;
+const headInts = (shards: number) =>
+  tokenInts + stampInts(shards) + Math.ceil(boardInts(poolSize(shards)) / line) * line;
 
 /** Pages of the shared part. */
 function sharedPages(layout: Layout, shards: number): number {
@@ -162,10 +168,12 @@ class Cursor {
 export function sharedOf({ memory, layout, shards }: Areas, range: Uint8Array): Shared {
   const cursor = new Cursor(memory, range.byteOffset);
   const head = cursor.ints(headInts(shards));
+  const stampsEnd = tokenInts + stampInts(shards);
   const vector = () => cursor.floats(layout.vectorFloats);
   return {
     token: head.subarray(0, tokenInts),
-    stamps: head.subarray(tokenInts),
+    stamps: head.subarray(tokenInts, stampsEnd),
+    board: head.subarray(stampsEnd),
     reduced: [vector(), vector()],
     pool: Array.from({ length: poolSize(shards) }, vector),
   };

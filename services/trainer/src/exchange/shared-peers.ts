@@ -60,6 +60,11 @@ export class SharedPeers {
     return this.#windows.get(workerId)?.shared;
   }
 
+  /** The window that it is in. */
+  windowIndexOf(workerId: string): number | undefined {
+    return this.#windows.get(workerId)?.index;
+  }
+
   /** Whether this peer has mapped our memory. */
   isMappedBy(workerId: string): boolean {
     return this.#mappedBy.has(workerId);

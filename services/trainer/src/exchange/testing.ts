@@ -2,10 +2,12 @@
  * The exchange alone, for tests and benchmarks: an exact all-reduce among processes over the real peers, frames
  * and reduction. Each process opens its rank, then all call `allReduce` with equal arguments.
  */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Layout } from "@coxswain/engine";
 import type { SharedMemory } from "@coxswain/shared-memory";
 import { assignShards, type ExchangeMode, piecesOf } from "../decide/shards.ts";
 import type { Frame } from "./frames.ts";
+import { GroupExchange } from "./group-exchange.ts";
 import { buildKernels } from "./kernels.ts";
 import { allocate, beginWrite, vectorsOf } from "./memory.ts";
 import { type ControlMessage, Peers, type PeersOptions } from "./peers.ts";
@@ -25,6 +27,8 @@ export interface ExchangeOptions {
   readonly secret: string;
   /** Absent: numbers go through the connections. */
   readonly memory?: SharedMemory | undefined;
+  /** False: what lies in shared memory is told over connections. Default: by the boards in it. */
+  readonly areBoardsUsed?: boolean | undefined;
   /** Ranks of one machine share memory; here each machine has so many. Default: all on one. */
   readonly ranksPerMachine?: number | undefined;
   readonly connections?:
@@ -84,6 +88,10 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
       isMappedBy: (other: number) => sharing.isMappedBy(nameOf(other)),
     },
   };
+  const group = new GroupExchange({ areas, vectors, kernels, mode, bells: options.memory });
+  const isGroup = (options.areBoardsUsed ?? true) && sharing !== undefined;
+  const windows = (): (number | undefined)[] =>
+    ranges.map((_, other) => (other === rank ? undefined : sharing?.windowIndexOf(nameOf(other))));
   const rounds = new Rounds({
     ...{ generation: 1, shards, mode, rank, ranges, vectors, vectorFloats: floats, kernels },
     ...{ send, sendVector },
@@ -110,6 +118,22 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
   peers.useBuffers(vectors.receiveBuffers);
   const barrier = new Barrier(rank, world, (other, kind) => tell(nameOf(other), { kind }));
   let step = 0;
+  let met = 0;
+  /** In a word of the boards that nobody uses otherwise: who is woken by a message begins later. */
+  const meet = async (own: Int32Array): Promise<void> => {
+    met += 1;
+    Atomics.store(own, meetingWord, met);
+    options.memory?.wake(own, meetingWord);
+    for (const [other] of ranges.entries()) {
+      const board = other === rank ? own : sharing!.windowOf(nameOf(other))!.board;
+      for (;;) {
+        const seen = Atomics.load(board, meetingWord);
+        if (seen >= met) break;
+        options.memory!.wait(board, meetingWord, seen, 1000);
+        await breathe();
+      }
+    }
+  };
   return {
     address: await peers.listen(),
     input,
@@ -125,15 +149,23 @@ export async function openExchange(options: ExchangeOptions): Promise<Exchange> 
       beginWrite(vectors, 0);
       fill(input);
     },
-    barrier: () => barrier.wait(),
+    barrier: () => (isGroup && ranksPerMachine >= world ? meet(vectors.board) : barrier.wait()),
     allReduce: async () => {
       const present = step;
+      const turn = (present % 2) as 0 | 1;
       step += 1;
+      if (isGroup && ranksPerMachine >= world) {
+        const place = { generation: 1, step: present, turn };
+        const reduce = group.begin({ ...place, rank, ranges, windows: windows() });
+        for (const [index, piece] of pieces.entries()) reduce.give(piece, index ? zero : 0);
+        await group.finish(reduce, () => true);
+        return vectors.reduced[turn];
+      }
       const { reduce, whole } = rounds.at(present);
       for (const [index, piece] of pieces.entries()) reduce.give(piece, index ? zero : 0);
       await whole;
       rounds.forget(present);
-      return vectors.reduced[(present % 2) as 0 | 1];
+      return vectors.reduced[turn];
     },
     close: () => peers.close(),
   };
@@ -215,5 +247,6 @@ async function connectAll(peers: Peers, rank: number, addresses: readonly string
     await soon();
 }
 
+const meetingWord = 8;
 const nameOf = (rank: number) => `r${rank}`;
 const soon = () => new Promise((resolve) => setTimeout(resolve, 5));

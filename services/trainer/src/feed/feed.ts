@@ -29,6 +29,8 @@ export class Feed {
   #gathered: Batch | undefined;
   #place: BatchPlace | undefined;
   #slotInUse: number | undefined;
+  /** Used, and not said yet: each message wakes the loader. */
+  readonly #used: number[] = [];
 
   constructor({ port, bell, stalledMs }: FeedEnds) {
     this.#port = port;
@@ -62,17 +64,14 @@ export class Feed {
 
   /** These come next, in this order; what is ready and not among them is let go, as is the last batch. */
   expect(places: readonly BatchPlace[]): void {
-    // First: the loader takes what is released for what is not wanted any more.
     this.#letGo();
     const keys = new Set(places.map(batchKey));
     this.#drain();
     const useless = [...this.#ready].filter(([key]) => !keys.has(key));
     for (const [key] of useless) this.#ready.delete(key);
     for (const key of this.#failed.keys()) if (!keys.has(key)) this.#failed.delete(key);
-    this.#want(
-      places,
-      useless.map(([, slot]) => slot),
-    );
+    this.#used.push(...useless.map(([, slot]) => slot));
+    this.#want(places);
   }
 
   /** Runs `work`, whose training batch is the one of this shard of this step. */
@@ -89,6 +88,7 @@ export class Feed {
     const key = batchKey(place);
     this.#drain();
     this.#letGo();
+    if (this.#used.length >= this.#slots.count / 2) this.#release();
     if (!this.#isSettled(key)) this.#await(place);
     const failed = this.#failed.get(key);
     if (failed !== undefined) throw reviveError(failed, "program-threw");
@@ -99,8 +99,12 @@ export class Feed {
   }
 
   #letGo(): void {
-    if (this.#slotInUse !== undefined) this.#send({ kind: "release", slot: this.#slotInUse });
+    if (this.#slotInUse !== undefined) this.#used.push(this.#slotInUse);
     this.#slotInUse = undefined;
+  }
+
+  #release(): void {
+    if (this.#used.length > 0) this.#send({ kind: "release", slots: this.#used.splice(0) });
   }
 
   get #slots(): Slots {
@@ -114,7 +118,8 @@ export class Feed {
   #await(place: BatchPlace): void {
     const key = batchKey(place);
     const isWanted = this.#wanted.some((one) => batchKey(one) === key);
-    if (!isWanted) this.#want([place, ...this.#wanted], []);
+    if (!isWanted) this.#want([place, ...this.#wanted]);
+    else this.#release();
     const startedMs = performance.now();
     this.#waitFor(() => {
       if (this.#isSettled(key)) return true;
@@ -122,16 +127,18 @@ export class Feed {
       if (this.#ready.size === this.#slots.count) {
         const [last, slot] = [...this.#ready].at(-1)!;
         this.#ready.delete(last);
-        this.#want([place, ...this.#wanted], [slot]);
+        this.#used.push(slot);
+        this.#want([place, ...this.#wanted]);
       }
       return false;
     });
     this.#stalledMs[0]! += performance.now() - startedMs;
   }
 
-  #want(places: readonly BatchPlace[], released: readonly number[]): void {
+  /** The loader lets go first: what was used is then wanted anew, where it is among the places. */
+  #want(places: readonly BatchPlace[]): void {
     this.#wanted = places;
-    this.#send({ kind: "want", places, released });
+    this.#send({ kind: "want", places, slots: this.#used.splice(0) });
   }
 
   #send(request: LoaderRequest): void {

@@ -48,11 +48,8 @@ class Loader {
       void this.#gather(request);
       return;
     }
-    if (request.kind === "release") this.#queue.release(request.slot);
-    else {
-      for (const slot of request.released) this.#queue.release(slot);
-      this.#queue.want(request.places);
-    }
+    for (const slot of request.slots) this.#queue.release(slot);
+    if (request.kind === "want") this.#queue.want(request.places);
     this.#loadOn();
   }
 

@@ -19,10 +19,10 @@ export type LoaderRequest =
   | {
       readonly kind: "want";
       readonly places: readonly BatchPlace[];
-      readonly released: readonly number[];
+      readonly slots: readonly number[];
     }
-  /** The slot's batch has been used. */
-  | { readonly kind: "release"; readonly slot: number }
+  /** The slots' batches have been used. */
+  | { readonly kind: "release"; readonly slots: readonly number[] }
   /** Samples that belong to no step: of the held-out set, or for a recording. */
   | { readonly kind: "gather"; readonly split: "train" | "test"; readonly indices: number[] };
 

@@ -1,11 +1,14 @@
 /** A line for each committed step, for benchmarks and tests: COXSWAIN_COMMIT_LOG names the file. */
-import { appendFileSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import type { WorkerConfig } from "./config.ts";
+
+let file: number | undefined;
 
 export function commitLog(config: WorkerConfig, step: number): void {
   if (config.COXSWAIN_COMMIT_LOG === undefined) return;
-  appendFileSync(
-    config.COXSWAIN_COMMIT_LOG,
+  file ??= openSync(config.COXSWAIN_COMMIT_LOG, "a");
+  writeSync(
+    file,
     `${JSON.stringify({ worker: config.COXSWAIN_WORKER_ID, step, atMs: Date.now() })}\n`,
   );
 }

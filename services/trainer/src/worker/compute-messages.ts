@@ -3,6 +3,7 @@ import type { EngineSettings } from "@coxswain/domain";
 import type { CompileOptions, Gpu, Layout, ProgramMode } from "@coxswain/engine";
 import type { NoiseSample } from "@coxswain/goodput";
 import type { ExchangeMode, Piece } from "../decide/shards.ts";
+import type { BoardGroup } from "../exchange/group-exchange.ts";
 import type { Areas } from "../exchange/memory.ts";
 import type { FeedEnds } from "../feed/feed.ts";
 import type { SaverEnds, Snapshot } from "./save-messages.ts";
@@ -62,12 +63,16 @@ export interface ComputeOrder {
   readonly pieces: readonly Piece[];
   /** A shard whose bits shall be told, one of the own or another. */
   readonly audit?: number | undefined;
+  /** The pieces are added up with those of this group as well; absent: they are handed over. */
+  readonly group?: BoardGroup | undefined;
 }
 
 export interface ComputeUpdate extends Pick<ComputeOrder, "step" | "steps"> {
   /** Which of the two reduced vectors holds it. */
   readonly turn: 0 | 1;
   readonly learningRateFactor: number;
+  /** Whether it is said when it is done. */
+  readonly isAwaited: boolean;
 }
 
 export type ComputeRequest =
@@ -85,7 +90,7 @@ export type ComputeRequest =
       readonly order: number;
     } & ComputeOrder)
   /** From this step on, these will be the pieces: their data may be loaded. */
-  | ({ readonly kind: "expect" } & Omit<ComputeOrder, "audit">)
+  | ({ readonly kind: "expect" } & Omit<ComputeOrder, "audit" | "group">)
   /** The reduced vector of this update is whole: update the parameters. */
   | ({ readonly kind: "apply" } & ComputeUpdate)
   /** A copy of floats `from <= i < to` of parameters and slots, as after what was asked before. */
@@ -108,6 +113,12 @@ export type ComputeRequest =
   | { readonly kind: "warm"; readonly id: number; readonly step: number }
   | { readonly kind: "evaluate"; readonly id: number };
 
+/** Shards that were computed since it was told last, and the milliseconds that they took. */
+export interface Work {
+  readonly shards: number;
+  readonly ms: number;
+}
+
 export type ComputeReply =
   | Compiled
   /** The program's own step is about to run for the first time. */
@@ -118,8 +129,16 @@ export type ComputeReply =
       readonly step: number;
       readonly piece: Piece;
       readonly buffer: number;
-      /** Shards that were computed for it, and the time that they took. */
-      readonly work: { readonly shards: number; readonly ms: number };
+      readonly work: Work;
+    }
+  /** The group's sum is whole in the reduced vector of its turn. */
+  | {
+      readonly kind: "whole";
+      readonly order: number;
+      readonly step: number;
+      readonly work: Work;
+      /** Milliseconds since the last own piece. */
+      readonly exchangeMs: number;
     }
   | {
       readonly kind: "witness";

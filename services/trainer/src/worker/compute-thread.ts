@@ -2,39 +2,28 @@
  * The compute thread of a worker: gradients of the own shards, added up the tree, and the optimizer.
  * It blocks while it computes; between two shards it looks for newer orders.
  */
-import { once } from "node:events";
 import { setSourceMapsSupport } from "node:module";
 import { setImmediate as breathe } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { AppError, assert } from "@coxswain/domain";
-import {
-  type CompiledProgram,
-  canRecord,
-  openEngine,
-  openRecordedEngine,
-  takeState,
-  tensorRanges,
-} from "@coxswain/engine";
+import { type CompiledProgram, takeState, tensorRanges } from "@coxswain/engine";
 import { atBatch } from "@coxswain/goodput";
+import type { Bells } from "@coxswain/shared-memory";
 import { sha256Of } from "@coxswain/store";
 import { type BatchPlace, placesOf } from "../decide/load-queue.ts";
 import { halvesOf, type Piece } from "../decide/shards.ts";
+import { GroupExchange } from "../exchange/group-exchange.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
 import { beginWrite, copyState, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
 import { Feed } from "../feed/feed.ts";
-import type {
-  ComputeOptions,
-  ComputeReply,
-  ComputeRequest,
-  ProgramMessage,
-} from "./compute-messages.ts";
-
+import type { ComputeOptions, ComputeReply, ComputeRequest, Work } from "./compute-messages.ts";
 import { finishJointly } from "./joint-piece.ts";
 import { NoiseProbe } from "./noise-probe.ts";
 import { ShardGradient } from "./shard-gradient.ts";
 import { Snapshots } from "./snapshots.ts";
 import { isWithin, Subtrees } from "./subtrees.ts";
+import { type Opened, openInThread } from "./thread-program.ts";
 
 const port = parentPort!;
 const options = workerData as ComputeOptions;
@@ -52,6 +41,8 @@ class Compute {
   #snapshots: Snapshots | undefined;
   #kernels: Kernels | undefined;
   #updateKernel: UpdateKernel | undefined;
+  readonly #bells: Bells | undefined;
+  #exchange: GroupExchange | undefined;
   #subtrees = new Subtrees(0);
   readonly #noise = new NoiseProbe(options.compile.shards, () => performance.now());
   #order: Order | undefined;
@@ -61,8 +52,9 @@ class Compute {
   /** Since the last piece was told. */
   #work = { shards: 0, ms: 0 };
 
-  constructor(program: CompiledProgram, feed: Feed) {
+  constructor({ program, bells }: Opened, feed: Feed) {
     this.#program = program;
+    this.#bells = bells;
     this.#feed = feed;
     this.#gradient = new ShardGradient(program, feed);
   }
@@ -76,6 +68,10 @@ class Compute {
       const { rule } = this.#program;
       this.#updateKernel = rule && buildUpdate(memory, rule.update);
       this.#subtrees = new Subtrees(this.#vectors.pool.length);
+      this.#exchange = new GroupExchange({
+        ...{ areas: request.areas, vectors: this.#vectors, kernels: this.#kernels },
+        ...{ mode: options.exchange, bells: this.#bells },
+      });
     } else if (request.kind === "expect") {
       this.#coming = request;
       if (this.#order === undefined) this.#feed.expect(placesOf(request));
@@ -111,7 +107,8 @@ class Compute {
         return reply({ kind: "done", id: request.id });
       case "apply":
         this.#apply(request, vectors);
-        return reply({ kind: "applied", step: request.step });
+        if (request.isAwaited) reply({ kind: "applied", step: request.step });
+        return;
       case "copy": {
         const floats = copyState(vectors, request.from, request.to);
         return reply({ kind: "copied", id: request.id, floats }, [floats.buffer]);
@@ -193,15 +190,26 @@ class Compute {
   }
 
   async #carryOut(order: Order): Promise<void> {
+    const reduce = order.group && this.#exchange!.begin(order.group);
     for (const piece of order.pieces) {
       if (!(await this.#finish(order, piece))) return;
       this.#subtrees.hold(piece);
       const buffer = this.#subtrees.get(piece)!;
-      const work = this.#work;
-      this.#work = { shards: 0, ms: 0 };
-      reply({ kind: "piece", order: order.order, step: order.step, piece, buffer, work });
+      if (reduce !== undefined) reduce.give(piece, buffer);
+      else reply({ kind: "piece", ...placeOf(order), piece, buffer, work: this.#takeWork() });
     }
+    const givenMs = performance.now();
     this.#auditOther(order);
+    if (reduce === undefined) return;
+    if (!(await this.#exchange!.finish(reduce, () => this.#order === order))) return;
+    const exchangeMs = performance.now() - givenMs;
+    reply({ kind: "whole", ...placeOf(order), work: this.#takeWork(), exchangeMs });
+  }
+
+  #takeWork(): Work {
+    const work = this.#work;
+    this.#work = { shards: 0, ms: 0 };
+    return work;
   }
 
   /** At once, without looking for messages: the step may be committed at any moment. */
@@ -267,6 +275,8 @@ class Compute {
   }
 }
 
+const placeOf = ({ order, step }: Order) => ({ order, step });
+
 function fail(error: unknown, step: number): void {
   const code = error instanceof AppError ? error.code : "program-threw";
   reply({
@@ -277,38 +287,18 @@ function fail(error: unknown, step: number): void {
   });
 }
 
-interface Opened {
-  readonly identity: string;
-  readonly program: CompiledProgram;
-}
-
-/** What a recorded program needs besides is opened while somebody still compiles it. */
-async function open(feed: Feed): Promise<Opened> {
-  const { engine: name, settings, gpu, cacheDir } = options;
-  const compile = { ...options.compile, openData: () => Promise.resolve(feed.open()) };
-  const recorded = once(port, "message").then(([message]) => (message as ProgramMessage).recorded);
-  if (canRecord(name)) {
-    const engine = await openRecordedEngine(name, { cacheDir, ...settings, gpu });
-    const program = await engine.open(recorded, compile);
-    if (program !== undefined) return { identity: engine.identity.text, program };
-  }
-  await recorded;
-  const engine = await openEngine(name, { cacheDir, ...settings, gpu });
-  const onRecording = () => reply({ kind: "recording" });
-  const program = await engine.compile({ ...compile, onRecording }, "eager");
-  return { identity: engine.identity.text, program };
-}
-
 try {
   setSourceMapsSupport(true);
   const feed = new Feed(options.feed);
-  const { identity, program } = await open(feed);
+  const onRecording = () => reply({ kind: "recording" });
+  const opened = await openInThread(port, feed, options, onRecording);
+  const { identity, program } = opened;
   const { mode, hash, layout, samplesTrain, samplesTest, modelTopology, xlaSeconds } = program;
   assert(
     layout.vectorFloats >= layout.parameterFloats + layout.metricNames.length,
     "the vector holds gradient and metrics",
   );
-  const compute = new Compute(program, feed);
+  const compute = new Compute(opened, feed);
   port.on("message", (request: ComputeRequest) => {
     try {
       compute.receive(request);

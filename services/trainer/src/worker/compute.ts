@@ -14,13 +14,15 @@ import type {
   ComputeRequest,
   ComputeUpdate,
   ProgramMessage,
+  Work,
 } from "./compute-messages.ts";
 import type { SaverEnds, Snapshot } from "./save-messages.ts";
-import type { Work } from "./supervision.ts";
 
 export interface ComputeEvents {
   /** A subtree of the newest order is in pool buffer `buffer`. */
   onPiece(step: number, piece: Piece, buffer: number, work: Work): void;
+  /** The newest order's group has added up all pieces. */
+  onWhole(step: number, work: Work): void;
   onWitness(step: number, shard: number, sha256: string): void;
   onFailed(error: AppError, step: number): void;
   /** The program's step runs for the first time; `compiled` follows. */
@@ -111,6 +113,10 @@ export class Compute {
         this.#pieceAtMs = performance.now();
         this.#events.onPiece(message.step, message.piece, message.buffer, message.work);
         return;
+      case "whole":
+        if (message.order !== this.#newestOrder) return;
+        this.#pieceAtMs = performance.now() - message.exchangeMs;
+        return this.#events.onWhole(message.step, message.work);
       case "witness":
         return this.#events.onWitness(message.step, message.shard, message.sha256);
       case "applied":
@@ -160,7 +166,7 @@ export class Compute {
   }
 
   /** What will be ordered from this step on. */
-  expect(order: Omit<ComputeOrder, "audit">): void {
+  expect(order: Omit<ComputeOrder, "audit" | "group">): void {
     this.#send({ kind: "expect", ...order });
   }
 
@@ -169,12 +175,11 @@ export class Compute {
     this.#newestOrder += 1;
   }
 
-  /** Resolves when the parameters are those after this update. */
+  /** Resolves when the parameters are those after this update, where that is awaited; else at once. */
   apply(update: ComputeUpdate): Promise<void> {
-    return new Promise((resolve) => {
-      this.#applied.set(update.step, resolve);
-      this.#send({ kind: "apply", ...update });
-    });
+    this.#send({ kind: "apply", ...update });
+    if (!update.isAwaited) return Promise.resolve();
+    return new Promise((resolve) => this.#applied.set(update.step, resolve));
   }
 
   /** The program as data, or undefined when it runs operator by operator. Call it once, first. */

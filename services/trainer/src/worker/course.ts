@@ -109,7 +109,8 @@ export class Course {
 
   /** A pace is of one batch. */
   #notePace(next: number): void {
-    const { batchSize } = this.#ports.membership();
+    const { updates, step } = this.#ports.membership();
+    const batchSize = updates.batchSizeAt(step);
     if (batchSize !== this.#batchSize) this.#commits = [];
     this.#batchSize = batchSize;
     this.#commits = [...this.#commits, { next, atMs: this.#nowMs() }].slice(-paceWindow);

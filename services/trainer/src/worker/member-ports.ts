@@ -42,7 +42,7 @@ export interface MemberPorts {
   readonly vectors: Vectors;
   readonly kernels: Kernels;
   /** Members on this machine, where memory can be shared. */
-  readonly sharing?: Pick<SharedPeers, "windowOf" | "isMappedBy" | "forgetLost">;
+  readonly sharing?: Pick<SharedPeers, "windowOf" | "windowIndexOf" | "isMappedBy" | "forgetLost">;
   readonly peers: PeersPort;
   readonly ledger: Pick<Ledger, "formed" | "committed" | "startsAt" | "generations">;
   readonly record: RecordAcceptor;

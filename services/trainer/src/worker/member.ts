@@ -17,6 +17,7 @@ import { metricsIn } from "../exchange/memory.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import type { Ready } from "./candidates.ts";
 import type { Change } from "./change.ts";
+import type { Work } from "./compute-messages.ts";
 import { hangUp, linger, reconnect } from "./connections.ts";
 import type { Donor, ReducedInbox } from "./follow.ts";
 import { catchUpMs, type LastStep } from "./last-step.ts";
@@ -26,7 +27,9 @@ import type { MemberPorts } from "./member-ports.ts";
 import { isAhead, isSame, proposalOfRecord, recordOf } from "./record-acceptor.ts";
 import { StepClock } from "./step-clock.ts";
 import type { StepExchange } from "./step-exchange.ts";
-import type { Supervision, Work } from "./supervision.ts";
+import type { Supervision } from "./supervision.ts";
+import { ToldGenerations } from "./told-generations.ts";
+import { VoidVectors } from "./void-vectors.ts";
 
 export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gone";
 
@@ -50,13 +53,10 @@ export class GroupMembership {
   readonly #exchange: StepExchange;
   readonly #lastStep: LastStep;
   readonly #stepClock: StepClock;
-  /** Vectors of what is over are still being sent: their memory must not be written yet. */
-  #sending: Promise<unknown> | undefined;
-  #isHeldUp = false;
+  readonly #void: VoidVectors;
   /** Decided, and in force from a step ahead. */
   #planned: { readonly proposal: Proposal; readonly facts: FormedFacts } | undefined;
-  /** Of a generation that began before its first step was reached: not said until that is reached. */
-  #unsaid: Generation | undefined;
+  readonly #told: ToldGenerations;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
   /** A joiner that holds the state, and for which there is no place yet. */
@@ -99,6 +99,15 @@ export class GroupMembership {
     this.#exchange = parts.exchange;
     this.#lastStep = parts.lastStep;
     this.#reducedInbox = parts.reducedInbox;
+    this.#void = new VoidVectors({
+      peers: ports.peers,
+      onFree: () => this.#state === "member" && this.#begin(),
+    });
+    this.#told = new ToldGenerations({
+      ledger: ports.ledger,
+      isFirst: () => this.rank === 0,
+      onFormed: (formed, members) => this.donor.formed(formed, members),
+    });
   }
 
   get state(): MemberState {
@@ -112,10 +121,6 @@ export class GroupMembership {
   }
   get step(): number {
     return this.#step;
-  }
-  /** Samples of an update that begins now, where it is a whole one. */
-  get batchSize(): number {
-    return this.updates.batchSizeAt(this.#step);
   }
   get rank(): number {
     return this.#rankOf(this.#ports.me.workerId);
@@ -158,8 +163,7 @@ export class GroupMembership {
     const pieces = this.#exchange.piecesIn(proposal.members);
     if (pieces === undefined) return;
     const { fromStep: step, batches = [] } = proposal;
-    const { steps } = this.updates.with(batches).at(step);
-    this.#ports.compute.expect({ step, steps, pieces });
+    this.#ports.compute.expect({ step, steps: this.updates.with(batches).at(step).steps, pieces });
   }
 
   /** The present generation cannot go on to the planned step: the next one begins here. */
@@ -203,7 +207,7 @@ export class GroupMembership {
     this.supervision.formed();
     // Whoever leaves may still send what this member lacks; it closes by itself.
     if (this.#state === "member") hangUp(peers, before, proposal.members);
-    if (!isSmooth) this.#letVectorsGo();
+    if (!isSmooth) this.#void.letGo();
     this.#lastStep.level(fromStep, this.#state === "catching-up");
     if (this.#state === "member") this.#begin();
     this.#replay();
@@ -224,21 +228,15 @@ export class GroupMembership {
     this.#ports.sharing?.forgetLost();
     const { generation, fromStep, cause, isPlanned } = proposal;
     const members = proposal.members.map(({ workerId }) => workerId);
-    const { log } = this.#ports;
-    const facts = { generation, fromStep, cause, members, isPlanned };
-    log("generation formed", { ...facts, step: this.#step });
+    const facts = { generation, fromStep, cause, members, isPlanned, step: this.#step };
+    this.#ports.log("generation formed", facts);
     return before;
   }
 
-  /** The log has no place for steps that nobody has committed: a generation that begins early is not told. */
   #tell(formed: Generation & Proposal, isNew: boolean): void {
-    const { ledger } = this.#ports;
     // Who lacks the last step only is handed it.
     const reached = formed.isPlanned ? this.#step : this.updates.after(this.#step);
-    const isEarly = !isNew && Math.max(reached, this.#step) < formed.fromStep;
-    this.#unsaid = isEarly ? formed : undefined;
-    if (!isEarly) ledger.formed(formed, this.rank === 0);
-    this.donor.formed(formed, formed.members);
+    this.#told.tell(formed, !isNew && Math.max(reached, this.#step) < formed.fromStep);
   }
 
   /** The record holds a later generation, or another one of the same number: it is the last word. */
@@ -283,6 +281,7 @@ export class GroupMembership {
     if (this.rank < 0 || this.#state === "gone") return;
     // Somebody may be ahead: a newcomer whose donor was the only one to commit a step.
     if (this.stepAgeMs > catchUpMs) this.#lastStep.ask();
+    if (this.stepAgeMs > this.#stepClock.lateMs) this.#connectFrom(this.#step);
     if (this.#state === "member" && this.#step < this.#ports.steps) this.supervision.tick();
     const isApart = this.#state === "frozen" || this.change.suspects.size > 0;
     if (isApart) reconnect(this.#ports, this.#members);
@@ -325,43 +324,43 @@ export class GroupMembership {
     this.#ports.compute.forgetOrders();
   }
 
-  /** What was given away in a step that ended otherwise than by itself is void. */
-  #letVectorsGo(): void {
-    const sending = this.#ports.peers.forgetVectors();
-    this.#sending = sending;
-    void sending?.then(() => {
-      if (this.#sending !== sending) return;
-      this.#sending = undefined;
-      if (this.#state === "member" && this.#isHeldUp) this.#begin();
-    });
-  }
-
   #begin(): void {
-    this.#isHeldUp = this.#sending !== undefined;
-    if (this.#isHeldUp) return;
+    if (!this.#void.mayBegin()) return;
     const planned = this.#planned;
     if (planned !== undefined && this.#step >= planned.proposal.fromStep)
       return this.adopt(planned.proposal, planned.facts);
     if (this.#step >= this.#ports.steps) return this.#ports.onTrained();
     if (this.change.isBarred(this.#step)) return this.#freeze();
     this.#stepClock.start();
-    this.#exchange.of(this.#step);
-    const step = this.#step;
-    const audit = this.supervision.planOf(step)?.shard;
-    const { steps } = this.updates.at(step);
-    this.#ports.compute.order({ step, steps, pieces: this.#ownPieces(), audit });
+    this.#order();
   }
 
-  #ownPieces(): readonly Piece[] {
-    return this.#exchange.piecesIn(this.#members)!;
+  #order(): void {
+    const step = this.#step;
+    const audit = this.supervision.planOf(step)?.shard;
+    const pieces = this.#exchange.piecesIn(this.#members)!;
+    const group = this.#exchange.groupAt(step);
+    this.#ports.compute.order({ step, steps: this.updates.at(step).steps, pieces, audit, group });
+  }
+
+  #connectFrom(step: number): void {
+    const isNew = this.#exchange.connectFrom(step);
+    if (isNew && step <= this.#step && !this.#void.isHoldingUp) this.#order();
   }
 
   /** The compute thread has finished a piece. */
   onPiece(step: number, piece: Piece, buffer: number, work?: Work): void {
     if (work !== undefined) this.supervision.worked(work);
     if (this.#state !== "member" || step !== this.#step) return;
-    const isOwn = this.#ownPieces().some((own) => pieceKey(own) === pieceKey(piece));
-    if (isOwn) this.#exchange.of(step).give(piece, buffer);
+    const own = this.#exchange.piecesIn(this.#members)!;
+    if (own.some((one) => pieceKey(one) === pieceKey(piece)))
+      this.#exchange.of(step).give(piece, buffer);
+  }
+
+  /** The compute threads of the group have added up all pieces. */
+  onWhole(step: number, work: Work): void {
+    this.supervision.worked(work);
+    this.#commit(step);
   }
 
   /** The compute thread says what bits a shard has that is audited. */
@@ -386,7 +385,7 @@ export class GroupMembership {
       );
       return false;
     }
-    void this.#apply(step);
+    void this.#apply(step, false);
     this.#stepClock.done();
     this.#exchange.done(step);
     ledger.committed(this.#step);
@@ -395,12 +394,12 @@ export class GroupMembership {
     return true;
   }
 
-  #apply(step: number): Promise<void> {
+  #apply(step: number, isAwaited: boolean): Promise<void> {
     const { steps, learningRateFactor } = this.updates.at(step);
     const turn = this.updates.turnOf(step);
     this.#step = step + steps;
     this.#lastStep.holds(step);
-    return this.#ports.compute.apply({ step, steps, turn, learningRateFactor });
+    return this.#ports.compute.apply({ step, steps, turn, learningRateFactor, isAwaited });
   }
 
   /** Reduced vectors may come: from a donor, or from a member that is ahead. */
@@ -413,12 +412,12 @@ export class GroupMembership {
   async #received(step: number): Promise<void> {
     if (!this.#takesReduced(step)) return;
     if (this.#state === "member") {
-      this.#letVectorsGo();
+      this.#void.letGo();
       if (this.#advance(step)) this.#begin();
       return;
     }
     const { ledger } = this.#ports;
-    const applied = this.#apply(step);
+    const applied = this.#apply(step, true);
     ledger.committed(this.#step);
     this.donor.committed(step);
     const planned = this.#planned;
@@ -427,8 +426,7 @@ export class GroupMembership {
     await applied;
     if (this.#state === "catching-up" && this.#step >= (this.#decided?.fromStep ?? 0)) {
       this.#state = "member";
-      if (this.#unsaid !== undefined) ledger.formed(this.#unsaid, this.rank === 0);
-      this.#unsaid = undefined;
+      this.#told.reached();
       this.#begin();
       this.#replay();
     }
@@ -450,6 +448,7 @@ export class GroupMembership {
 
   #receive(from: string, frame: Frame): void {
     if (frame.step !== this.#step && frame.step !== this.updates.after(this.#step)) return;
+    this.#connectFrom(frame.step);
     const why = this.#exchange.of(frame.step).receive(frame, this.#rankOf(from));
     if (why === undefined) return;
     this.#ports.log("a member sent nonsense", { from, why });
@@ -510,9 +509,9 @@ export class GroupMembership {
   }
 
   #onStandBy(generation: number): void {
-    if (this.#state !== "joining") return;
-    if (!this.standsBy) this.#ports.onStandingBy?.(generation, this.#step);
+    if (this.#state !== "joining" || this.standsBy) return;
     this.standsBy = true;
+    this.#ports.onStandingBy?.(generation, this.#step);
   }
 
   onLost(workerId: string): void {

@@ -3,6 +3,8 @@ import type { Clock } from "./clock.ts";
 
 /** Of the newest update in the mean. */
 const weight = 0.1;
+/** Beyond some usual updates. */
+const lateMs = 1000;
 
 export class StepClock {
   readonly #clock: Pick<Clock, "nowMs">;
@@ -25,6 +27,11 @@ export class StepClock {
   done(): void {
     const mean = this.#meanMs ?? this.ageMs;
     this.#meanMs = mean + weight * (this.ageMs - mean);
+  }
+
+  /** At such an age something may be wrong with it. */
+  get lateMs(): number {
+    return lateMs + 3 * (this.#meanMs ?? lateMs);
   }
 
   /** Undefined until one was done. */

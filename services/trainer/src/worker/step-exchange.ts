@@ -2,6 +2,7 @@
 import { type ExchangeMode, type Piece, piecesOf } from "../decide/shards.ts";
 import type { Updates } from "../decide/updates.ts";
 import type { Frame } from "../exchange/frames.ts";
+import type { BoardGroup } from "../exchange/group-exchange.ts";
 import type { Kernels } from "../exchange/kernels.ts";
 import type { Vectors } from "../exchange/memory.ts";
 import { Reduce } from "../exchange/reduce.ts";
@@ -23,7 +24,7 @@ export interface StepExchangePorts {
   readonly updates: Pick<Updates, "turnOf">;
   readonly vectors: Vectors;
   readonly kernels: Kernels;
-  readonly sharing?: Pick<SharedPeers, "windowOf" | "isMappedBy"> | undefined;
+  readonly sharing?: Pick<SharedPeers, "windowOf" | "windowIndexOf" | "isMappedBy"> | undefined;
   readonly peers: Pick<PeersPort, "send" | "sendVector">;
   generation(): number;
   members(): readonly Shareholder[];
@@ -39,6 +40,8 @@ export class StepExchange {
   readonly #reduces = new Map<number, Reduce>();
   #future: { readonly from: string; readonly frame: Frame }[] = [];
   #futureBytes = 0;
+  /** From this step of the generation on, pieces go through connections. */
+  #connectedFrom = Number.POSITIVE_INFINITY;
 
   constructor(ports: StepExchangePorts) {
     this.#ports = ports;
@@ -54,6 +57,37 @@ export class StepExchange {
   /** A generation is over: nothing of its steps counts any more. */
   clear(): void {
     this.#reduces.clear();
+    this.#connectedFrom = Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * The group whose compute threads add up this step by themselves, since all its members read each
+   * other's memory; undefined: the pieces go through connections.
+   *
+   * A step is made in one of the two ways by all. Whoever cannot use memory sends frames; from the
+   * first step that frames came for on, everybody sends them, until the generation ends.
+   */
+  groupAt(step: number): BoardGroup | undefined {
+    const { workerId: me, generation, members, sharing, updates } = this.#ports;
+    if (step >= this.#connectedFrom) return undefined;
+    const ids = members().map(({ workerId }) => workerId);
+    const windows = ids.map((id) => (id === me ? undefined : sharing?.windowIndexOf(id)));
+    const isMutual = (id: string, rank: number) =>
+      id === me || (windows[rank] !== undefined && sharing?.isMappedBy(id) === true);
+    if (!ids.every(isMutual)) {
+      this.#connectedFrom = step;
+      return undefined;
+    }
+    const ranges = members().map(({ shardFrom, shardTo }) => ({ from: shardFrom, to: shardTo }));
+    const place = { generation: generation(), step, turn: updates.turnOf(step) };
+    return { ...place, rank: ids.indexOf(me), ranges, windows };
+  }
+
+  /** From this step on, pieces go through connections. False: they did already. */
+  connectFrom(step: number): boolean {
+    if (step >= this.#connectedFrom) return false;
+    this.#connectedFrom = step;
+    return true;
   }
 
   done(step: number): void {

@@ -14,6 +14,7 @@ import {
 import { type Paces, type Slow, Stragglers } from "../decide/shares.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import type { Clock } from "./clock.ts";
+import type { Work } from "./compute-messages.ts";
 
 export interface SupervisionPorts {
   readonly clock: Pick<Clock, "nowMs">;
@@ -32,12 +33,6 @@ export interface SupervisionPorts {
   renew(): void;
   onSlowed(slow: Slow): void;
   onDiffers(audited: Audited): void;
-}
-
-/** What a member computed for a piece: shards, and the milliseconds that they took. */
-export interface Work {
-  readonly shards: number;
-  readonly ms: number;
 }
 
 /** Of the newest shard in the mean. */

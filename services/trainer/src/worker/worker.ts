@@ -110,6 +110,7 @@ async function start(
   if (secret === undefined) throw new AppError("peer-refused", "the job has no secret yet");
   const events = {
     onPiece: (...piece: Parameters<GroupMembership["onPiece"]>) => parts.group?.onPiece(...piece),
+    onWhole: (...whole: Parameters<GroupMembership["onWhole"]>) => parts.group?.onWhole(...whole),
     onWitness: (...witness: Parameters<GroupMembership["onWitness"]>) =>
       parts.group?.onWitness(...witness),
     onFailed: fail,
