@@ -5,6 +5,9 @@
 import type { Binding } from "./binding.ts";
 import type { Recording } from "./record.ts";
 
+/** With more samples TensorFlow's own product is the faster one. */
+const depthMax = 32;
+
 /** Ids of the two factors when the tensor is such a product, whatever its shape; else undefined. */
 export function factorsOf(
   binding: Binding,
@@ -25,7 +28,7 @@ export function factorsOf(
   const [one, other] = [matrixOf(shapeOf(left)), matrixOf(shapeOf(right))];
   if (one === undefined || other === undefined) return undefined;
   const isLarger = one.width * other.width > one.depth * (one.width + other.width);
-  return isLarger ? [left, right] : undefined;
+  return isLarger && one.depth <= depthMax ? [left, right] : undefined;
 }
 
 /** Undefined where it is several matrices. */
