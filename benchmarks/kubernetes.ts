@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { ensureKubernetes } from "../scripts/lib/kubernetes-binaries.ts";
 import { startCluster, startKwok } from "../scripts/lib/kubernetes-cluster.ts";
+import { testedMinor } from "../scripts/lib/kubernetes-versions.ts";
 import { setUp } from "../scripts/lib/set-up.ts";
 import { runBenchmark, temporaryFolder } from "./lib/clean-up.ts";
 import { readOptions } from "./lib/options.ts";
@@ -15,7 +16,7 @@ const options = readOptions(
     pods: { value: "5000", text: "workers, of one GPU each" },
     workers: { value: "8", text: "workers of each job" },
     idle: { value: "60", text: "seconds in which nothing is asked for" },
-    version: { value: "newest", text: "of Kubernetes, as in 1.37" },
+    version: { value: testedMinor, text: "of Kubernetes, as in 1.37" },
     build: { value: "0", text: "minutes in which to build what is not cached" },
   },
 );

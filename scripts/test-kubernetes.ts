@@ -9,7 +9,7 @@ import { installNodePackages, type Node, startNode } from "./lib/cluster-node.ts
 import { ensureImages } from "./lib/images.ts";
 import { ensureKubernetes } from "./lib/kubernetes-binaries.ts";
 import { type Cluster, startCluster, startKwok } from "./lib/kubernetes-cluster.ts";
-import { kubernetesMinors } from "./lib/kubernetes-versions.ts";
+import { kubernetesMinors, testedMinor } from "./lib/kubernetes-versions.ts";
 import { setUp } from "./lib/set-up.ts";
 
 const help = `npm run test:kubernetes [-- OPTIONS] [PATTERN …]
@@ -18,7 +18,7 @@ const help = `npm run test:kubernetes [-- OPTIONS] [PATTERN …]
   and runs test/kubernetes on it; where it cannot be had, says why and ends well, with
   REQUIRE_KUBERNETES=1 badly. Not while the Docker suite runs: they share the machine's packet filter.
 
-  --version MINOR   which one: ${(await kubernetesMinors()).join(", ")}; else the newest
+  --version MINOR   which one: ${(await kubernetesMinors()).join(", ")}; else ${testedMinor}
   --build MINUTES   build what is not cached within so long (the first time: 10 minutes of two cores)
   --only NAME       of the tests, those whose name matches
   --control-plane   without a real node: no images are needed, Pods are played
@@ -29,7 +29,7 @@ const testTimeoutMs = 900_000;
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    version: { type: "string", default: "newest" },
+    version: { type: "string", default: testedMinor },
     build: { type: "string", default: "0" },
     only: { type: "string", default: "" },
     "control-plane": { type: "boolean", default: false },

@@ -38,7 +38,7 @@ export interface KubernetesBinaries {
 
 export interface BuildOptions {
   readonly cacheDir: string;
-  /** Of Kubernetes: `newest`, or as in `1.37`. */
+  /** Of Kubernetes, as in `1.37`. */
   readonly version: string;
   /** CoreDNS too, which Pods of a real node ask for names. */
   readonly withNode: boolean;

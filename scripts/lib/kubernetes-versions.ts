@@ -8,6 +8,9 @@ import { join, resolve } from "node:path";
 import { AppError } from "@coxswain/domain";
 
 const folder = resolve(import.meta.dirname, "../../test/kubernetes/go");
+/** The newest that all tests were run on. */
+export const testedMinor = "1.35";
+
 const isModFile = /^kubernetes-(\d+\.\d+)\.mod$/;
 
 export interface KubernetesVersion {
@@ -27,12 +30,12 @@ export async function kubernetesMinors(): Promise<readonly string[]> {
 }
 
 /**
- * @param minor as in `1.37`; `newest`: the newest that there is
+ * @param minor as in `1.37`
  * @throws AppError `invalid-config` that names those that there are
  */
 export async function findKubernetes(minor: string): Promise<KubernetesVersion> {
   const minors = await kubernetesMinors();
-  const found = minor === "newest" ? minors[0] : minors.find((one) => one === minor);
+  const found = minors.find((one) => one === minor);
   if (found === undefined)
     throw new AppError("invalid-config", `Kubernetes "${minor}": there is ${minors.join(", ")}`);
   const modFile = `kubernetes-${found}.mod`;

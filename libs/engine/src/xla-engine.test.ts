@@ -51,7 +51,8 @@ async function runElsewhere(program: Uint8Array, options: object, t: TestContext
 }
 
 function testXla(engine: Engine): void {
-  testEngine(engine);
+  // What draws these runs operator by operator, which XLA does not.
+  testEngine(engine, ["tf.randomNormal", "tf.randomUniform", "tf.multinomial", "Math.random"]);
 
   test("a step has the same bits in other processes, compiled anew or from data", async (t) => {
     const options = { ...mnistOptions, programPath: tiny };
