@@ -52,8 +52,18 @@ inline __attribute__((always_inline)) void push(Vector (&value)[Count], size_t s
   for (int i = 0; i < Count; i++) memcpy(stack + i * lanes, &value[i], sizeof value[i]);
 }
 
-// `Rows` rows and two vectors of columns: as many sums as there are registers for. Contraction makes
-// one rounding of each multiplication and addition: see the compiler's flags.
+// sum = fma(left, right, sum): said to the processor, so that it is one rounding whatever the compiler
+// and its flags make of `a * b + c`.
+template <class Vector>
+inline __attribute__((always_inline)) void fuse(Vector& sum, const Vector& left, const Vector& right) {
+#if defined(__x86_64__)
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(left), "v"(right));
+#elif defined(__aarch64__)
+  asm("fmla %0.4s, %1.4s, %2.4s" : "+w"(sum) : "w"(left), "w"(right));
+#endif
+}
+
+// `Rows` rows and two vectors of columns: as many sums as there are registers for.
 template <int Lanes, int Rows>
 inline __attribute__((always_inline)) void tile(const Product& product, const float* panel, size_t row, float* stack) {
   using Vector = typename Lane<Lanes>::Vector;
@@ -66,8 +76,9 @@ inline __attribute__((always_inline)) void tile(const Product& product, const fl
       memcpy(&second, panel + Lanes, sizeof second);
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; i++) {
-        sums[2 * i] += left[i] * first;
-        sums[2 * i + 1] += left[i] * second;
+        Vector each = Vector{} + left[i];
+        fuse(sums[2 * i], each, first);
+        fuse(sums[2 * i + 1], each, second);
       }
     }
     push(sums, shard, stack);
