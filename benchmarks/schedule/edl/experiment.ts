@@ -52,6 +52,15 @@ export const serverShape: Shape = {
   memoryMib: shapes.pserver.memoryMib + shapes.master.memoryMib / pserversPerJob,
 };
 
+/** Seconds over which the original averages: first and last one. */
+export const windows = {
+  all: [0, 550],
+  /** Once nobody comes any more. */
+  stable: [300, 530],
+  /** When the online service needs least. */
+  offPeak: [300, 370],
+} as const;
+
 export interface Experiment {
   readonly name: "case 1" | "case 2";
   readonly submitAtS: readonly number[];

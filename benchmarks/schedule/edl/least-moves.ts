@@ -17,7 +17,9 @@ import {
   type Run,
   serverShape,
   shapes,
+  windows,
 } from "./experiment.ts";
+import { between } from "./metrics.ts";
 
 /** What is asked for besides few moves. */
 export const aims = {
@@ -98,8 +100,8 @@ export interface CaseOne {
 
 /** The experiment's intervals, the last ones those before, in and after the stable time. */
 export function intervalsOf({ submitAtS, endS }: Experiment): Interval[] {
-  const [stableFromS, stableToS] = [300, 531];
-  const starts = [...submitAtS, stableFromS, stableToS];
+  const [stableFromS, stableLastS] = windows.stable;
+  const starts = [...submitAtS, stableFromS, stableLastS + 1];
   return starts.map((fromS, index) => ({
     fromS,
     toS: starts[index + 1] ?? endS + 1,
@@ -120,7 +122,7 @@ export function trainersBetween(run: Run): number[] {
 /** Trainers that a run had when the service needed least, on the mean. */
 export function trainersOffPeak(run: Run): number {
   const { submitAtS, online } = run.experiment;
-  const samples = run.samples.filter(({ atS }) => atS >= 300 && atS <= 370);
+  const samples = between(run, ...windows.offPeak);
   const used = samples.reduce((sum, { cpuUsed }) => sum + cpuUsed, 0) / samples.length;
   const pods = Math.min(...online.map((step) => step.pods)) * shapes.nginx.cpu;
   return (used - baseCpu - submitAtS.length * serversCpu - pods) / shapes.trainer.cpu;

@@ -1,7 +1,7 @@
 /** Figures of a run, as the original's collector defined them, and the ones that it did not have. */
 import { mean } from "../../lib/numbers.ts";
 import type { Run, Sample } from "./experiment.ts";
-import { onlineWanted } from "./experiment.ts";
+import { onlineWanted, windows } from "./experiment.ts";
 
 export interface Figures {
   /** Submission to the first running trainer; for a job that never has one: to the end. */
@@ -30,8 +30,7 @@ export function jainIndex(values: readonly number[]): number {
   return squares === 0 ? 1 : (sum * sum) / (values.length * squares);
 }
 
-/** The original averages over the first 550 s; stable is from 300 s to 530 s. */
-const between = ({ samples }: Run, fromS: number, toS: number) =>
+export const between = ({ samples }: Run, fromS: number, toS: number) =>
   samples.filter(({ atS }) => atS >= fromS && atS <= toS);
 
 const utilizationOf = (run: Run, samples: readonly Sample[]) =>
@@ -47,7 +46,7 @@ function secondsUntil(run: Run, isThere: (sample: Sample, job: number) => boolea
 const goneOf = ({ gone: { left, killed } }: Run) => ({ gone: left + killed, killed });
 
 export function figuresOf(run: Run): Figures {
-  const stable = between(run, 300, 530);
+  const stable = between(run, ...windows.stable);
   const last = run.samples.at(-1)!;
   return {
     pendingSecondsFirst: mean(secondsUntil(run, ({ trainers }, job) => trainers[job]! > 0)),
@@ -61,7 +60,7 @@ export function figuresOf(run: Run): Figures {
         ({ trainers, isAble }) => trainers.filter((count, job) => count > 0 && !isAble[job]).length,
       ),
     ),
-    utilizationTimeWeighted: utilizationOf(run, between(run, 0, 550)),
+    utilizationTimeWeighted: utilizationOf(run, between(run, ...windows.all)),
     utilizationStable: utilizationOf(run, stable),
     trainersStable: mean(stable.map(({ trainers }) => trainers.reduce((a, b) => a + b, 0))),
     pendingAtEnd: last.trainers.filter((count) => count === 0).length,
@@ -99,12 +98,12 @@ export function onlineFiguresOf(run: Run): OnlineFigures {
     return full === undefined ? undefined : full.atS - atS;
   });
   return {
-    utilizationTimeWeighted: utilizationOf(run, between(run, 0, 550)),
-    offPeakUtilization: utilizationOf(run, between(run, 300, 370)),
+    utilizationTimeWeighted: utilizationOf(run, between(run, ...windows.all)),
+    offPeakUtilization: utilizationOf(run, between(run, ...windows.offPeak)),
     onlineShortfallPercent: (100 * mean(missing)) / mean(wanted),
     restoreSecondsMax: restored.includes(undefined) ? null : Math.max(...(restored as number[])),
     trainersMean: mean(
-      between(run, 0, 550).map(({ trainers }) => trainers.reduce((a, b) => a + b, 0)),
+      between(run, ...windows.all).map(({ trainers }) => trainers.reduce((a, b) => a + b, 0)),
     ),
     ...goneOf(run),
   };

@@ -5,23 +5,16 @@
 import { type Batch, tf } from "@coxswain/program";
 import type { Binding } from "./binding.ts";
 import { withDeterministicRandom } from "./deterministic.ts";
-import { layoutOf } from "./layout.ts";
 import { programError } from "./load-program.ts";
-import { buildModel } from "./model.ts";
-import { type OpenedProgram, openProgram } from "./open-program.ts";
-import type {
-  CompiledProgram,
-  CompileOptions,
-  EngineIdentity,
-  Layout,
-  ShardInput,
-} from "./port.ts";
+import { openProgram } from "./open-program.ts";
+import type { CompiledProgram, CompileOptions, EngineIdentity, ShardInput } from "./port.ts";
 import { encodeProgram, type ProgramData, programHash } from "./program-data.ts";
+import { ProgramFacts } from "./program-facts.ts";
+import { initialize, load, type Parts, partsOf } from "./program-parts.ts";
 import { NotReplayable } from "./record.ts";
 import type { RecordFunction } from "./record-function.ts";
 import { RecordedProgram } from "./recorded-program.ts";
-import { ShardPlan } from "./shard-plan.ts";
-import { type RecordedFunctions, Step, type StepParts } from "./step.ts";
+import type { RecordedFunctions, Step } from "./step.ts";
 
 export interface Recorder {
   readonly binding: Binding;
@@ -79,50 +72,16 @@ function recorded(step: Step, { record, onFallback }: Recorder): RecordedFunctio
   }
 }
 
-interface Parts extends StepParts {
-  readonly opened: OpenedProgram;
-  readonly layout: Layout;
-  readonly step: Step;
-}
-
-function partsOf(opened: OpenedProgram, options: CompileOptions): Parts {
-  const { program, data, optimizer, context } = opened;
-  const model = buildModel(program, context);
-  const metricNames = ["loss", ...Object.keys(program.metrics ?? {})];
-  const layout = layoutOf(model.weights, metricNames, optimizer.slotCount);
-  const stepParts = { program, model, plan: new ShardPlan(data, layout, options), options };
-  return { ...stepParts, opened, layout, step: new Step(stepParts) };
-}
-
-function initialize({ layout, model }: Parts, parameters: Float32Array): void {
-  parameters.fill(0, 0, layout.parameterFloats);
-  for (const [index, { offset }] of layout.segments.entries())
-    parameters.set(model.initial(index), offset);
-}
-
-class TfjsProgram implements CompiledProgram {
-  readonly hash: string;
+class TfjsProgram extends ProgramFacts implements CompiledProgram {
   readonly mode = "eager";
-  readonly layout: Layout;
-  readonly samplesTrain: number;
-  readonly samplesTest: number;
-  readonly modelTopology: CompiledProgram["modelTopology"];
-  readonly update: CompiledProgram["update"];
-  readonly rule: CompiledProgram["rule"];
   readonly #parts: Parts;
   /** The step whose parameters the model's variables hold: those of one step never change. */
   #loadedStep = -1;
 
   constructor(hash: string, parts: Parts) {
-    const { data, optimizer } = parts.opened;
+    const { layout, model, opened } = parts;
+    super({ hash, layout, modelTopology: model.topology }, opened);
     this.#parts = parts;
-    this.hash = hash;
-    this.layout = parts.layout;
-    this.samplesTrain = data.train.samples;
-    this.samplesTest = data.test.samples;
-    this.modelTopology = parts.model.topology;
-    this.update = optimizer.update;
-    this.rule = optimizer.rule;
   }
 
   initialize(parameters: Float32Array): void {
@@ -135,7 +94,7 @@ class TfjsProgram implements CompiledProgram {
       const batch = plan.batch(input);
       const views = plan.views(out);
       plan.clearGaps(out);
-      if (this.#loadedStep !== input.step) this.#load(input.parameters);
+      if (this.#loadedStep !== input.step) load(this.#parts, input.parameters);
       this.#loadedStep = input.step;
       step.within(input, () => {
         for (const [index, tensor] of step.run(step.tensors(batch, plan.samples)).entries())
@@ -146,14 +105,8 @@ class TfjsProgram implements CompiledProgram {
     }
   }
 
-  #load(parameters: Float32Array): void {
-    for (const [index, { offset, size }] of this.layout.segments.entries()) {
-      this.#parts.model.assign(index, parameters.subarray(offset, offset + size));
-    }
-  }
-
   evaluate(parameters: Float32Array, from: number, to: number): Readonly<Record<string, number>> {
-    this.#load(parameters);
+    load(this.#parts, parameters);
     this.#loadedStep = -1;
     try {
       return this.#parts.plan.evaluate(from, to, (batch) => this.#scores(batch));

@@ -34,8 +34,9 @@ export function functionOf(binding: Binding, recording: Recording): GraphFunctio
     graph.input(id, `input${index}`, shape),
   );
   // On a GPU the product is better computed where its factors are.
+  const hasGpu = seesGpu(binding.devices());
   const results = recording.outputs.map(
-    (id) => (!seesGpu(binding.devices()) && factorsOf(binding, recording, id)) || [id],
+    (id) => (!hasGpu && factorsOf(binding, recording, id)) || [id],
   );
   const needed = neededOps(recording, results.flat());
   for (const [index, { op, attributes, inputs: read, outputs }] of needed.entries()) {

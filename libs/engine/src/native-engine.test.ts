@@ -1,10 +1,7 @@
 /** Runs where the native engine is installed: `cox engine install native`. */
 import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { type TestContext, test } from "node:test";
-import { promisify } from "node:util";
+import { basename } from "node:path";
+import { test } from "node:test";
 import { engineEnvironment } from "./native-place.ts";
 import { availableEngines, openEngine, openRecordedEngine } from "./open-engine.ts";
 import type { CompiledProgram, Engine } from "./port.ts";
@@ -15,17 +12,16 @@ import {
   mnistOptions,
   parametersOf,
   programOf,
-  temporaryFolder,
+  runElsewhere,
   testEngine,
 } from "./testing.ts";
 
-const run = promisify(execFile);
 const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
 const isInstalled = (await availableEngines({ cacheDir })).some(({ name }) => name === "native");
 const tiny = digits.replace("digits.mjs", "tiny.mjs");
 
 /** Loads the program's data in a process of its own; prints a gradient's hash and what was loaded. */
-const elsewhere = `
+const source = `
 const [file, cacheDir, options] = process.argv.slice(1);
 const { readFile } = await import("node:fs/promises");
 const { createHash } = await import("node:crypto");
@@ -39,15 +35,7 @@ const isTensorFlowJsLoaded = Object.keys((await import("node:module")).default._
 const gradient = createHash("sha256").update(Buffer.from(out.buffer)).digest("hex").slice(0, 16);
 console.log(JSON.stringify({ gradient, hash: program.hash, isTensorFlowJsLoaded, metrics: program.evaluate(parameters, 3, 250) }));
 `;
-
-async function runElsewhere(program: Uint8Array, options: object, t: TestContext) {
-  const file = join(await temporaryFolder(t), "program.json");
-  await writeFile(file, program);
-  const args = ["--input-type=module", "-e", elsewhere, file, cacheDir, JSON.stringify(options)];
-  const env = { ...process.env, ...engineEnvironment("native") };
-  const { stdout } = await run(process.execPath, args, { cwd: import.meta.dirname, env });
-  return JSON.parse(stdout) as Record<string, unknown>;
-}
+const elsewhere = { source, variables: engineEnvironment("native") };
 
 function testNative(engine: Engine): void {
   testEngine(engine);
@@ -97,7 +85,7 @@ function testNative(engine: Engine): void {
     test(`${name}: as data it gives the same bits in another process, without TensorFlow.js`, async (t) => {
       const here = await engine.compile(options);
       const parameters = new Float32Array(here.layout.parameterFloats).fill(0.01);
-      deepEqual(await runElsewhere(here.encode!(), options, t), {
+      deepEqual(await runElsewhere(t, { ...elsewhere, program: here.encode!(), options }), {
         gradient: hashOf(gradientOf(here, parameters, 5, 1)),
         hash: here.hash,
         isTensorFlowJsLoaded: false,

@@ -22,7 +22,7 @@ export interface EngineOptions extends NativeOptions {
 
 /**
  * Identities of the engines that can run here, best first; last is webgpu, which a job has to name.
- * Cheap: opens none.
+ * Opens none, so it is cheap, but that webgpu, where it is installed, is asked for its adapter.
  * @param gpus of this machine; one engine serves those that are alike, several kinds it does not
  */
 export async function availableEngines({

@@ -7,7 +7,7 @@ import { AppError } from "@coxswain/domain";
 import { tf } from "@coxswain/program";
 import { whereCalled } from "./user-place.ts";
 
-const plainName = "cpu";
+export const plainName = "cpu";
 const require = createRequire(import.meta.url);
 
 type Values = Float32Array | Int32Array | Uint8Array;
@@ -41,7 +41,8 @@ interface Call {
 /** Types whose values are what lies in memory. */
 const isPlain = ({ dtype }: TensorFacts) => dtype !== "complex64" && dtype !== "string";
 
-function openPlain(): PlainBackend {
+/** Its first use prints nothing. */
+export function openPlain(): PlainBackend {
   require("@tensorflow/tfjs-backend-cpu");
   const plain = tf.findBackend(plainName) as unknown as PlainBackend;
   plain.firstUse = false;

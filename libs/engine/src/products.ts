@@ -11,13 +11,14 @@ const depthMax = 32;
 /** Ids of the two factors when the tensor is such a product, whatever its shape; else undefined. */
 export function factorsOf(
   binding: Binding,
-  { ops, inputs, shapes }: Recording,
+  recording: Recording,
   tensor: number,
 ): readonly [number, number] | undefined {
+  const { ops, inputs, shapes } = recording;
   const made = ops.find(({ outputs }) => outputs[0] === tensor);
   const [left, right] = made?.inputs ?? [];
   if (made === undefined || left === undefined || right === undefined) return undefined;
-  if (made.op === "Reshape") return factorsOf(binding, { ops, inputs, shapes } as Recording, left);
+  if (made.op === "Reshape") return factorsOf(binding, recording, left);
   if (made.op !== "BatchMatMulV2") return undefined;
   const isSet = (name: string, value: unknown) =>
     made.attributes.some((attribute) => attribute.name === name && attribute.value === value);

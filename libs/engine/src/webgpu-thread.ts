@@ -7,11 +7,9 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { AppError } from "@coxswain/domain";
 import { type Tensor, tf } from "@coxswain/program";
 import { withDeterministicRandom } from "./deterministic.ts";
-import { layoutOf } from "./layout.ts";
-import { buildModel } from "./model.ts";
 import { openProgram } from "./open-program.ts";
-import { ShardPlan } from "./shard-plan.ts";
-import { Step } from "./step.ts";
+import { openPlain, plainName } from "./plain-kernels.ts";
+import { initialize, load, partsOf } from "./program-parts.ts";
 import { whereCalled } from "./user-place.ts";
 import type { Answer, Ready, Request, ThreadOptions } from "./webgpu-messages.ts";
 import { dawnPath } from "./webgpu-place.ts";
@@ -69,22 +67,20 @@ async function open() {
   });
   const data = { ...rest, train: nothing(samplesTrain), test: nothing(samplesTest) };
   const opened = await openProgram({ ...compile, openData: () => Promise.resolve(data) });
-  // Initial values are read back, which this back end cannot. The first use prints an advertisement.
-  (tf.findBackend("cpu") as unknown as { firstUse: boolean }).firstUse = false;
-  await tf.setBackend("cpu");
-  const model = buildModel(opened.program, opened.context);
+  // Initial values are read back, which this back end cannot.
+  openPlain();
+  await tf.setBackend(plainName);
+  const parts = partsOf(opened, compile);
   await tf.setBackend(backendName);
-  const metricNames = ["loss", ...Object.keys(opened.program.metrics ?? {})];
-  const layout = layoutOf(model.weights, metricNames, opened.optimizer.slotCount);
-  const plan = new ShardPlan(data, layout, compile);
-  const step = new Step({ program: opened.program, model, plan, options: compile });
-  return { model, layout, plan, step };
+  return parts;
 }
 
-const { model, layout, plan, step } = await open().catch((error: unknown) => {
+const parts = await open().catch((error: unknown) => {
   parentPort!.postMessage(failure(error));
   throw error;
 });
+
+const { model, layout, plan, step } = parts;
 
 function failure(error: unknown): Extract<Answer, { kind: "failed" }> {
   const message = error instanceof Error ? error.message : String(error);
@@ -100,9 +96,7 @@ function failure(error: unknown): Extract<Answer, { kind: "failed" }> {
 
 async function compute(request: Request): Promise<Answer> {
   const { kind, parameters, inputs, labels } = request;
-  if (parameters !== undefined)
-    for (const [index, { offset, size }] of layout.segments.entries())
-      model.assign(index, parameters.subarray(offset, offset + size));
+  if (parameters !== undefined) load(parts, parameters);
   const isStep = kind === "gradient";
   const place = isStep ? plan.randomPlace(request) : step.evaluationPlace;
   const samples = isStep ? plan.samples : plan.evaluationBatch;
@@ -129,7 +123,6 @@ port.on("message", (request: Request) => {
     });
 });
 const initial = new Float32Array(layout.parameterFloats);
-for (const [index, { offset }] of layout.segments.entries())
-  initial.set(model.initial(index), offset);
+initialize(parts, initial);
 const ready: Ready = { kind: "ready", layout, initial, modelTopology: model.topology };
 parentPort!.postMessage(ready);

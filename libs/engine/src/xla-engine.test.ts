@@ -1,10 +1,6 @@
 /** The native engine with XLA; runs where the native engine is installed. */
 import { deepEqual, equal, match, notDeepEqual, notEqual, ok, rejects } from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { type TestContext, test } from "node:test";
-import { promisify } from "node:util";
+import { test } from "node:test";
 import { engineEnvironment } from "./native-place.ts";
 import { availableEngines, openEngine, openRecordedEngine } from "./open-engine.ts";
 import type { Engine } from "./port.ts";
@@ -15,7 +11,7 @@ import {
   mnistOptions,
   parametersOf,
   programOf,
-  temporaryFolder,
+  runElsewhere,
   testEngine,
 } from "./testing.ts";
 
@@ -25,7 +21,7 @@ const isInstalled = (await availableEngines({ cacheDir })).some(({ xla }) => xla
 const tiny = digits.replace("digits.mjs", "tiny.mjs");
 
 /** Compiles anew and runs data that it is given, in a process of its own; prints both gradients' hashes. */
-const elsewhere = `
+const source = `
 const [file, cacheDir, options] = process.argv.slice(1);
 const { readFile } = await import("node:fs/promises");
 const { openEngine, openRecordedEngine } = await import("@coxswain/engine");
@@ -37,18 +33,7 @@ const parameters = new Float32Array(given.layout.parameterFloats).fill(0.01);
 const hashes = [anew, given].map((program) => hashOf(gradientOf(program, parameters, 5, 1)));
 console.log(JSON.stringify({ hashes, program: given.hash }));
 `;
-
-async function runElsewhere(program: Uint8Array, options: object, t: TestContext) {
-  const file = join(await temporaryFolder(t), "program.json");
-  await writeFile(file, program);
-  const args = ["--input-type=module", "-e", elsewhere, file, cacheDir, JSON.stringify(options)];
-  const env = { ...process.env, ...engineEnvironment("native", settings) };
-  const { stdout } = await promisify(execFile)(process.execPath, args, {
-    cwd: import.meta.dirname,
-    env,
-  });
-  return JSON.parse(stdout) as Record<string, unknown>;
-}
+const elsewhere = { source, variables: engineEnvironment("native", settings) };
 
 function testXla(engine: Engine): void {
   // What draws these runs operator by operator, which XLA does not.
@@ -61,8 +46,8 @@ function testXla(engine: Engine): void {
     const parameters = new Float32Array(here.layout.parameterFloats).fill(0.01);
     const hash = hashOf(gradientOf(here, parameters, 5, 1));
     const found = { hashes: [hash, hash], program: here.hash };
-    deepEqual(await runElsewhere(here.encode!(), options, t), found);
-    deepEqual(await runElsewhere(here.encode!(), options, t), found);
+    deepEqual(await runElsewhere(t, { ...elsewhere, program: here.encode!(), options }), found);
+    deepEqual(await runElsewhere(t, { ...elsewhere, program: here.encode!(), options }), found);
   });
 
   test("a step is that of TensorFlow's own kernels up to rounding, and says what XLA took", async () => {

@@ -126,8 +126,8 @@ function prune(cycle: Cycle, steps: readonly Step[], claim: Claim): readonly Ste
   let kept = steps;
   // The dearest first: evictions stand last.
   for (let index = steps.length - 2; index >= 0 && steps.length <= pruneMax; index -= 1) {
-    const without = kept.filter((step) => step !== steps[index]);
-    if (fitsAfter(cycle, without, claim)) kept = without;
+    const fewer = kept.filter((step) => step !== steps[index]);
+    if (fitsAfter(cycle, fewer, claim)) kept = fewer;
   }
   const gone = new Set(kept.filter(({ kind }) => kind === "evict").map(({ jobId }) => jobId));
   return kept.filter(({ kind, jobId }) => kind === "evict" || !gone.has(jobId));

@@ -18,7 +18,7 @@ import {
 } from "../decide/shards.ts";
 import { type Board, type BoardStep, heardOn, listenTo, pieceOn, sliceOn } from "./board.ts";
 import type { Place } from "./frames.ts";
-import { beginWrite, blockFloats, reducedStamp, type Shared } from "./memory.ts";
+import { beginWrite, blockFloats, isAsTold, reducedStamp, type Shared } from "./memory.ts";
 import type { ReduceOptions } from "./reduce.ts";
 import { buildSum, type Sum } from "./tree-sum.ts";
 
@@ -129,7 +129,7 @@ export class BoardReduce {
     for (let from = 0; from < floats; from += blockFloats)
       sum(from, Math.min(floats, from + blockFloats));
     this.#isVoid = [...this.#found.values()].some(
-      ({ window, place }) => window !== undefined && !isAsTold(window, place.vector, place.stamp),
+      ({ window, place }) => window !== undefined && !isAsTold(window, place),
     );
     if (this.#isVoid) return;
     this.#isSummed = true;
@@ -166,10 +166,6 @@ export class BoardReduce {
     if (stamp === undefined) return false;
     const { from, to } = sliceOf(vectorFloats, rank, ranges.length);
     kernels.copy(this.#target.subarray(from, to), window.reduced[turn].subarray(from, to));
-    return isAsTold(window, reducedStamp(shards, turn), stamp);
+    return isAsTold(window, { vector: reducedStamp(shards, turn), stamp });
   }
-}
-
-function isAsTold({ stamps }: Shared, vector: number, stamp: number): boolean {
-  return Atomics.load(stamps, vector) === stamp;
 }

@@ -14,6 +14,7 @@ import type { Layout } from "@coxswain/engine";
 import { pageBytes } from "@coxswain/shared-memory";
 import { boardInts } from "./board.ts";
 import { readerBytes } from "./frame-reader.ts";
+import type { Place } from "./frames.ts";
 
 export interface Areas {
   readonly memory: WebAssembly.Memory;
@@ -66,6 +67,11 @@ export function reducedStamp(shards: number, turn: 0 | 1): number {
 /** Says that a vector is about to be overwritten. */
 export function beginWrite({ stamps }: Shared, vector: number): void {
   Atomics.add(stamps, vector, 1);
+}
+
+/** Whether what was read there is what was meant. */
+export function isAsTold({ stamps }: Shared, { vector, stamp }: Place): boolean {
+  return Atomics.load(stamps, vector) === stamp;
 }
 
 const stampInts = (shards: number) =>

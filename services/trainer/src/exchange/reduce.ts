@@ -36,7 +36,14 @@ import {
   parsePlace,
 } from "./frames.ts";
 import type { Kernels } from "./kernels.ts";
-import { beginWrite, blockFloats, reducedStamp, type Shared, type Vectors } from "./memory.ts";
+import {
+  beginWrite,
+  blockFloats,
+  isAsTold,
+  reducedStamp,
+  type Shared,
+  type Vectors,
+} from "./memory.ts";
 import { buildSum, type Part, type Sum } from "./tree-sum.ts";
 
 export interface ReduceOptions {
@@ -342,8 +349,3 @@ function whyNotNext({ target, bytes }: Arriving, { offset, payload }: Frame): st
 }
 
 const isWhole = ({ target, bytes }: Arriving) => bytes === target.byteLength;
-
-/** Whether what was read there is what was meant. */
-function isAsTold({ stamps }: Shared, { vector, stamp }: Place): boolean {
-  return Atomics.load(stamps, vector) === stamp;
-}
