@@ -5,6 +5,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { errorCodes, TrainingJobSpecSchema } from "@coxswain/domain";
+import { mutate } from "./sim/lib/mutate.ts";
+import { mutations } from "./sim/mutations.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
@@ -189,6 +191,10 @@ test("no test is skipped for ever, and none runs alone", () => {
     ),
     [],
   );
+});
+
+test("what the simulation's mutations change stands where they look for it", () => {
+  for (const mutation of mutations) ok(mutate(mutation, read(mutation.file)));
 });
 
 test("commands in the README exist", () => {

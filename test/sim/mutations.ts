@@ -111,7 +111,7 @@ export const mutations: readonly KnownMutation[] = [
     scenario: "group",
     name: "memory that has changed meanwhile is believed",
     seenAt: 30,
-    file: `${trainer}/exchange/reduce.ts`,
+    file: `${trainer}/exchange/memory.ts`,
     from: "return Atomics.load(stamps, vector) === stamp;",
     to: "return Atomics.load(stamps, vector) !== stamp + 1e9;",
   },
