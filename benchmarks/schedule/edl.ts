@@ -46,6 +46,7 @@ const schedulers: Readonly<Record<string, (experiment: Experiment, seed: number)
 const published = {
   "original, off": {
     pendingSecondsFirst: 308.5,
+    withoutTrainerAt500: 14,
     jain: 0.3,
     utilizationTimeWeighted: 82.41,
     utilizationStable: 88.66,
@@ -55,6 +56,9 @@ const published = {
   },
   "original, on": {
     pendingSecondsFirst: 47.2,
+    lateWaitSecondsMedian: 45,
+    lateWaitSecondsP90: 93,
+    withoutTrainerAt500: 0.9,
     jain: 0.44,
     utilizationTimeWeighted: 80.57,
     utilizationStable: 86.34,

@@ -1,11 +1,15 @@
 /** Figures of a run, as the original's collector defined them, and the ones that it did not have. */
-import { mean } from "../../lib/numbers.ts";
+import { mean, percentile } from "../../lib/numbers.ts";
 import type { Run, Sample } from "./experiment.ts";
 import { onlineWanted, windows } from "./experiment.ts";
 
 export interface Figures {
   /** Submission to the first running trainer; for a job that never has one: to the end. */
   readonly pendingSecondsFirst: number;
+  /** The same of the jobs that come when the cluster is full, and that ever have one. */
+  readonly lateWaitSecondsMedian: number | null;
+  readonly lateWaitSecondsP90: number | null;
+  readonly withoutTrainerAt500: number;
   /** Submission to a minimum of trainers that can train. */
   readonly pendingSecondsMean: number;
   readonly neverStarted: number;
@@ -36,6 +40,18 @@ export const between = ({ samples }: Run, fromS: number, toS: number) =>
 const utilizationOf = (run: Run, samples: readonly Sample[]) =>
   (100 * mean(samples.map(({ cpuUsed }) => cpuUsed))) / run.cpuTotal;
 
+/** The first of case 1's jobs that find the cluster full, and when those without a trainer are counted. */
+const firstLateJob = 6;
+const lateS = 500;
+
+function lateWaits(run: Run, q: number): number | null {
+  const waits = run.experiment.submitAtS.slice(firstLateJob).flatMap((submitS, index) => {
+    const first = run.samples.find(({ trainers }) => trainers[firstLateJob + index]! > 0);
+    return first === undefined ? [] : [first.atS - submitS];
+  });
+  return waits.length === 0 ? null : percentile(waits, q);
+}
+
 function secondsUntil(run: Run, isThere: (sample: Sample, job: number) => boolean): number[] {
   return run.experiment.submitAtS.map((submitS, job) => {
     const first = run.samples.find((sample) => sample.atS >= submitS && isThere(sample, job));
@@ -50,6 +66,9 @@ export function figuresOf(run: Run): Figures {
   const last = run.samples.at(-1)!;
   return {
     pendingSecondsFirst: mean(secondsUntil(run, ({ trainers }, job) => trainers[job]! > 0)),
+    lateWaitSecondsMedian: lateWaits(run, 0.5),
+    lateWaitSecondsP90: lateWaits(run, 0.9),
+    withoutTrainerAt500: run.samples[lateS]!.trainers.filter((count) => count === 0).length,
     pendingSecondsMean: mean(secondsUntil(run, ({ isAble }, job) => isAble[job]!)),
     neverStarted: run.experiment.submitAtS.filter(
       (_, job) => !run.samples.some(({ isAble }) => isAble[job]!),
