@@ -8,6 +8,7 @@ import { dataFolder, dataOptions, writeResult } from "./lib/data.ts";
 import { type Filled, fill } from "./packing/fill.ts";
 import { classesOf } from "./packing/fragmentation.ts";
 import { type FilledLive, fillLive, nodeOf } from "./packing/live.ts";
+import { runApart, runTogether, type Spell } from "./packing/makespan.ts";
 import { fillApart, fillTogether } from "./packing/mixed.ts";
 import { inflated, readOpenb, syntheticTrace } from "./packing/openb.ts";
 import { policies } from "./packing/policies.ts";
@@ -18,6 +19,7 @@ const options = readOptions(
   {
     seeds: { value: "5", text: "orders of pods, drawn at random from the trace" },
     demand: { value: "1.3", text: "pods come until they ask for so many times all GPUs" },
+    waves: { value: "4", text: "for the makespan, mixed jobs ask for so many times all GPUs" },
     ...dataOptions,
   },
 );
@@ -94,6 +96,24 @@ const live = nodeChoices.map((choice) => {
   };
 });
 
+/** The mixed jobs to their end. */
+function spellOf(run: typeof runTogether) {
+  const spells = Array.from({ length: seeds }, (_, index) =>
+    run(options.count("waves"), index + 1),
+  );
+  const of = (value: (spell: Spell) => number) => rounded(mean(spells.map(value)));
+  return {
+    makespanHours: of(({ makespanHours }) => makespanHours),
+    leastHours: of(({ leastHours }) => leastHours),
+    meanJctHours: of(({ meanJctHours }) => meanJctHours),
+    cpu: of(({ used }) => used.cpu ?? 0),
+    memory: of(({ used }) => used.memory ?? 0),
+    gpu: of(({ used }) => used.gpu ?? 0),
+    disk: of(({ used }) => used.diskIo ?? 0),
+  };
+}
+const spells = { together: spellOf(runTogether), apart: spellOf(runApart) };
+
 const percent = (part: number) => (Number.isNaN(part) ? "-" : (100 * part).toFixed(2));
 function summary(policy: string) {
   const drawn = rows.filter((row) => row.policy === policy && row.order !== "trace");
@@ -158,7 +178,24 @@ printTable(
     ]),
   ),
 );
-await writeResult(options, "packing.json", { trace: trace.name, seeds, rows, live });
+printTable(
+  [
+    "to their end",
+    "makespan, h",
+    "no sooner than, h",
+    "mean JCT, h",
+    "cores, %",
+    "memory, %",
+    "GPUs, %",
+    "disk, %",
+  ],
+  Object.entries(spells).map(([how, one]) => [
+    how,
+    ...[one.makespanHours, one.leastHours, one.meanJctHours].map((hours) => hours ?? "-"),
+    ...[one.cpu, one.memory, one.gpu, one.disk].map((part) => percent(part ?? Number.NaN)),
+  ]),
+);
+await writeResult(options, "packing.json", { trace: trace.name, seeds, rows, live, spells });
 printLastLine({
   benchmark: "schedule packing",
   trace: trace.name,
@@ -168,5 +205,6 @@ printLastLine({
   mixed: {
     together: Object.fromEntries(live.map(({ choice, together }) => [choice, together])),
     apart: Object.fromEntries(live.map(({ choice, apart }) => [choice, apart])),
+    spells,
   },
 });

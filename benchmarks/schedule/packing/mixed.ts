@@ -8,14 +8,18 @@ import type { NodeChoice } from "@coxswain/scheduling";
 import { seeded } from "../../lib/numbers.ts";
 import { type Amounts, type FilledLive, fillLive, nodeOf } from "./live.ts";
 
-const machine: Resources = {
+/** Each of them. */
+export const machine: Resources = {
   ...{ cpu: 48, memory: 393_216, gpu: 4, gpuMemory: 16_384 },
   ...{ diskIo: 2000, network: 3000 },
 };
-const machines = 64;
+/** How many there are. */
+export const machines = 64;
 
 /** What one worker takes, and how often such a job comes. */
-const kinds: Readonly<Record<string, { readonly often: number; readonly resources: Resources }>> = {
+export const kinds: Readonly<
+  Record<string, { readonly often: number; readonly resources: Resources }>
+> = {
   vision: {
     often: 5,
     resources: { cpu: 7, memory: 32_768, gpu: 1, gpuMemory: 12_000, diskIo: 300 },
@@ -29,11 +33,12 @@ const kinds: Readonly<Record<string, { readonly often: number; readonly resource
   preparing: { often: 5, resources: { cpu: 3, memory: 6144, gpu: 0, diskIo: 450 } },
   small: { often: 8, resources: { cpu: 2, memory: 4096, gpu: 0 } },
 };
-const names = ["cpu", "memory", "gpu", "diskIo"] as const;
-const capacityOf = (name: (typeof names)[number]) => machines * (machine[name] ?? 0);
+/** The resources that are judged. */
+export const names = ["cpu", "memory", "gpu", "diskIo"] as const;
+export const capacityOf = (name: (typeof names)[number]) => machines * (machine[name] ?? 0);
 
 /** Jobs until what is asked for of some resource is `demand` times what there is. */
-function workloadOf(demand: number, seed: number): string[] {
+export function workloadOf(demand: number, seed: number): string[] {
   const random = seeded(seed);
   const draw = Object.entries(kinds).flatMap(([name, { often }]) =>
     Array<string>(often).fill(name),
@@ -49,7 +54,7 @@ function workloadOf(demand: number, seed: number): string[] {
   return jobs;
 }
 
-const nodesFrom = (first: number, count: number) =>
+export const nodesFrom = (first: number, count: number) =>
   Array.from({ length: count }, (_, index) => nodeOf(first + index, machine));
 
 export function fillTogether(demand: number, seed: number, choice: NodeChoice): FilledLive {

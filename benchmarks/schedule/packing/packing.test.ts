@@ -5,6 +5,7 @@ import { fill } from "./fill.ts";
 import { classesOf, fragmentation } from "./fragmentation.ts";
 import { fillLive, nodeOf } from "./live.ts";
 import { fits, machineOf, type Pod, take, waysToTake } from "./machines.ts";
+import { runApart, runTogether } from "./makespan.ts";
 import { fillApart, fillTogether, splitOf } from "./mixed.ts";
 import { inflated, readRows, syntheticTrace } from "./openb.ts";
 import { policies } from "./policies.ts";
@@ -94,4 +95,14 @@ test("mixed jobs: every machine belongs to one kind, and together they hold more
   const [together, apart] = [fillTogether(1.1, 1, "fgd"), fillApart(1.1, 1, "fgd")];
   ok(together.placed > apart.placed);
   for (const part of Object.values(together.atEnd)) ok(part <= 1);
+});
+
+test("mixed jobs end sooner together than apart, and no sooner than the machines allow", () => {
+  const [together, apart] = [runTogether(1.5, 1), runApart(1.5, 1)];
+  ok(together.makespanHours < apart.makespanHours);
+  equal(together.leastHours, apart.leastHours);
+  for (const { makespanHours, leastHours, used } of [together, apart]) {
+    ok(makespanHours >= leastHours);
+    for (const part of Object.values(used)) ok(part > 0.05 && part <= 1);
+  }
 });
