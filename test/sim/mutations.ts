@@ -96,8 +96,8 @@ export const mutations: readonly KnownMutation[] = [
     name: "the fence is skipped: a record without this worker changes nothing",
     seenAt: 6,
     file: `${trainer}/worker/member.ts`,
-    from: "    if (!isIn) {\n      this.#lastStep.helpStaying(proposal);",
-    to: "    if (!isIn) {\n      if (this.#generation > 0) return;",
+    from: "    if (!isIn) return this.#goOut(",
+    to: "    if (!isIn && this.#generation > 0) return;\n    if (!isIn) return this.#goOut(",
   },
   {
     scenario: "group",

@@ -1,11 +1,11 @@
 /** Connections among members that outlive, or come after, what a step needs of them. */
-import type { Member } from "../decide/agreement.ts";
+import type { Member, Proposal } from "../decide/agreement.ts";
 import type { Clock } from "./clock.ts";
 import type { MemberPorts } from "./member-ports.ts";
 
 export interface LingerPorts {
   readonly clock: Clock;
-  isConnected(workerId: string): boolean;
+  readonly peers: Pick<MemberPorts["peers"], "isConnected">;
 }
 
 const lingerMs = 1000;
@@ -13,11 +13,12 @@ const pollMs = 10;
 
 /** Who leaves as planned stays until the others have hung up: they have all that it sent then. */
 export async function linger(
-  { clock, isConnected }: LingerPorts,
-  others: readonly string[],
+  { clock, peers }: LingerPorts,
+  others: readonly Member[],
 ): Promise<void> {
   const untilMs = clock.nowMs() + lingerMs;
-  while (others.some(isConnected) && clock.nowMs() < untilMs) await clock.delay(pollMs);
+  const isAwaited = () => others.some(({ workerId }) => peers.isConnected(workerId));
+  while (isAwaited() && clock.nowMs() < untilMs) await clock.delay(pollMs);
 }
 
 /** Members that lost each other but live must be able to agree: the lower id connects again. */
@@ -31,12 +32,13 @@ export function reconnect(
       void peers.connect(workerId, address);
 }
 
-/** Those who were members and are none. */
+/** Those who were members and are none; a newcomer knows them by having followed one that leaves. */
 export function hangUp(
   peers: Pick<MemberPorts["peers"], "drop">,
   before: readonly Member[],
-  members: readonly Member[],
+  { members, left }: Pick<Proposal, "members" | "left">,
 ): void {
   const ids = new Set(members.map(({ workerId }) => workerId));
-  for (const { workerId } of before) if (!ids.has(workerId)) peers.drop(workerId);
+  for (const workerId of new Set([...before.map((member) => member.workerId), ...left]))
+    if (!ids.has(workerId)) peers.drop(workerId);
 }

@@ -194,19 +194,14 @@ export class GroupMembership {
     const isSmooth = proposal.isPlanned === true && this.#step === proposal.fromStep;
     const before = this.#enter(proposal);
     const { fromStep } = proposal;
-    if (!isIn) {
-      this.#lastStep.helpStaying(proposal);
-      if (isSmooth) this.#leaveSmoothly(proposal, before);
-      else this.#leave(proposal);
-      return;
-    }
+    if (!isIn) return this.#goOut(proposal, before, isSmooth);
     this.#tell({ ...proposal, ...facts }, isNew);
     this.#state = this.#step < fromStep ? "catching-up" : "member";
     if (isNew) this.#ports.onJoined(proposal.generation, this.#step);
     this.change.reset();
     this.supervision.formed();
     // Whoever leaves may still send what this member lacks; it closes by itself.
-    if (this.#state === "member") hangUp(peers, before, proposal.members);
+    if (this.#state === "member") hangUp(peers, before, proposal);
     if (!isSmooth) this.#void.letGo();
     this.#lastStep.level(fromStep, this.#state === "catching-up");
     if (this.#state === "member") this.#begin();
@@ -294,6 +289,14 @@ export class GroupMembership {
     this.change.request();
   }
 
+  #goOut(proposal: Proposal, before: readonly GroupMember[], isSmooth: boolean): void {
+    this.#lastStep.helpStaying(proposal);
+    // Who was first to go on has hung up before this one saw why; the others may not be as far.
+    const isLast = this.#state === "member" && this.updates.after(this.#step) === proposal.fromStep;
+    if (isSmooth || (proposal.isPlanned && isLast)) this.#leaveSmoothly(proposal, before);
+    else this.#leave(proposal);
+  }
+
   #leave(proposal: Proposal): void {
     const { workerId } = this.#ports.me;
     const hasLeft = proposal.left.includes(workerId) || this.change.leaving.has(workerId);
@@ -302,13 +305,12 @@ export class GroupMembership {
     this.#ports.onGone(hasLeft ? "left" : "fenced");
   }
 
-  /** Out as planned: all that the others need of this worker is on its way. */
+  /** Out as planned: all that the others, and a newcomer that follows it, need is on its way. */
   #leaveSmoothly(proposal: Proposal, before: readonly GroupMember[]): void {
     const { me, peers, clock } = this.#ports;
     this.#state = "gone";
     this.change.stop();
-    const others = before.map(({ workerId }) => workerId).filter((id) => id !== me.workerId);
-    void linger({ clock, isConnected: (id) => peers.isConnected(id) }, others).then(() =>
+    void linger({ clock, peers }, [...before, ...proposal.members]).then(() =>
       this.#ports.onGone(proposal.left.includes(me.workerId) ? "left" : "fenced"),
     );
   }
