@@ -188,17 +188,18 @@ export class Agent {
     const { workerId, jobId, resources } = wanted;
     this.#used.add(workerId);
     const folder = this.#folderOf(workerId);
-    const file = await startWorker(
+    const { file, ended } = await startWorker(
       folder,
       { workerId, jobId, gpus },
       {
         environment: this.#options.workerEnvironment(wanted, folder, gpus),
         memoryMib: resources.memoryMib,
-        onEnded: (ended) => this.#ended(workerId, ended),
       },
     );
     this.#add(file, false);
     this.#ports.log("worker started", { jobId, workerId, pid: file.pid, gpus });
+    // It may have ended already, and is known only now.
+    void ended.then((how) => this.#ended(workerId, how));
   }
 
   /** Its job stopped before it was started: it never will be. */

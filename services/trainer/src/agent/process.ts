@@ -40,6 +40,12 @@ export async function isAlive({
   return (await startTimeOf(pid)) === startTime;
 }
 
+export interface Started {
+  readonly file: WorkerFile;
+  /** Resolves even for who asks after its end: it may end while its file is being written. */
+  readonly ended: Promise<Ended>;
+}
+
 /** Starts a worker; its output goes to `output.log` in its folder. */
 export async function startWorker(
   folder: string,
@@ -47,9 +53,8 @@ export async function startWorker(
   options: {
     readonly environment: Readonly<Record<string, string>>;
     readonly memoryMib: number;
-    readonly onEnded: (ended: Ended) => void;
   },
-): Promise<WorkerFile> {
+): Promise<Started> {
   await mkdir(folder, { recursive: true });
   const output = openSync(join(folder, "output.log"), "a");
   const child = spawn(
@@ -75,8 +80,7 @@ export async function startWorker(
   const path = join(folder, "worker.json");
   await writeFile(`${path}.tmp`, JSON.stringify(file));
   await rename(`${path}.tmp`, path);
-  void ended.then(options.onEnded);
-  return file;
+  return { file, ended };
 }
 
 /** The workers of an earlier agent, alive or not. */
