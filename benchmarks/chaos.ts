@@ -23,6 +23,7 @@ import {
 } from "./lib/clean-up.ts";
 import { CommitLog } from "./lib/commit-log.ts";
 import { draw, type Fault, outage, type Scene } from "./lib/faults.ts";
+import { keepLogs } from "./lib/keep-logs.ts";
 import { MemoryWatch } from "./lib/memory-watch.ts";
 import { type ClusterVerdict, killLeaders } from "./lib/nats-cluster.ts";
 import { median, percentile, rounded, seeded } from "./lib/numbers.ts";
@@ -180,13 +181,14 @@ async function disturb(course: Course): Promise<Disturbed> {
   return { injected, recoveries, outageRate };
 }
 
-/** What the log says of losses and failures, when the run cannot go on. */
-function tellEnd({ events }: Course): void {
+/** What the log says of losses and failures, when the run fails, and where the rest is. */
+async function tellEnd({ events, platform }: Course): Promise<void> {
   const told = ["worker.lost", "job.failed", "training.failed"];
   for (const { name, time, payload } of events
     .filter((event) => told.includes(event.name))
     .slice(-12))
     console.error(time, name, JSON.stringify(payload));
+  console.error(`logs are kept in ${await keepLogs(platform, events)}`);
 }
 
 /** Steps per second while nothing disturbs. */
@@ -256,8 +258,7 @@ function printVerdict(
   );
 }
 
-await runBenchmark(async (cleanUp) => {
-  const course = await openCourse(cleanUp);
+async function run(cleanUp: CleanUp, course: Course): Promise<void> {
   const { platform, api, jobId } = course;
   const calmRate = await undisturbedRate(course);
   const watch = new MemoryWatch([...platform.services, "nats-server"], (name) =>
@@ -265,10 +266,7 @@ await runBenchmark(async (cleanUp) => {
   );
   cleanUp.add(async () => watch.stop());
   const [firstStep, startedMs] = [await lastStep(course), performance.now()];
-  const { injected, recoveries, outageRate } = await disturb(course).catch((error: unknown) => {
-    tellEnd(course);
-    throw error;
-  });
+  const { injected, recoveries, outageRate } = await disturb(course);
   const seconds = (performance.now() - startedMs) / 1000;
   const rate = ((await lastStep(course)) - firstStep) / seconds;
   const hashEqual = await isHashEqual(course, cleanUp.signal);
@@ -300,4 +298,12 @@ await runBenchmark(async (cleanUp) => {
   printLastLine(result);
   const isClusterGood = cluster.lost === 0 && cluster.twice === 0;
   if (!report.ok || !hashEqual || !isClusterGood) throw new Error("the verdict is bad");
+}
+
+await runBenchmark(async (cleanUp) => {
+  const course = await openCourse(cleanUp);
+  await run(cleanUp, course).catch(async (error: unknown) => {
+    await tellEnd(course);
+    throw error;
+  });
 });
