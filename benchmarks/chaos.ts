@@ -53,6 +53,8 @@ const calmMs = 5000;
 /** After a fault: so many more steps, within this time, or the job stands still. */
 const stepsAfterFault = 15;
 const patienceMs = 90_000;
+/** What takes longer is told. */
+const slowMs = 10_000;
 
 interface Course extends Scene {
   readonly log: CommitLog;
@@ -76,7 +78,7 @@ async function openCourse(cleanUp: CleanUp): Promise<Course> {
     return await proxy.listen();
   };
   const platform = await startTemporaryPlatform(cleanUp, {
-    ...{ dataDir, throughProxy },
+    ...{ dataDir, throughProxy, onEvent: onLine },
     natsBinary: ready.natsBinary,
     cacheDir: ready.cacheDir,
     environment: { ...process.env, COXSWAIN_COMMIT_LOG: path },
@@ -174,7 +176,10 @@ async function disturb(course: Course): Promise<Disturbed> {
     if (done === undefined) continue;
     injected.set(fault.name, (injected.get(fault.name) ?? 0) + 1);
     console.log(`step ${await lastStep(course)}: ${fault.name}`);
+    const doneMs = performance.now();
     await goesOn(course, fault.name);
+    const tookMs = performance.now() - doneMs;
+    if (tookMs > slowMs) console.log(`it went on after ${Math.round(tookMs / 1000)} s`);
     const ms = done.victim && (await recoveryMs(course, done.victim, before));
     if (ms !== undefined) recoveries.push(ms);
   }

@@ -28,7 +28,8 @@ export interface NatsServer {
   kill(): Promise<void>;
 }
 
-const readyTimeoutMs = 10_000;
+/** It reads its whole store first, beside whatever else the machine does. */
+const readyTimeoutMs = 30_000;
 const stopTimeoutMs = 5000;
 const healthTimeoutMs = 2000;
 const portTriesMax = 5;

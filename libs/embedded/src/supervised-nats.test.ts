@@ -1,6 +1,7 @@
-import { rejects } from "node:assert/strict";
+import { match, rejects } from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -59,4 +60,30 @@ test("a full disk: the log refuses, and takes facts again by itself once there i
   await rejects(publish(1), "a stream that failed to write stays closed until its server restarts");
   await restarted.promise;
   await publish(1);
+});
+
+test("whose port somebody else has taken is started again once it is free", async (t) => {
+  const dataDir = await mkdtemp(join(tmpdir(), "coxswain-nats-"));
+  const other = createServer();
+  const said: string[] = [];
+  const nats: SupervisedNats = new SupervisedNats({
+    ...{ binary, dataDir, againMs: 10 },
+    onEvent: (sentence) => {
+      said.push(sentence);
+      if (sentence.includes("started again")) other.listen(Number(new URL(nats.url).port));
+      else other.close();
+    },
+  });
+  t.after(async () => {
+    await nats.stop();
+    await rm(dataDir, { recursive: true });
+  });
+  await nats.start(0);
+  const connection = await connect({
+    ...{ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 20 },
+  });
+  t.after(() => connection.close());
+  await nats.kill();
+  for await (const { type } of connection.status()) if (type === "reconnect") break;
+  match(said[1]!, /is taken/);
 });

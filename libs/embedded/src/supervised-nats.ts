@@ -14,16 +14,21 @@ export interface SupervisedNatsOptions {
   readonly onEvent?: (sentence: string) => void;
   /** How often the server is asked whether it can store. Default 5 s. */
   readonly lookEveryMs?: number;
+  /** Before it is started once more, doubled each time up to 5 s. Default 200 ms. */
+  readonly againMs?: number;
 }
 
 const lookEveryMsDefault = 5000;
 /** With less room the next write would fail again. */
 const roomBytesMin = 8 * 1024 * 1024;
+const againMsDefault = 200;
+const againMsMax = 5000;
 
 export class SupervisedNats {
   readonly #options: SupervisedNatsOptions;
   readonly #stop = new AbortController();
   #server: NatsServer | undefined;
+  #starting: Promise<void> = Promise.resolve();
 
   constructor(options: SupervisedNatsOptions) {
     this.#options = options;
@@ -38,19 +43,30 @@ export class SupervisedNats {
 
   /** @throws AppError `port-in-use`, `setup-failed` */
   async start(port: number): Promise<void> {
-    const { binary, dataDir, onEvent } = this.#options;
+    const { binary, dataDir } = this.#options;
     const server = await startNatsServer({ binary, dataDir: join(dataDir, "nats"), port });
     this.#server = server;
     const ended = new AbortController();
     void this.#watch(server, AbortSignal.any([ended.signal, this.#stop.signal]));
-    void server.ended.then(async () => {
+    void server.ended.then(() => {
       ended.abort();
-      if (this.#stop.signal.aborted) return;
-      onEvent?.("nats-server ended; it is started again");
-      await this.start(server.port).catch((error: unknown) =>
-        onEvent?.(`nats-server does not start again: ${error}`),
-      );
+      this.#starting = this.#startAgain(server.port);
     });
+  }
+
+  /** For as long as it takes: its port may be taken for a while, and a busy machine is slow. */
+  async #startAgain(port: number): Promise<void> {
+    const { onEvent, againMs = againMsDefault } = this.#options;
+    const { signal } = this.#stop;
+    if (!signal.aborted) onEvent?.("nats-server ended; it is started again");
+    for (let pauseMs = againMs; !signal.aborted; pauseMs = Math.min(againMsMax, 2 * pauseMs)) {
+      try {
+        return await this.start(port);
+      } catch (error) {
+        onEvent?.(`nats-server does not start, it is tried again: ${error}`);
+      }
+      await delay(pauseMs, undefined, { signal }).catch(() => undefined);
+    }
   }
 
   async #watch(server: NatsServer, signal: AbortSignal): Promise<void> {
@@ -78,6 +94,7 @@ export class SupervisedNats {
 
   async stop(): Promise<void> {
     this.expectEnd();
+    await this.#starting;
     await this.#server?.stop();
   }
 }
