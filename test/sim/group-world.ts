@@ -20,16 +20,23 @@ import {
   vectorFrames,
 } from "../../services/trainer/src/exchange/frames.ts";
 import type { BoardGroup } from "../../services/trainer/src/exchange/group-exchange.ts";
-import { allocate, beginWrite, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
+import {
+  allocate,
+  beginWrite,
+  metricsIn,
+  vectorsOf,
+} from "../../services/trainer/src/exchange/memory.ts";
 import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
 import type { Clock } from "../../services/trainer/src/worker/clock.ts";
 import type {
   ComputeOrder,
   ComputeUpdate,
 } from "../../services/trainer/src/worker/compute-messages.ts";
+import { Gate } from "../../services/trainer/src/worker/gate.ts";
 import { enterGroup } from "../../services/trainer/src/worker/join.ts";
 import type { Generation } from "../../services/trainer/src/worker/ledger.ts";
 import { GroupMembership } from "../../services/trainer/src/worker/member.ts";
+import { nextInRun } from "../../services/trainer/src/worker/next-in-run.ts";
 import { RecordAcceptor } from "../../services/trainer/src/worker/record-acceptor.ts";
 import { Transfer } from "../../services/trainer/src/worker/transfer.ts";
 import { type Random, randomFor, randomOf } from "./lib/random.ts";
@@ -242,9 +249,13 @@ export class SimWorker {
   readonly #parameters: Float32Array;
   readonly #vectors;
   readonly #board: Board;
+  readonly #gate = new Gate(layout.metricNames);
   #reduce: BoardReduce | undefined;
   #workMs = 0;
+  /** What the compute thread works on; it hears of a newer one a little later. */
   #order = 0;
+  #newestOrder = 0;
+  #mailMs = 0;
   #parametersStep = 0;
   #generations: Generation[] = [];
   /** How much longer a shard takes here than elsewhere. */
@@ -277,6 +288,7 @@ export class SimWorker {
       ...{ clock, compute, ledger, peers: this },
       compiled: { layout, hash: "h" },
       vectors: this.#vectors,
+      gate: this.#gate,
       kernels,
       // Half of the worlds share memory: then a worker reads the others' vectors where they lie.
       ...(world.sharesMemory && { sharing: this.#sharing() }),
@@ -580,52 +592,81 @@ export class SimWorker {
 
   #compute() {
     const { world } = this;
+    const loaded = this.#heard((from: number, floats: Float32Array, step: number) => {
+      this.#parameters.set(floats, from);
+      this.#parametersStep = step;
+      this.hashes.clear();
+      const course = { batchSize: 1, steps: world.steps, changes: this.batches };
+      let last = -1;
+      for (let at = 0; at < this.#parametersStep; at += strideAt(course, at).steps) last = at;
+      if (last < 0) return;
+      this.hashes.set(last, hashOf(this.#parameters));
+      world.checkBits(this, last);
+    });
     return {
-      initialize: async () => {
+      initialize: this.#heard(() => {
         this.#isWarm = true;
         this.#parameters.fill(1);
         this.hashes.clear();
         this.#parametersStep = 0;
-      },
-      load: async (from: number, floats: Float32Array) => {
-        this.#parameters.set(floats, from);
-        this.#parametersStep = this.group.step;
-        this.hashes.clear();
-        const course = { batchSize: 1, steps: world.steps, changes: this.batches };
-        let last = -1;
-        for (let at = 0; at < this.#parametersStep; at += strideAt(course, at).steps) last = at;
-        if (last < 0) return;
-        this.hashes.set(last, hashOf(this.#parameters));
-        world.checkBits(this, last);
-      },
-      copy: async () => ({
+      }),
+      load: (from: number, floats: Float32Array) => loaded(from, floats, this.group.step),
+      copy: this.#heard(() => ({
         ...{ kind: "copied" as const, id: 0, weightsSha256: undefined },
         floats: this.#parameters.slice(),
-      }),
-      warm: async () => {
+      })),
+      warm: this.#heard(() => {
         this.#isWarm = true;
-      },
+      }),
       expect: () => undefined,
       forgetOrders: () => {
-        this.#order += 1;
+        this.#newestOrder += 1;
+        if (!world.usesBoards) this.#order = this.#newestOrder;
       },
-      apply: async ({ step, steps, turn, learningRateFactor }: ComputeUpdate) => {
-        world.check(step, this.#parametersStep, `${this.id} applies each step once, in order`);
-        update(this.#parameters, this.#vectors.reduced[turn], learningRateFactor);
-        this.#parametersStep += steps;
-        const inForce = this.batches.findLast(({ fromStep }) => fromStep <= step);
-        world.usedDecision = Math.max(world.usedDecision, inForce?.decision ?? 0);
-        this.hashes.set(step, hashOf(this.#parameters));
-        world.checkBits(this, step);
-      },
+      apply: this.#heard((applied: ComputeUpdate) => this.#apply(applied)),
       order: (order: ComputeOrder) => {
         world.check(this.#isWarm, true, `${this.id} makes nobody wait for its first gradient`);
-        this.#order += 1;
+        this.#newestOrder += 1;
+        const id = this.#newestOrder;
         // Whoever cannot add up by itself hands its pieces over, asked for that or not.
-        const { group, ...plain } = order;
-        this.#work(this.#order, this.world.usesBoards ? { ...plain, group } : plain, 0);
+        const { group, run, ...plain } = order;
+        void this.#heard(() => {
+          this.#order = id;
+          this.#work(id, world.usesBoards ? { ...plain, group, run } : plain, 0);
+        })();
       },
     };
+  }
+
+  /** The compute thread serves one request after the other; where it runs by itself, a little later. */
+  #heard<Args extends unknown[], Result>(
+    serve: (...args: Args) => Result,
+  ): (...args: Args) => Promise<Result> {
+    return (...args) => {
+      if (!this.world.usesBoards) return new Promise((resolve) => resolve(serve(...args)));
+      const { nowMs } = this.world;
+      this.#mailMs = Math.max(this.#mailMs, nowMs + 0.1 * this.world.random());
+      return new Promise((resolve, reject) =>
+        this.later(this.#mailMs - nowMs, () => {
+          try {
+            resolve(serve(...args));
+          } catch (error) {
+            reject(error as Error);
+          }
+        }),
+      );
+    };
+  }
+
+  #apply({ step, steps, turn, learningRateFactor }: Omit<ComputeUpdate, "isAwaited">): void {
+    const { world } = this;
+    world.check(step, this.#parametersStep, `${this.id} applies each step once, in order`);
+    update(this.#parameters, this.#vectors.reduced[turn], learningRateFactor);
+    this.#parametersStep += steps;
+    const inForce = this.batches.findLast(({ fromStep }) => fromStep <= step);
+    world.usedDecision = Math.max(world.usedDecision, inForce?.decision ?? 0);
+    this.hashes.set(step, hashOf(this.#parameters));
+    world.checkBits(this, step);
   }
 
   #work(order: number, ordered: ComputeOrder, index: number): void {
@@ -650,7 +691,8 @@ export class SimWorker {
       if (index === 0) this.#workMs = 0;
       this.#workMs += ms;
       if (ordered.group !== undefined) this.#reduce!.give(piece, index);
-      else this.group.onPiece(step, piece, index, { shards: piece.size, ms });
+      else if (order === this.#newestOrder)
+        this.group.onPiece(step, piece, index, { shards: piece.size, ms });
       this.#work(order, ordered, index + 1);
     });
   }
@@ -670,10 +712,34 @@ export class SimWorker {
     if (order !== this.#order) return;
     if (!this.#reduce!.advance())
       return void this.later(this.world.latency(), () => this.#finish(order, ordered));
+    const work = {
+      shards: ordered.pieces.reduce((sum, { size }) => sum + size, 0),
+      ms: this.#workMs,
+    };
+    if (ordered.run !== undefined && this.#commit(ordered)) {
+      const next = nextInRun(ordered);
+      const isOver = next === undefined;
+      if (isOver || this.world.random() < 0.3)
+        this.later(0.1, () => {
+          if (order === this.#newestOrder) this.group.onRan(isOver, work);
+        });
+      if (isOver) return;
+      return this.#work(order, next, 0);
+    }
     this.later(0.1, () => {
-      const shards = ordered.pieces.reduce((sum, { size }) => sum + size, 0);
-      if (order === this.#order) this.group.onWhole(ordered.step, { shards, ms: this.#workMs });
+      if (order === this.#newestOrder) this.group.onWhole(ordered.step, work);
     });
+  }
+
+  /** As the compute thread does it: by itself, where the gate is open. */
+  #commit({ step, steps, group, run }: ComputeOrder): boolean {
+    const { turn } = group!;
+    const { ticket, done, learningRateFactor } = run!;
+    const metrics = metricsIn(this.#vectors.reduced[turn], layout);
+    const note = { atMs: this.world.nowMs, exchangeMs: 0, metrics };
+    if (!this.#gate.commit(ticket, done, note)) return false;
+    this.#apply({ step, steps, turn, learningRateFactor });
+    return true;
   }
 
   #ledger() {

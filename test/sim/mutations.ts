@@ -141,6 +141,22 @@ export const mutations: readonly KnownMutation[] = [
   },
   {
     scenario: "group",
+    name: "whoever freezes leaves the compute thread its run",
+    seenAt: 4,
+    file: `${trainer}/worker/gate.ts`,
+    from: "return countOf(Atomics.or(this.#word, 0, closedBit));",
+    to: "return this.committed;",
+  },
+  {
+    scenario: "group",
+    name: "what a run has committed is not counted when it is closed",
+    seenAt: 4,
+    file: `${trainer}/worker/own-run.ts`,
+    from: "    this.catchUp();\n    this.#present = undefined;",
+    to: "    this.#present = undefined;",
+  },
+  {
+    scenario: "group",
     name: "a vector is kept where the next frame is read to",
     seenAt: 1,
     file: `${trainer}/worker/follow.ts`,
@@ -160,7 +176,7 @@ export const mutations: readonly KnownMutation[] = [
     name: "a newcomer takes any step's vector for its next one",
     seenAt: 2,
     file: `${trainer}/worker/member.ts`,
-    from: "return takes && step === this.#step;",
+    from: "return takes && step === this.step;",
     to: "return takes;",
   },
   {

@@ -268,7 +268,8 @@ export class Trainer {
 
   committed(step: number): void {
     this.ledger.committed(step + 1);
-    this.#course.committed(step, { loss: 1 }, step + 1);
+    const once = { agoMs: 0, exchangeMs: undefined, isAtRest: true };
+    this.#course.committed({ step, next: step + 1, metrics: { loss: 1 }, ...once });
   }
 
   trained(): void {

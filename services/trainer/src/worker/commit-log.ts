@@ -4,11 +4,12 @@ import type { WorkerConfig } from "./config.ts";
 
 let file: number | undefined;
 
-export function commitLog(config: WorkerConfig, step: number): void {
+/** @param agoMs since the commit */
+export function commitLog(config: WorkerConfig, step: number, agoMs: number): void {
   if (config.COXSWAIN_COMMIT_LOG === undefined) return;
   file ??= openSync(config.COXSWAIN_COMMIT_LOG, "a");
   writeSync(
     file,
-    `${JSON.stringify({ worker: config.COXSWAIN_WORKER_ID, step, atMs: Date.now() })}\n`,
+    `${JSON.stringify({ worker: config.COXSWAIN_WORKER_ID, step, atMs: Date.now() - Math.round(agoMs) })}\n`,
   );
 }

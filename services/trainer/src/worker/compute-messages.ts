@@ -65,6 +65,17 @@ export interface ComputeOrder {
   readonly audit?: number | undefined;
   /** The pieces are added up with those of this group as well; absent: they are handed over. */
   readonly group?: BoardGroup | undefined;
+  /** The sum is committed, and further updates after it, without asking; absent: the sum is told of. */
+  readonly run?: RunOrder | undefined;
+}
+
+/** Like updates that follow each other, in one generation. */
+export interface RunOrder {
+  readonly ticket: number;
+  readonly count: number;
+  /** Updates of the run before this one. */
+  readonly done: number;
+  readonly learningRateFactor: number;
 }
 
 export interface ComputeUpdate extends Pick<ComputeOrder, "step" | "steps"> {
@@ -76,7 +87,12 @@ export interface ComputeUpdate extends Pick<ComputeOrder, "step" | "steps"> {
 }
 
 export type ComputeRequest =
-  | { readonly kind: "attach"; readonly areas: Areas; readonly saver: SaverEnds }
+  | {
+      readonly kind: "attach";
+      readonly areas: Areas;
+      readonly saver: SaverEnds;
+      readonly gate: SharedArrayBuffer;
+    }
   /** Fills the parameters from the seed and the slots with zeros. */
   | {
       readonly kind: "initialize";
@@ -90,7 +106,7 @@ export type ComputeRequest =
       readonly order: number;
     } & ComputeOrder)
   /** From this step on, these will be the pieces: their data may be loaded. */
-  | ({ readonly kind: "expect" } & Omit<ComputeOrder, "audit" | "group">)
+  | ({ readonly kind: "expect" } & Omit<ComputeOrder, "audit" | "group" | "run">)
   /** The reduced vector of this update is whole: update the parameters. */
   | ({ readonly kind: "apply" } & ComputeUpdate)
   /** A copy of floats `from <= i < to` of parameters and slots, as after what was asked before. */
@@ -139,6 +155,14 @@ export type ComputeReply =
       readonly work: Work;
       /** Milliseconds since the last own piece. */
       readonly exchangeMs: number;
+    }
+  /** More updates of the order's run are committed: the gate says how many, and what each has to tell. */
+  | {
+      readonly kind: "ran";
+      readonly order: number;
+      /** All of them are. */
+      readonly isOver: boolean;
+      readonly work: Work;
     }
   | {
       readonly kind: "witness";

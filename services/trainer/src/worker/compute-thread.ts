@@ -6,7 +6,7 @@ import { setSourceMapsSupport } from "node:module";
 import { setImmediate as breathe } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { AppError, assert } from "@coxswain/domain";
-import { type CompiledProgram, takeState, tensorRanges } from "@coxswain/engine";
+import { type CompiledProgram, tensorRanges } from "@coxswain/engine";
 import { atBatch } from "@coxswain/goodput";
 import type { Bells } from "@coxswain/shared-memory";
 import { sha256Of } from "@coxswain/store";
@@ -14,16 +14,25 @@ import { type BatchPlace, placesOf } from "../decide/load-queue.ts";
 import { halvesOf, type Piece } from "../decide/shards.ts";
 import { GroupExchange } from "../exchange/group-exchange.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
-import { beginWrite, copyState, type Vectors, vectorsOf } from "../exchange/memory.ts";
-import { buildUpdate, type UpdateKernel } from "../exchange/update-kernel.ts";
+import { beginWrite, copyState, metricsIn, type Vectors, vectorsOf } from "../exchange/memory.ts";
 import { Feed } from "../feed/feed.ts";
-import type { ComputeOptions, ComputeReply, ComputeRequest, Work } from "./compute-messages.ts";
+import type {
+  ComputeOptions,
+  ComputeReply,
+  ComputeRequest,
+  ComputeUpdate,
+  Work,
+} from "./compute-messages.ts";
+import { Gate } from "./gate.ts";
 import { finishJointly } from "./joint-piece.ts";
+import { nextInRun } from "./next-in-run.ts";
 import { NoiseProbe } from "./noise-probe.ts";
+import { wallMs } from "./own-run.ts";
 import { ShardGradient } from "./shard-gradient.ts";
 import { Snapshots } from "./snapshots.ts";
 import { isWithin, Subtrees } from "./subtrees.ts";
 import { type Opened, openInThread } from "./thread-program.ts";
+import { TrainingState } from "./training-state.ts";
 
 const port = parentPort!;
 const options = workerData as ComputeOptions;
@@ -31,7 +40,9 @@ const reply = (message: ComputeReply, transfer: ArrayBuffer[] = []) =>
   port.postMessage(message, transfer);
 
 type Order = Extract<ComputeRequest, { kind: "order" }>;
-type Apply = Extract<ComputeRequest, { kind: "apply" }>;
+
+/** Commits of a run are told of so often at least, and at its end. */
+const tellEveryMs = 10;
 
 class Compute {
   readonly #program: CompiledProgram;
@@ -40,9 +51,11 @@ class Compute {
   #vectors: Vectors | undefined;
   #snapshots: Snapshots | undefined;
   #kernels: Kernels | undefined;
-  #updateKernel: UpdateKernel | undefined;
+  #state: TrainingState | undefined;
   readonly #bells: Bells | undefined;
   #exchange: GroupExchange | undefined;
+  #gate: Gate | undefined;
+  #toldAtMs = 0;
   #subtrees = new Subtrees(0);
   readonly #noise = new NoiseProbe(options.compile.shards, () => performance.now());
   #order: Order | undefined;
@@ -63,10 +76,11 @@ class Compute {
     if (request.kind === "attach") {
       this.#snapshots = new Snapshots(request.saver);
       this.#vectors = vectorsOf(request.areas);
+      this.#gate = new Gate(this.#program.layout.metricNames, request.gate);
       const { memory } = request.areas;
       this.#kernels = buildKernels(memory);
-      const { rule } = this.#program;
-      this.#updateKernel = rule && buildUpdate(memory, rule.update);
+      const [program, vectors, snapshots] = [this.#program, this.#vectors, this.#snapshots];
+      this.#state = new TrainingState({ program, vectors, memory, snapshots });
       this.#subtrees = new Subtrees(this.#vectors.pool.length);
       this.#exchange = new GroupExchange({
         ...{ areas: request.areas, vectors: this.#vectors, kernels: this.#kernels },
@@ -97,16 +111,12 @@ class Compute {
     request: Exclude<ComputeRequest, { kind: "attach" | "order" | "expect" }>,
     vectors: Vectors,
   ): void {
-    const changes = request.kind === "apply" || request.kind === "load";
-    if (changes || request.kind === "initialize") this.#snapshots!.settle();
     switch (request.kind) {
       case "initialize":
-        if (request.parameters !== undefined) vectors.parameters.set(request.parameters);
-        else this.#program.initialize(vectors.parameters);
-        for (const slot of vectors.slots) slot.fill(0);
+        this.#state!.initialize(request.parameters);
         return reply({ kind: "done", id: request.id });
       case "apply":
-        this.#apply(request, vectors);
+        this.#apply(request);
         if (request.isAwaited) reply({ kind: "applied", step: request.step });
         return;
       case "copy": {
@@ -116,7 +126,7 @@ class Compute {
       case "snapshot":
         return this.#snapshots!.ask(request.snapshot);
       case "load":
-        this.#load(request, vectors);
+        this.#state!.load(request);
         return reply({ kind: "done", id: request.id });
       case "warm": {
         const buffer = this.#subtrees.take([]);
@@ -136,35 +146,10 @@ class Compute {
     }
   }
 
-  #apply({ step, steps, turn, learningRateFactor: rateFactor }: Apply, vectors: Vectors): void {
-    const { parameters, slots, reduced } = vectors;
-    const whole = reduced[turn];
-    const gradient = whole.subarray(0, parameters.length);
-    const { rule, layout } = this.#program;
-    const tensors = tensorRanges(layout);
-    const sample = this.#noise.whole(step, gradient.subarray(0, tensors.at(-1)?.to));
+  #apply(update: Omit<ComputeUpdate, "isAwaited">): void {
+    const sample = this.#state!.apply(update, this.#noise);
     if (sample !== undefined)
-      reply({ kind: "noise", sample: atBatch(sample, options.compile.shards, steps) });
-    if (rateFactor !== 1 && rule === undefined)
-      throw new AppError("program-invalid", "the optimizer is no rule: its rate cannot be scaled");
-    if (this.#updateKernel === undefined || rule === undefined)
-      this.#program.update({ step, rateFactor, parameters, slots, gradient, tensors });
-    else
-      this.#updateKernel(
-        { parameters, gradient, slots },
-        { scalars: rule.scalars(step, rateFactor), tensors },
-      );
-    takeState(layout, parameters, whole);
-  }
-
-  #load(request: Extract<ComputeRequest, { kind: "load" }>, { parameters, slots }: Vectors): void {
-    for (const [index, vector] of [parameters, ...slots].entries()) {
-      const first = index * parameters.length;
-      const from = Math.max(request.from, first);
-      const to = Math.min(request.from + request.floats.length, first + parameters.length);
-      if (from < to)
-        vector.set(request.floats.subarray(from - request.from, to - request.from), from - first);
-    }
+      reply({ kind: "noise", sample: atBatch(sample, options.compile.shards, update.steps) });
   }
 
   /** Works on the newest order until it is done; an order that comes meanwhile takes over. */
@@ -179,8 +164,8 @@ class Compute {
           this.#noise.begin(order.step);
         }
         this.#subtrees.letAllGo();
-        await this.#carryOut(order);
-        if (this.#order === order) this.#order = undefined;
+        const next = await this.#carryOut(order);
+        if (this.#order === order) this.#order = next;
       }
     } catch (error) {
       fail(error, this.#subtrees.step);
@@ -189,10 +174,11 @@ class Compute {
     }
   }
 
-  async #carryOut(order: Order): Promise<void> {
+  /** Gives what comes next without having been ordered: the next update of the run. */
+  async #carryOut(order: Order): Promise<Order | undefined> {
     const reduce = order.group && this.#exchange!.begin(order.group);
     for (const piece of order.pieces) {
-      if (!(await this.#finish(order, piece))) return;
+      if (!(await this.#finish(order, piece))) return undefined;
       this.#subtrees.hold(piece);
       const buffer = this.#subtrees.get(piece)!;
       if (reduce !== undefined) reduce.give(piece, buffer);
@@ -200,10 +186,39 @@ class Compute {
     }
     const givenMs = performance.now();
     this.#auditOther(order);
-    if (reduce === undefined) return;
-    if (!(await this.#exchange!.finish(reduce, () => this.#order === order))) return;
+    if (reduce === undefined) return undefined;
+    if (!(await this.#exchange!.finish(reduce, () => this.#order === order))) return undefined;
     const exchangeMs = performance.now() - givenMs;
+    if (order.run !== undefined && this.#commit(order, exchangeMs)) return this.#nextOf(order);
     reply({ kind: "whole", ...placeOf(order), work: this.#takeWork(), exchangeMs });
+    return undefined;
+  }
+
+  /**
+   * Commits an update of a run and applies it; between the two no message is looked at. False where
+   * that is the control thread's matter.
+   */
+  #commit({ step, steps, group, run }: Order, exchangeMs: number): boolean {
+    const { turn } = group!;
+    const { ticket, done, learningRateFactor } = run!;
+    const metrics = metricsIn(this.#vectors!.reduced[turn], this.#program.layout);
+    if (!Number.isFinite(metrics["loss"])) return false;
+    const note = { atMs: wallMs(), exchangeMs, metrics };
+    if (!this.#gate!.commit(ticket, done, note)) return false;
+    this.#apply({ step, steps, turn, learningRateFactor });
+    return true;
+  }
+
+  #nextOf(order: Order): Order | undefined {
+    const next = nextInRun(order);
+    const nowMs = performance.now();
+    if (next === undefined || nowMs - this.#toldAtMs >= tellEveryMs) {
+      this.#toldAtMs = nowMs;
+      const isOver = next === undefined;
+      reply({ kind: "ran", order: order.order, isOver, work: this.#takeWork() });
+    }
+    if (next !== undefined) this.#feed.expect(this.#upcoming(next));
+    return next;
   }
 
   #takeWork(): Work {

@@ -23,6 +23,8 @@ export interface ComputeEvents {
   onPiece(step: number, piece: Piece, buffer: number, work: Work): void;
   /** The newest order's group has added up all pieces. */
   onWhole(step: number, work: Work): void;
+  /** More updates of the newest order's run are committed; `isOver`: all are. */
+  onRan(isOver: boolean, work: Work): void;
   onWitness(step: number, shard: number, sha256: string): void;
   onFailed(error: AppError, step: number): void;
   /** The program's step runs for the first time; `compiled` follows. */
@@ -117,6 +119,9 @@ export class Compute {
         if (message.order !== this.#newestOrder) return;
         this.#pieceAtMs = performance.now() - message.exchangeMs;
         return this.#events.onWhole(message.step, message.work);
+      case "ran":
+        if (message.order !== this.#newestOrder) return;
+        return this.#events.onRan(message.isOver, message.work);
       case "witness":
         return this.#events.onWitness(message.step, message.shard, message.sha256);
       case "applied":
@@ -136,7 +141,7 @@ export class Compute {
     }
   }
 
-  #send(request: ComputeRequest, transfer: ArrayBuffer[] = []): void {
+  #send(request: ComputeRequest, transfer: readonly MessagePort[] = []): void {
     this.#thread.postMessage(request, transfer);
   }
 
@@ -149,10 +154,8 @@ export class Compute {
     });
   }
 
-  attach(areas: Areas, saver: SaverEnds): void {
-    this.#thread.postMessage({ kind: "attach", areas, saver } satisfies ComputeRequest, [
-      saver.snapshots,
-    ]);
+  attach(areas: Areas, saver: SaverEnds, gate: SharedArrayBuffer): void {
+    this.#send({ kind: "attach", areas, saver, gate }, [saver.snapshots]);
   }
 
   /** The state as after what was asked before; it does not change until the saver has copied it. */
@@ -166,7 +169,7 @@ export class Compute {
   }
 
   /** What will be ordered from this step on. */
-  expect(order: Omit<ComputeOrder, "audit" | "group">): void {
+  expect(order: Omit<ComputeOrder, "audit" | "group" | "run">): void {
     this.#send({ kind: "expect", ...order });
   }
 

@@ -7,6 +7,7 @@ import { AppError } from "@coxswain/domain";
 import type { StoredEvent } from "@coxswain/events";
 import type { Candidate } from "../decide/agreement.ts";
 import { type CheckpointPorts, writePart } from "./checkpoints.ts";
+import type { Committed } from "./committed.ts";
 import type { Compute } from "./compute.ts";
 import type { Ledger, Pace } from "./ledger.ts";
 import type { GroupMembership } from "./member.ts";
@@ -91,29 +92,42 @@ export class Course {
     return Math.min(1, (stalledMs - before.stalledMs) / Math.max(1, atMs - before.atMs));
   }
 
-  /** The update from `step` on was committed by the group; that of `next` has not been ordered yet. */
-  committed(step: number, metrics: Readonly<Record<string, number>>, next: number): void {
+  /** An update was committed by the group. */
+  committed({ step, next, metrics, agoMs, exchangeMs, isAtRest }: Committed): void {
     this.#metrics = metrics;
     this.#lastBegin = step;
-    this.#notePace(next);
+    this.#notePace(next, agoMs);
     const { steps, saver, membership, compute } = this.#ports;
-    const { sincePieceMs } = compute;
-    if (sincePieceMs !== undefined) keepLast(this.#exchangeMs, sincePieceMs);
+    const tookMs = exchangeMs ?? compute.sincePieceMs;
+    if (tookMs !== undefined) keepLast(this.#exchangeMs, tookMs);
     saver.start(membership().members.length);
-    if (next < steps) this.#checkpoint(step, next);
-    const epoch = Math.floor(this.#epochOf(next));
-    const isTeller = this.#ports.membership().rank === 0;
-    if (isTeller && next < steps && epoch > Math.floor(this.#epochOf(step)))
-      this.#inBackground(this.#finishEpoch(epoch, next));
+    if (next >= steps || !isAtRest) return;
+    this.#checkpoint(step, next);
+    if (this.#ports.membership().rank === 0 && this.#endsEpoch(step, next))
+      this.#inBackground(this.#finishEpoch(Math.floor(this.#epochOf(next)), next));
+  }
+
+  /** What is due between two updates is done with the state as it is there. */
+  mustStopBetween(step: number, next: number): boolean {
+    return this.#isCheckpointDue(step, next) || this.#endsEpoch(step, next);
+  }
+
+  #endsEpoch(step: number, next: number): boolean {
+    return Math.floor(this.#epochOf(next)) > Math.floor(this.#epochOf(step));
+  }
+
+  #isCheckpointDue(step: number, next: number): boolean {
+    const { everySteps } = this.#ports.job().spec.checkpoint;
+    return Math.floor(next / everySteps) > Math.floor(step / everySteps);
   }
 
   /** A pace is of one batch. */
-  #notePace(next: number): void {
-    const { updates, step } = this.#ports.membership();
-    const batchSize = updates.batchSizeAt(step);
+  #notePace(next: number, agoMs: number): void {
+    const batchSize = this.#ports.membership().updates.batchSizeAt(next);
     if (batchSize !== this.#batchSize) this.#commits = [];
     this.#batchSize = batchSize;
-    this.#commits = [...this.#commits, { next, atMs: this.#nowMs() }].slice(-paceWindow);
+    this.#commits.push({ next, atMs: this.#nowMs() - agoMs });
+    if (this.#commits.length > paceWindow) this.#commits.shift();
   }
 
   /**
@@ -121,10 +135,10 @@ export class Course {
    * no two clocks agree on a step: the first one writes all of it.
    */
   #checkpoint(before: number, step: number): void {
-    const { everySteps, everySeconds } = this.#ports.job().spec.checkpoint;
+    const { everySeconds } = this.#ports.job().spec.checkpoint;
     const { generation, rank } = this.#ports.membership();
     const nowMs = this.#nowMs();
-    if (Math.floor(step / everySteps) > Math.floor(before / everySteps)) {
+    if (this.#isCheckpointDue(before, step)) {
       this.#checkpointMs = nowMs;
       this.#inBackground(this.#writeOwnPart(step));
     } else if (
@@ -259,8 +273,8 @@ export class Course {
   }
 
   async #leaveLast(membership: GroupMembership): Promise<void> {
-    const { step, generation } = membership;
     membership.stopHere();
+    const { step, generation } = membership;
     const hasIt = this.#ports.job().checkpoints.some((checkpoint) => checkpoint.step === step);
     if (!hasIt && step > 0) {
       const place = { step, generation, part: 0, parts: 1, isFarewell: true };

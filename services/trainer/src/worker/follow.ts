@@ -59,13 +59,18 @@ export class Donor {
     this.#ports = ports;
   }
 
+  /** Somebody needs each reduced vector. */
+  get isFollowed(): boolean {
+    return this.#followers.size > 0;
+  }
+
   async add(workerId: string, members: readonly Member[]): Promise<void> {
     const { peers, compute, layout, step, generations, programHash } = this.#ports;
     const follower: Follower = { waiting: [], waitingBytes: 0, unread: undefined };
-    this.#followers.set(workerId, follower);
-    const floats = layout.parameterFloats * (1 + layout.slotCount);
     // The compute thread serves requests in order: the copy is the state as of the step known now.
     const at = step();
+    this.#followers.set(workerId, follower);
+    const floats = layout.parameterFloats * (1 + layout.slotCount);
     const copied = await compute.copy(0, floats);
     if (this.#followers.get(workerId) !== follower) return;
     peers.tell(workerId, {

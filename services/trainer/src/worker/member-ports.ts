@@ -9,8 +9,10 @@ import type { Vectors } from "../exchange/memory.ts";
 import type { Peers } from "../exchange/peers.ts";
 import type { SharedPeers } from "../exchange/shared-peers.ts";
 import type { Clock } from "./clock.ts";
+import type { Committed } from "./committed.ts";
 import type { Compute } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
+import type { Gate } from "./gate.ts";
 import type { Ledger } from "./ledger.ts";
 import type { RecordAcceptor } from "./record-acceptor.ts";
 
@@ -39,6 +41,8 @@ export interface MemberPorts {
   readonly batchWanted?: () => BatchWanted | undefined;
   readonly compiled: Pick<Compiled, "layout" | "hash">;
   readonly compute: Pick<Compute, "order" | "expect" | "apply" | "copy" | "forgetOrders">;
+  /** To the compute thread's own commits. */
+  readonly gate: Gate;
   readonly vectors: Vectors;
   readonly kernels: Kernels;
   /** Members on this machine, where memory can be shared. */
@@ -51,12 +55,9 @@ export interface MemberPorts {
   readonly log: (sentence: string, fields: object) => void;
   /** This worker has become a member. */
   readonly onJoined: (generation: number, step: number) => void;
-  /** The update of a step was committed; its reduced metrics, and the first step of the next one. */
-  readonly onCommitted: (
-    step: number,
-    metrics: Readonly<Record<string, number>>,
-    next: number,
-  ) => void;
+  readonly onCommitted: (committed: Committed) => void;
+  /** Something is to be done between these two updates, by the first step of each. */
+  readonly mustStopBetween?: (step: number, next: number) => boolean;
   /** A generation began and all steps are committed already. */
   readonly onTrained: () => void;
   /** This worker is no member any more. */

@@ -6,14 +6,12 @@
  * committed), `catching-up` (a member that lacks the last committed step), `gone`.
  */
 import type { MembershipRecord } from "@coxswain/bus";
-import { AppError } from "@coxswain/domain";
 import type { Member as GroupMember, Proposal } from "../decide/agreement.ts";
 import { type Piece, pieceKey } from "../decide/shards.ts";
 import { startOf } from "../decide/start-of.ts";
 import { switchStepOf } from "../decide/switch-step.ts";
 import { Updates } from "../decide/updates.ts";
 import { type Frame, frameTypes } from "../exchange/frames.ts";
-import { metricsIn } from "../exchange/memory.ts";
 import type { ControlMessage } from "../exchange/peers.ts";
 import type { Ready } from "./candidates.ts";
 import type { Change } from "./change.ts";
@@ -22,11 +20,12 @@ import { hangUp, linger, reconnect } from "./connections.ts";
 import type { Donor, ReducedInbox } from "./follow.ts";
 import { catchUpMs, type LastStep } from "./last-step.ts";
 import type { Generation } from "./ledger.ts";
-import { buildParts } from "./member-parts.ts";
+import { buildParts, type MemberParts } from "./member-parts.ts";
 import type { MemberPorts } from "./member-ports.ts";
 import { isAhead, isSame, proposalOfRecord, recordOf } from "./record-acceptor.ts";
-import { StepClock } from "./step-clock.ts";
 import type { StepExchange } from "./step-exchange.ts";
+import { StepOrders } from "./step-orders.ts";
+import { Steps } from "./steps.ts";
 import type { Supervision } from "./supervision.ts";
 import { ToldGenerations } from "./told-generations.ts";
 import { VoidVectors } from "./void-vectors.ts";
@@ -48,11 +47,11 @@ export class GroupMembership {
   #generation = 0;
   #members: readonly GroupMember[] = [];
   #decided: Proposal | undefined;
-  #step = 0;
   readonly updates: Updates;
   readonly #exchange: StepExchange;
   readonly #lastStep: LastStep;
-  readonly #stepClock: StepClock;
+  readonly #steps: Steps;
+  readonly #orders: StepOrders;
   readonly #void: VoidVectors;
   /** Decided, and in force from a step ahead. */
   #planned: { readonly proposal: Proposal; readonly facts: FormedFacts } | undefined;
@@ -67,22 +66,22 @@ export class GroupMembership {
   constructor(ports: MemberPorts) {
     this.#ports = ports;
     const { steps } = ports;
-    this.#stepClock = new StepClock(ports.clock);
     this.updates = new Updates({
       ...ports,
       changes: () => this.#decided?.batches ?? ports.ledger.generations.at(-1)?.batches ?? [],
     });
+    this.#steps = this.#buildSteps();
     const parts = buildParts(ports, {
       generation: () => this.#generation,
       members: () => this.#members,
-      step: () => this.#step,
+      step: () => this.step,
       updates: this.updates,
       decided: () => this.#decided,
       planned: () => this.#planned?.proposal,
-      isTraining: () => this.#state === "member" && this.#step < steps,
+      isTraining: () => this.#state === "member" && this.step < steps,
       switchStep: () =>
         switchStepOf({
-          ...{ step: this.#step, stepMs: this.#stepClock.meanMs, steps },
+          ...{ step: this.step, stepMs: this.#steps.clock.meanMs, steps },
           after: (step) => this.updates.after(step),
         }),
       freeze: () => this.#freeze(),
@@ -99,6 +98,7 @@ export class GroupMembership {
     this.#exchange = parts.exchange;
     this.#lastStep = parts.lastStep;
     this.#reducedInbox = parts.reducedInbox;
+    this.#orders = this.#buildOrders(parts);
     this.#void = new VoidVectors({
       peers: ports.peers,
       onFree: () => this.#state === "member" && this.#begin(),
@@ -107,6 +107,29 @@ export class GroupMembership {
       ledger: ports.ledger,
       isFirst: () => this.rank === 0,
       onFormed: (formed, members) => this.donor.formed(formed, members),
+    });
+  }
+
+  #buildSteps(): Steps {
+    return new Steps({
+      ...{ ...this.#ports, updates: this.updates },
+      held: (step) => this.#lastStep.holds(step),
+      done: (step) => {
+        this.#exchange.done(step);
+        this.donor.committed(step);
+      },
+    });
+  }
+
+  #buildOrders(parts: MemberParts): StepOrders {
+    const { run, clock: stepClock } = this.#steps;
+    return new StepOrders({
+      ...{ ...this.#ports, ...parts, updates: this.updates, run, stepClock },
+      members: () => this.#members,
+      isFollowed: () => this.donor.isFollowed,
+      isBarred: (step) =>
+        step >= (this.#planned?.proposal.fromStep ?? Number.POSITIVE_INFINITY) ||
+        this.change.isBarred(step),
     });
   }
 
@@ -119,8 +142,13 @@ export class GroupMembership {
   get members(): readonly GroupMember[] {
     return this.#members;
   }
+  /** The next one to commit; exact, for which the compute thread stops committing by itself. */
   get step(): number {
+    this.#steps.settle();
     return this.#step;
+  }
+  get #step(): number {
+    return this.#steps.known;
   }
   get rank(): number {
     return this.#rankOf(this.#ports.me.workerId);
@@ -128,20 +156,19 @@ export class GroupMembership {
   #rankOf(id: string): number {
     return this.#members.findIndex(({ workerId }) => workerId === id);
   }
-  /** Milliseconds since the present step was ordered, monotonic. */
+  /** Milliseconds since the present update was ordered, monotonic. */
   get stepAgeMs(): number {
-    return this.#state === "member" && this.#step < this.#ports.steps ? this.#stepClock.ageMs : 0;
+    return this.#state === "member" && this.#step < this.#ports.steps ? this.#steps.clock.ageMs : 0;
   }
 
   /** The state in memory is that after steps below `step`. */
   startAt(step: number): void {
-    this.#step = step;
-    this.#lastStep.holds(-1);
-    this.#ports.ledger.startsAt(step);
+    this.#steps.startAt(step);
   }
 
   /** It could hand the last step on: a newcomer may be the only one who has it. */
   get canHandOn(): boolean {
+    this.#steps.settle();
     return this.#lastStep.isHeld || this.#step >= this.#ports.steps;
   }
 
@@ -152,6 +179,7 @@ export class GroupMembership {
 
   /** A generation was decided: it begins now, or at its planned step when nothing is in the way. */
   #decide(proposal: Proposal, facts: FormedFacts = {}): void {
+    this.#steps.settle();
     const start = startOf({
       ...{ proposal, workerId: this.#ports.me.workerId, state: this.#state, isReady: this.isReady },
       ...{ generation: this.#generation, step: this.#step },
@@ -168,6 +196,7 @@ export class GroupMembership {
 
   /** The present generation cannot go on to the planned step: the next one begins here. */
   #breakPlan(): void {
+    this.#steps.settle();
     const planned = this.#planned;
     if (planned === undefined) return;
     this.#planned = undefined;
@@ -185,6 +214,7 @@ export class GroupMembership {
 
   /** A generation begins. Whoever is in it goes on; whoever is not is gone. */
   adopt(proposal: Proposal, facts: FormedFacts = {}): void {
+    this.#steps.settle();
     const { me, peers } = this.#ports;
     if (proposal.generation <= this.#generation || this.#state === "gone") return;
     const isIn = proposal.members.some(({ workerId }) => workerId === me.workerId);
@@ -236,6 +266,7 @@ export class GroupMembership {
 
   /** The record holds a later generation, or another one of the same number: it is the last word. */
   seeRecord(record: MembershipRecord): void {
+    this.#steps.settle();
     if (this.#state === "gone") return;
     if (this.#decided !== undefined && !isAhead(record, recordOf(this.#decided))) return;
     const proposal = proposalOfRecord(record);
@@ -262,6 +293,7 @@ export class GroupMembership {
 
   /** Now and then: what may have been lost is asked for again. */
   tick(): void {
+    this.#steps.settle();
     if (this.#state === "catching-up") {
       this.#lastStep.ask();
       // Nobody has it any more: a new generation starts from what is left, and computes it again.
@@ -276,7 +308,7 @@ export class GroupMembership {
     if (this.rank < 0 || this.#state === "gone") return;
     // Somebody may be ahead: a newcomer whose donor was the only one to commit a step.
     if (this.stepAgeMs > catchUpMs) this.#lastStep.ask();
-    if (this.stepAgeMs > this.#stepClock.lateMs) this.#connectFrom(this.#step);
+    if (this.stepAgeMs > this.#steps.clock.lateMs) this.#connectFrom(this.#step);
     if (this.#state === "member" && this.#step < this.#ports.steps) this.supervision.tick();
     const isApart = this.#state === "frozen" || this.change.suspects.size > 0;
     if (isApart) reconnect(this.#ports, this.#members);
@@ -316,38 +348,33 @@ export class GroupMembership {
   }
 
   #freeze(): void {
+    this.#steps.settle();
     if (this.#state === "member" || this.#state === "catching-up") this.#state = "frozen";
   }
 
   /** Stops committing, for good: the last member before it leaves. */
   stopHere(): void {
+    this.#steps.settle();
     this.#state = "gone";
     this.change.stop();
     this.#ports.compute.forgetOrders();
   }
 
   #begin(): void {
+    this.#steps.settle();
     if (!this.#void.mayBegin()) return;
     const planned = this.#planned;
     if (planned !== undefined && this.#step >= planned.proposal.fromStep)
       return this.adopt(planned.proposal, planned.facts);
     if (this.#step >= this.#ports.steps) return this.#ports.onTrained();
     if (this.change.isBarred(this.#step)) return this.#freeze();
-    this.#stepClock.start();
-    this.#order();
-  }
-
-  #order(): void {
-    const step = this.#step;
-    const audit = this.supervision.planOf(step)?.shard;
-    const pieces = this.#exchange.piecesIn(this.#members)!;
-    const group = this.#exchange.groupAt(step);
-    this.#ports.compute.order({ step, steps: this.updates.at(step).steps, pieces, audit, group });
+    this.#steps.clock.start();
+    this.#orders.give(this.#step);
   }
 
   #connectFrom(step: number): void {
     const isNew = this.#exchange.connectFrom(step);
-    if (isNew && step <= this.#step && !this.#void.isHoldingUp) this.#order();
+    if (isNew && step <= this.#step && !this.#void.isHoldingUp) this.#orders.give(this.#step);
   }
 
   /** The compute thread has finished a piece. */
@@ -365,63 +392,33 @@ export class GroupMembership {
     this.#commit(step);
   }
 
-  /** The compute thread says what bits a shard has that is audited. */
-  onWitness(step: number, shard: number, sha256: string): void {
-    this.supervision.witnessed(step, shard, sha256);
+  /** The compute thread has committed updates by itself; `isOver`: all that it may. */
+  onRan(isOver: boolean, work: Work): void {
+    this.supervision.worked(work);
+    this.#steps.run.catchUp();
+    if (isOver && this.#state === "member") this.#begin();
   }
 
   #commit(step: number): void {
-    if (this.#state !== "member" || step !== this.#step) return;
-    if (this.#advance(step)) this.#begin();
-  }
-
-  /** The reduced vector of `step` is whole in memory: apply it. False when it is not finite. */
-  #advance(step: number): boolean {
-    const { vectors, compiled, ledger } = this.#ports;
-    const reduced = vectors.reduced[this.updates.turnOf(step)];
-    const metrics = metricsIn(reduced, compiled.layout);
-    if (!Number.isFinite(metrics["loss"])) {
-      this.#ports.onFailed(
-        new AppError("loss-not-finite", `the loss of step ${step} is ${metrics["loss"]}`),
-        step,
-      );
-      return false;
-    }
-    void this.#apply(step, false);
-    this.#stepClock.done();
-    this.#exchange.done(step);
-    ledger.committed(this.#step);
-    this.donor.committed(step);
-    this.#ports.onCommitted(step, metrics, this.#step);
-    return true;
-  }
-
-  #apply(step: number, isAwaited: boolean): Promise<void> {
-    const { steps, learningRateFactor } = this.updates.at(step);
-    const turn = this.updates.turnOf(step);
-    this.#step = step + steps;
-    this.#lastStep.holds(step);
-    return this.#ports.compute.apply({ step, steps, turn, learningRateFactor, isAwaited });
+    const isDue = this.#state === "member" && step === this.step;
+    if (isDue && this.#steps.advance(step)) this.#begin();
   }
 
   /** Reduced vectors may come: from a donor, or from a member that is ahead. */
   #takesReduced(step: number): boolean {
     const takes =
       this.#state === "joining" || this.#state === "catching-up" || this.#state === "member";
-    return takes && step === this.#step;
+    return takes && step === this.step;
   }
 
   async #received(step: number): Promise<void> {
     if (!this.#takesReduced(step)) return;
     if (this.#state === "member") {
       this.#void.letGo();
-      if (this.#advance(step)) this.#begin();
+      if (this.#steps.advance(step)) this.#begin();
       return;
     }
-    const { ledger } = this.#ports;
-    const applied = this.#apply(step, true);
-    ledger.committed(this.#step);
-    this.donor.committed(step);
+    const applied = this.#steps.follow(step);
     const planned = this.#planned;
     if (planned !== undefined && this.#step >= planned.proposal.fromStep)
       this.adopt(planned.proposal, planned.facts);
@@ -435,6 +432,7 @@ export class GroupMembership {
   }
 
   onFrame(from: string, frame: Frame): void {
+    this.#steps.settle();
     if (frame.type === frameTypes.reduced || frame.type === frameTypes.reducedHere)
       return this.#reducedInbox.receive(from, frame);
     if (frame.generation < this.#generation) {
@@ -463,6 +461,7 @@ export class GroupMembership {
   }
 
   onControl(from: string, message: ControlMessage): void {
+    if (!["pace", "witness"].includes(message.kind)) this.#steps.settle();
     switch (message.kind) {
       case "join":
         this.change.candidates.remove(from);
@@ -517,6 +516,7 @@ export class GroupMembership {
   }
 
   onLost(workerId: string): void {
+    this.#steps.settle();
     if (this.#state === "joining")
       void this.#reducedInbox.settled().then(() => {
         if (this.#state === "joining") this.#breakPlan();
@@ -524,9 +524,8 @@ export class GroupMembership {
       });
     this.donor.remove(workerId);
     this.change.candidates.remove(workerId);
-    const suspect = () => {
-      if (this.#state !== "joining" && this.#state !== "gone") this.change.suspect(workerId);
-    };
+    const hasPeers = () => this.#state !== "joining" && this.#state !== "gone";
+    const suspect = () => hasPeers() && this.change.suspect(workerId);
     // At the end everybody leaves when the log tells of it: most likely this worker is next.
     if (this.#step < this.#ports.steps) suspect();
     else setTimeout(suspect, endGraceMs).unref();

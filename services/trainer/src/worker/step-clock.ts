@@ -24,9 +24,11 @@ export class StepClock {
     return this.#clock.nowMs() - this.#startedMs;
   }
 
-  done(): void {
-    const mean = this.#meanMs ?? this.ageMs;
-    this.#meanMs = mean + weight * (this.ageMs - mean);
+  /** So many updates have taken the time since the start. */
+  done(updates = 1): void {
+    const tookMs = this.ageMs / updates;
+    const mean = this.#meanMs ?? tookMs;
+    this.#meanMs = mean + (1 - (1 - weight) ** updates) * (tookMs - mean);
   }
 
   /** At such an age something may be wrong with it. */

@@ -26,6 +26,7 @@ import {
   sayOfWorker,
   type WorkerEnd,
 } from "./ending.ts";
+import { Gate } from "./gate.ts";
 import { followJob, type JobContext, trainingMaxOf } from "./job-context.ts";
 import { enterGroup } from "./join.ts";
 import { Ledger } from "./ledger.ts";
@@ -111,8 +112,9 @@ async function start(
   const events = {
     onPiece: (...piece: Parameters<GroupMembership["onPiece"]>) => parts.group?.onPiece(...piece),
     onWhole: (...whole: Parameters<GroupMembership["onWhole"]>) => parts.group?.onWhole(...whole),
-    onWitness: (...witness: Parameters<GroupMembership["onWitness"]>) =>
-      parts.group?.onWitness(...witness),
+    onRan: (...ran: Parameters<GroupMembership["onRan"]>) => parts.group?.onRan(...ran),
+    onWitness: (...witness: Parameters<GroupMembership["supervision"]["witnessed"]>) =>
+      parts.group?.supervision.witnessed(...witness),
     onFailed: fail,
     onRecording: (ready: Promise<unknown>) => limitRecording(spec.stepTimeout, ready, fail),
   };
@@ -264,13 +266,14 @@ function buildGroup(
   const { shareable } = running.links;
   const sharing = shareable && shareMemory(shareable, areas, { ...own, log });
   if (sharing !== undefined) parts.sharing = sharing;
-  compute.attach(areas, saver.ends);
+  const gate = new Gate(compiled.layout.metricNames);
+  compute.attach(areas, saver.ends, gate.buffer);
   const vectors = vectorsOf(areas);
   own.peers.useBuffers(vectors.receiveBuffers);
   return new GroupMembership({
     ...own,
     ...(sharing && { sharing }),
-    ...{ shards, batchSize, exchange, compiled, compute, log },
+    ...{ shards, batchSize, exchange, compiled, compute, gate, log },
     batchWanted: () => context.job().batchWanted,
     clock: realClock,
     vectors,
@@ -278,11 +281,12 @@ function buildGroup(
     record: new RecordAcceptor(bus.bucket("membership"), config.COXSWAIN_JOB_ID),
     knownDead: () => context.knownDead,
     onJoined: (generation, step) => sayOfWorker(bus, config, "joined", generation, step),
-    onCommitted: (step, metrics, next) => {
-      commitLog(config, step);
+    onCommitted: (committed) => {
+      commitLog(config, committed.step, committed.agoMs);
       parts.firstCommit.resolve();
-      own.course.committed(step, metrics, next);
+      own.course.committed(committed);
     },
+    mustStopBetween: (step, next) => own.course.mustStopBetween(step, next),
     trainingMax: () => trainingMaxOf(context.job()),
     onStandingBy: (generation, step) => sayOfWorker(bus, config, "standing-by", generation, step),
     onTrained: () => own.course.trained(),
