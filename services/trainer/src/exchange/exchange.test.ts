@@ -1,5 +1,5 @@
 /** Frames, the connections' handshake, and the all-reduce over real sockets. */
-import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
+import { deepEqual, equal, match, notEqual, ok } from "node:assert/strict";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
@@ -206,6 +206,25 @@ test("nonsense after the handshake ends the connection, and it counts as lost", 
   equal(await b.peers.connect("a", await a.peers.listen()), true);
   b.peers.send("a", Buffer.alloc(100, 7));
   equal(await a.lost, "b");
+});
+
+test("who gives no sign of life is lost, and the reason says for how long", async (t) => {
+  const a = openPeers(t, "a", "right");
+  const b = openPeers(t, "b", "right");
+  equal(await b.peers.connect("a", await a.peers.listen()), true);
+  // b gives none, since nobody calls upon it to.
+  const timer = setInterval(() => a.peers.heartbeat(40), 5);
+  t.after(() => clearInterval(timer));
+  equal(await a.told, "lost: no sign of life for 40 ms");
+});
+
+test("who takes less than is sent to it is lost, and the reason says how much waits", async (t) => {
+  const a = openPeers(t, "a", "right");
+  const b = openPeers(t, "b", "right");
+  equal(await b.peers.connect("a", await a.peers.listen()), true);
+  const vector = new Float32Array(4 * 1024 * 1024);
+  for (let i = 0; i < 70; i += 1) b.peers.sendVector("a", head, vector);
+  match(await b.told, /^lost: it is too slow: \d+ bytes wait for it$/);
 });
 
 test("vectors that became void are not sent, and their memory may be written after that", async (t) => {
