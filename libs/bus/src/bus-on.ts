@@ -14,6 +14,7 @@ import { busError } from "./errors.ts";
 import { follow } from "./follow.ts";
 import { buildBucket } from "./kv.ts";
 import { acquireLease } from "./lease.ts";
+import { unlessReconnected } from "./reconnect.ts";
 import { eventStream } from "./streams.ts";
 import { buildAppendLog, followLogs } from "./worker-logs.ts";
 
@@ -64,7 +65,7 @@ export function busOn(given: BusPorts): Bus {
       if (status.isConnected()) core.publish(subject, JSON.stringify(payload));
     },
     listen: (subject, options) => listen(core, subject, options.signal),
-    ...buildBundles(objm, replicas),
+    ...buildBundles(objm, replicas, onReconnect),
     appendLog: buildAppendLog(client, status.isConnected),
     followLogs: (options) => followLogs(client, options),
     appendRecord: buildAppendRecord(client),
@@ -95,6 +96,7 @@ async function* listen(core: BusPorts["core"], subject: string, signal: AbortSig
 function buildBundles(
   objm: Objm,
   replicas: number,
+  onReconnect: BusPorts["status"]["onReconnect"],
 ): Pick<Bus, "putBundle" | "getBundle" | "hasBundle"> {
   let opening: Promise<ObjectStore> | undefined;
   const open = () => {
@@ -126,7 +128,8 @@ function buildBundles(
     },
     getBundle: async (sha256) => {
       try {
-        return (await (await open()).getBlob(sha256)) ?? undefined;
+        const store = await open();
+        return (await unlessReconnected(onReconnect, store.getBlob(sha256))) ?? undefined;
       } catch (error) {
         throw busError(error, "the bundle cannot be read");
       }

@@ -5,6 +5,7 @@ import type { BucketName, BucketValue } from "./buckets.ts";
 import type { Bucket, Entry } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import { busError } from "./errors.ts";
+import { unlessReconnected } from "./reconnect.ts";
 
 const retryDelayMs = 250;
 const valueBytesMax = 256 * 1024;
@@ -54,17 +55,19 @@ export function buildBucket<Name extends BucketName>(
     put: (key, value) => attempt(`put ${key}`, (kv) => kv.put(key, JSON.stringify(value))),
     delete: (key) => attempt(`delete ${key}`, (kv) => kv.delete(key)),
     entries: () =>
-      attempt("entries", async (kv) => {
-        const entries: Entry<Value>[] = [];
-        for await (const key of await kv.keys()) {
-          const entry = await kv.get(key);
-          if (entry?.operation === "PUT")
-            entries.push({ key, value: entry.json<Value>(), revision: entry.revision });
-        }
-        return entries;
-      }),
+      attempt("entries", (kv) => unlessReconnected(ports.onReconnect, entriesOf<Value>(kv))),
     watch: (options) => watch<Value>(ports, open, options),
   };
+}
+
+async function entriesOf<Value>(kv: KV): Promise<Entry<Value>[]> {
+  const entries: Entry<Value>[] = [];
+  for await (const key of await kv.keys()) {
+    const entry = await kv.get(key);
+    if (entry?.operation === "PUT")
+      entries.push({ key, value: entry.json<Value>(), revision: entry.revision });
+  }
+  return entries;
 }
 
 const attemptsMax = 10;
