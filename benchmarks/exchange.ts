@@ -39,6 +39,8 @@ const sizes = options.quick ? [0.1, 1] : options.list("megabytes");
 const workerCounts = options.list("workers");
 const seriesCount = options.quick ? 1 : options.count("rounds");
 const secondsPerSize = options.quick ? 0.5 : options.count("seconds");
+/** Until the runtime has compiled what runs in each round; a training is past that after a second. */
+const warmUpMs = 500;
 const reductionsMax = 500;
 const cacheDir = cacheFolder(process.env);
 let transports: readonly Transport[] = [
@@ -75,11 +77,12 @@ class Ranks {
     }));
     const addresses = opened.map(({ address }) => address!);
     await this.#ask(() => ({ kind: "connect", addresses }));
-    const trial = await this.#ask(() => ({ kind: "measure", rounds: 3 }));
+    const trial = await this.#ask(() => ({ kind: "measure", warmUps: 3, rounds: 3 }));
     const onceMs = median(trial[0]!.ms!);
-    const wanted = Math.floor((secondsPerSize * 1000) / onceMs);
-    const rounds = Math.max(5, Math.min(reductionsMax, wanted));
-    const measured = await this.#ask(() => ({ kind: "measure", rounds }));
+    const roundsIn = (ms: number) => Math.min(reductionsMax, Math.floor(ms / onceMs));
+    const warmUps = Math.max(3, roundsIn(warmUpMs));
+    const rounds = Math.max(5, roundsIn(secondsPerSize * 1000));
+    const measured = await this.#ask(() => ({ kind: "measure", warmUps, rounds }));
     await this.#ask(() => ({ kind: "close" }));
     return measured[0]!.ms!;
   }

@@ -27,10 +27,9 @@ export type ToRank =
       readonly cacheDir: string;
     }
   | { readonly kind: "connect"; readonly addresses: readonly string[] }
-  | { readonly kind: "measure"; readonly rounds: number }
+  | { readonly kind: "measure"; readonly warmUps: number; readonly rounds: number }
   | { readonly kind: "close" };
 
-const warmUps = 3;
 let exchange: Exchange | undefined;
 let expected = 0;
 
@@ -55,8 +54,8 @@ async function open(orders: ToRank & { kind: "open" }) {
   return { address: exchange.address };
 }
 
-/** Milliseconds of each round, from the barrier to the whole sum. */
-async function measure(own: Exchange, rounds: number): Promise<number[]> {
+/** Milliseconds of each round after the warm-ups, from the barrier to the whole sum. */
+async function measure(own: Exchange, warmUps: number, rounds: number): Promise<number[]> {
   const ms: number[] = [];
   for (let round = 0; round < rounds + warmUps; round += 1) {
     await own.barrier();
@@ -76,7 +75,7 @@ async function answer(message: ToRank): Promise<object> {
       await exchange!.connect(message.addresses);
       return {};
     case "measure":
-      return { ms: await measure(exchange!, message.rounds) };
+      return { ms: await measure(exchange!, message.warmUps, message.rounds) };
     case "close":
       await exchange!.close();
       return {};
