@@ -138,6 +138,7 @@ export async function startCluster(t: TestContext, options: ClusterOptions = {})
   const start: Cluster["start"] = (workerId, environment = {}) => {
     const worker = startWorker(workerId, folder, storeFolder, testBus.url, {
       COXSWAIN_ENGINE: engine.name,
+      COXSWAIN_ENGINE_IDENTITY: engine.identity,
       ...environment,
     });
     running.add(worker.process);

@@ -34,6 +34,8 @@ export interface Recording {
   /** Of what the operators make. */
   readonly shapes: ReadonlyMap<number, readonly number[]>;
   readonly outputs: readonly number[];
+  /** What the outputs were. */
+  readonly results: readonly Float32Array[];
 }
 
 /** Why a computation cannot be replayed; it runs operator by operator then. */
@@ -150,19 +152,22 @@ export function record(backend: RecordedBackend, { inputs, run, place }: Recorda
     given.map(({ id }) => id),
   );
   backend.binding = recorder.binding();
-  let outputs: readonly number[] = [];
+  let [outputs, results]: [readonly number[], readonly Float32Array[]] = [[], []];
   try {
     const onDraw = (draw: number) => void recorder.draws.push(draw);
     // An id is never used twice: it says what it is when the tensor is gone.
     tf.tidy(() => {
-      outputs = withDeterministicRandom(place, run, onDraw).map(idOf);
+      const made = withDeterministicRandom(place, run, onDraw);
+      backend.binding = native;
+      outputs = made.map(idOf);
+      results = made.map((tensor) => tensor.dataSync() as Float32Array);
     });
   } finally {
     backend.binding = native;
   }
   const { problem, randoms, ops, constants, shapes } = recorder;
   if (problem !== undefined) throw new NotReplayable(`${problem.what}${problem.where()}`);
-  return { inputs: given, randoms, ops, constants, shapes, outputs };
+  return { inputs: given, randoms, ops, constants, shapes, outputs, results };
 }
 
 /** Which draw seeded these values, when they are the uniform numbers of one. */

@@ -50,8 +50,6 @@ export async function openRecorded(
     );
   const recorded = new RecordedProgram(binding, data, opened, options);
   const probe = recorded.probe();
-  // Whoever compiled in this process has left much behind.
-  binding.trim();
   if (probe !== data.probe)
     throw new AppError(
       "engine-mismatch",

@@ -4,7 +4,6 @@ import { createReadStream } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "@coxswain/domain";
-import { EnvHttpProxyAgent, fetch } from "undici";
 
 export interface DownloadOptions {
   readonly url: string;
@@ -18,9 +17,6 @@ export interface DownloadOptions {
 /** Connections in a row that bring nothing. */
 const attemptsMax = 4;
 const retryMs = 500;
-/** HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as pip reads them. */
-const dispatcher = new EnvHttpProxyAgent();
-
 /** @throws AppError `engine-unavailable` when the server refuses, or what came is something else */
 export async function download(options: DownloadOptions): Promise<void> {
   const part = `${options.path}.part`;
@@ -46,6 +42,10 @@ async function append(
   from: number,
 ): Promise<void> {
   const headers = from > 0 ? { range: `bytes=${from}-` } : undefined;
+  // A hundred modules, which each thread of a worker would load with this one.
+  const { EnvHttpProxyAgent, fetch } = await import("undici");
+  // HTTPS_PROXY, HTTP_PROXY and NO_PROXY, as pip reads them.
+  const dispatcher = new EnvHttpProxyAgent();
   const response = await fetch(url, { dispatcher, signal, ...(headers && { headers }) });
   // The part is as long as the whole, or longer: its hash will tell.
   if (response.status === 416) return await response.body?.cancel();

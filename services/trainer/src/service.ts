@@ -64,6 +64,7 @@ function workerVariables(
     // Each of a worker's threads loads modules anew: compiled once, they load in two thirds of the time.
     NODE_COMPILE_CACHE: join(config.COXSWAIN_CACHE_DIR, "compile-cache"),
     COXSWAIN_ENGINE: wanted.engine.name,
+    COXSWAIN_ENGINE_IDENTITY: wanted.engine.identity,
     COXSWAIN_HOST: config.NODE_HOST,
     ...(wanted.traceparent === undefined ? {} : { TRACEPARENT: wanted.traceparent }),
     ...(config.OTEL_EXPORTER_OTLP_ENDPOINT === undefined

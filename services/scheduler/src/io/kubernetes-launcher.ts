@@ -162,6 +162,7 @@ async function create(
     COXSWAIN_WORKER_ID: workerId,
     COXSWAIN_NODE_ID: nodeId,
     COXSWAIN_ENGINE: engine.name,
+    COXSWAIN_ENGINE_IDENTITY: engine.identity,
     ...(traceparent === undefined ? {} : { TRACEPARENT: traceparent }),
   };
   const worker = { jobId, workerId, nodeId, nodeName, resources, environment };

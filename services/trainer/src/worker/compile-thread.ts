@@ -67,7 +67,6 @@ async function run(): Promise<void> {
   const initial = new Float32Array(program.layout.parameterFloats);
   program.initialize(initial);
   const { xlaSeconds } = program;
-  program.dispose();
   reply({ kind: "recorded", data, initial, xlaSeconds }, [initial.buffer]);
 }
 

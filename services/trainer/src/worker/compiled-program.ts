@@ -36,6 +36,8 @@ export interface ObtainedProgram {
   readonly initial?: Float32Array;
   /** That XLA took for it here; undefined without XLA. */
   readonly xlaSeconds?: number | undefined;
+  /** Settles when what compiling needed is let go. */
+  readonly ended?: Promise<unknown>;
 }
 
 /** @throws AppError with the program's own error */
@@ -133,5 +135,9 @@ export function compileInThread(
     }
   });
   thread.on("error", (cause) => reject(new AppError("program-threw", cause.message, { cause })));
-  return promise.finally(() => thread.terminate());
+  const ended = promise.then(
+    () => thread.terminate(),
+    () => thread.terminate(),
+  );
+  return promise.then((made) => ({ ...made, ended }));
 }

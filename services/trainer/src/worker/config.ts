@@ -18,6 +18,9 @@ export const WorkerConfigSchema = Type.Object({
   ),
   COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),
   COXSWAIN_ENGINE: Type.String({ default: "wasm" }),
+  COXSWAIN_ENGINE_IDENTITY: Type.Optional(
+    Type.String({ description: "The job's engine, to be loaded before the log is read" }),
+  ),
   CUDA_VISIBLE_DEVICES: Type.Optional(
     Type.String({ description: "The worker's GPUs; absent: whatever the machine has" }),
   ),

@@ -1,44 +1,6 @@
 /** A worker's process. Its agent starts it; SIGTERM asks it to leave in good order. */
-import { connectBus } from "@coxswain/bus";
-import { createLogger, parseConfig, startTelemetry } from "@coxswain/service";
-import { WorkerConfigSchema } from "./config.ts";
-import { passOnOutput } from "./output.ts";
-import { runWorker } from "./worker.ts";
+import { loadEarly } from "./early-engine.ts";
 
-const config = parseConfig(WorkerConfigSchema, process.env);
-const log = createLogger("worker", config.LOG_LEVEL).child({
-  jobId: config.COXSWAIN_JOB_ID,
-  workerId: config.COXSWAIN_WORKER_ID,
-});
-const leave = new AbortController();
-process.removeAllListeners("SIGTERM"); // What start.ts did until there was somebody to ask.
-process.on("SIGTERM", () => leave.abort());
-process.on("SIGINT", () => leave.abort());
-
-const telemetry = await startTelemetry("worker", config);
-const bus = await connectBus({
-  url: config.NATS_URL,
-  token: config.NATS_TOKEN,
-  name: config.COXSWAIN_WORKER_ID,
-  replicas: config.NATS_REPLICAS,
-});
-if (config.AGENT_TIMEOUT_MS === 0)
-  for (const stream of ["stdout", "stderr"] as const)
-    passOnOutput(
-      bus,
-      { jobId: config.COXSWAIN_JOB_ID, workerId: config.COXSWAIN_WORKER_ID, stream },
-      process[stream],
-      Date.now,
-    );
-const end = await runWorker({
-  bus,
-  config,
-  leave: leave.signal,
-  log: (sentence, fields) => log.info(fields, sentence),
-});
-log.info(end, "worker ends");
-await Promise.race([
-  Promise.all([bus.close(), telemetry.stop()]),
-  new Promise((resolve) => setTimeout(resolve, 1000)),
-]);
-process.exit(end.exitCode);
+loadEarly(process.env);
+const { runProcess } = await import("./process.ts");
+await runProcess(process.env);

@@ -12,6 +12,7 @@ import {
 import { Compute, type ComputeEvents } from "./compute.ts";
 import type { Compiled } from "./compute-messages.ts";
 import type { WorkerConfig } from "./config.ts";
+import { endEarly } from "./early-engine.ts";
 import type { JobContext } from "./job-context.ts";
 import type { PatiencePorts } from "./patiently.ts";
 
@@ -56,6 +57,8 @@ export async function openCompute(
   obtained = await obtainProgram(programPorts, options);
   compute.provide(obtained.recorded);
   const compiled = await compute.compiled;
+  // What compiling has left behind is given back while the first step is computed.
+  void Promise.resolve(obtained.ended).then(endEarly);
   const { xlaSeconds = compiled.xlaSeconds } = obtained;
   if (xlaSeconds !== undefined) ports.log("XLA compiled the program", { xlaSeconds });
   if (engine !== undefined && engine.identity !== compiled.identity) {
