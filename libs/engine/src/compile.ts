@@ -4,6 +4,7 @@
  */
 import { type Batch, tf } from "@coxswain/program";
 import type { Binding } from "./binding.ts";
+import { copyTensor } from "./copy-tensor.ts";
 import { withDeterministicRandom } from "./deterministic.ts";
 import { programError } from "./load-program.ts";
 import { openProgram } from "./open-program.ts";
@@ -98,7 +99,7 @@ class TfjsProgram extends ProgramFacts implements CompiledProgram {
       this.#loadedStep = input.step;
       step.within(input, () => {
         for (const [index, tensor] of step.run(step.tensors(batch, plan.samples)).entries())
-          views[index]!.set(tensor.dataSync() as Float32Array);
+          copyTensor(tensor, views[index]!);
       });
     } catch (cause) {
       throw programError(`step ${input.step}, shard ${input.shard}`, cause);

@@ -5,6 +5,7 @@
  * - The back end's own gradient of max pooling goes astray in windows without a positive value
  *   (4.22); ours gives it to the first greatest value of each window, as TensorFlow does.
  * - The filter gradient of a convolution is one matrix product per place in the filter.
+ * - The back end copies what it is asked to clone, and each tensor that a gradient needs is; ours counts.
  * - Whatever else is missing (depthwise convolutions' gradients, an embedding's, einsum) is computed in
  *   plain JavaScript, or refused by its name.
  */
@@ -27,6 +28,8 @@ export function installWasmKernels(): void {
     backendName,
     kernelFunc: conv2dFilterGradient as never,
   });
+  tf.unregisterKernel("Identity", backendName);
+  tf.registerKernel({ kernelName: "Identity", backendName, kernelFunc: identity as never });
   tf.unregisterKernel("MaxPoolGrad", backendName);
   tf.registerKernel({
     kernelName: "MaxPoolGrad",
@@ -41,6 +44,13 @@ export function installWasmKernels(): void {
         runPlain(kernelName, call.backend as never, call)) as never,
     });
 }
+
+/** The same memory once more: no kernel writes to what it is given. */
+const identity: Kernel = ({ inputs, backend }) => {
+  const { dataId, shape, dtype } = inputs["x"]!;
+  (backend as { incRef(id: object): void }).incRef(dataId);
+  return { dataId, shape, dtype };
+};
 
 /** TensorFlow.js's core exports the name of each kernel. */
 function missingKernels(): string[] {
