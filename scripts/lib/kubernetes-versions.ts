@@ -9,7 +9,7 @@ import { AppError } from "@coxswain/domain";
 
 const folder = resolve(import.meta.dirname, "../../test/kubernetes/go");
 /** The newest that all tests were run on. */
-export const testedMinor = "1.35";
+export const testedMinor = "1.37";
 
 const isModFile = /^kubernetes-(\d+\.\d+)\.mod$/;
 
