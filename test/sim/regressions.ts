@@ -16,6 +16,12 @@ export const regressions: readonly Regression[] = [
     why: "a newcomer whose proposer died at once started over and waited for itself",
   },
   {
+    scenario: "group",
+    seed: 701_383,
+    only: [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 17],
+    why: "who stood by found its lost donor again, which had forgotten it, and all waited for it",
+  },
+  {
     scenario: "platform",
     seed: 16,
     why: "an older checkpoint was committed after a newer one, and its files taken for orphans",

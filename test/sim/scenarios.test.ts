@@ -414,6 +414,29 @@ const stories: Record<string, (story: Story) => Promise<void>> = {
     await story.members(...rest);
     await story.trainsToTheEnd(...rest);
   },
+  "hot standby: a donor lost and found again has forgotten it, so it starts over": async (
+    story,
+  ) => {
+    story.world.trainingMax = 3;
+    await story.group("a", "b", "c");
+    story.start("d");
+    await story.until("d stands by", () => story.worker("d").group.standsBy);
+    const donor = story.donorOf("a");
+    story.partition(["d"], [donor]);
+    story.world.cuts.clear();
+    await story.until("both have noticed", () => !story.worker("d").isConnected(donor));
+    await story.until("they are connected again", () => story.worker("d").isConnected(donor));
+    const leaves = story.worker("a").group.members.at(-1)!.workerId;
+    story.worker(leaves).leave();
+    const stay = ["a", "b", "c"].filter((id) => id !== leaves);
+    // Taken in while it starts over, it is shut out again; its node starts another.
+    await story.until("d, or who starts in its stead, is a member", () => {
+      if (story.worker("d").how !== undefined && story.worker("e") === undefined) story.start("e");
+      const newcomer = story.worker("e") === undefined ? "d" : "e";
+      return story.areMembers(...stay, newcomer);
+    });
+    await story.trainsToTheEnd(...stay);
+  },
   "hot standby: out of a pair, the survivor decides with the record and takes it in then": async (
     story,
   ) => {

@@ -203,18 +203,32 @@ function checkFacts(
   );
 }
 
+/** What hands this worker the state. */
+interface Feed {
+  readonly donor: string;
+  /** Since when it does not, monotonic: found again, the donor does not know who followed it. */
+  lostMs: number | undefined;
+  /** Tells all members which step this worker has. */
+  sayHowFar: (() => void) | undefined;
+}
+
 /** One try: connect, receive the state, keep level, ask to be taken in. */
 async function join(ports: JoinPorts, members: readonly Member[]): Promise<void> {
   const { peers, transfer, membership, clock } = ports;
   const connected = await connectAll(ports, members);
   const donor = members.find(({ workerId }) => connected.includes(workerId))?.workerId;
   if (donor === undefined) return;
-  let donorLostMs: number | undefined;
+  const feed: Feed = { donor, lostMs: undefined, sayHowFar: undefined };
+  membership.onLostFrom = (lost) => {
+    if (lost !== donor) return;
+    feed.lostMs ??= clock.nowMs();
+    if (membership.state === "joining" && membership.standsBy) feed.sayHowFar?.();
+  };
   const isFed = () => {
-    if (membership.isPlanned) return true;
-    if (peers.isConnected(donor)) return true;
-    donorLostMs ??= clock.nowMs();
-    return membership.standsBy && clock.nowMs() - donorLostMs < donorGraceMs;
+    if (!membership.isPlanned && !peers.isConnected(donor)) feed.lostMs ??= clock.nowMs();
+    if (feed.lostMs === undefined) return true;
+    const isInGrace = membership.standsBy && clock.nowMs() - feed.lostMs < donorGraceMs;
+    return isInGrace && !membership.isPlanned;
   };
   const isOn = () => !ports.signal.aborted && membership.state === "joining" && isFed();
   transfer.begin(donor);
@@ -224,16 +238,17 @@ async function join(ports: JoinPorts, members: readonly Member[]): Promise<void>
   if (transfer.isLoaded) await ports.compute.warm(membership.step);
   const deadlineMs = clock.nowMs() + takenInMs;
   const isPatient = () => membership.standsBy || membership.isPlanned || clock.nowMs() < deadlineMs;
-  while (isOn() && transfer.isLoaded && isPatient()) await askIn(ports, donor);
+  while (isOn() && transfer.isLoaded && isPatient()) await askIn(ports, feed);
   if (membership.state !== "joining") return;
   // From the start, and so that everybody notices: what was asked before does not count any more.
   membership.isReady = false;
   membership.standsBy = false;
+  membership.breakPlan(); // Not ready, it has no part in it.
   transfer.end();
   for (const { workerId } of [...members, ...transfer.members]) peers.drop(workerId);
 }
 
-async function askIn(ports: JoinPorts, donor: string): Promise<void> {
+async function askIn(ports: JoinPorts, feed: Feed): Promise<void> {
   const { me, peers, transfer, membership, clock } = ports;
   if (membership.isPlanned) return clock.delay(retryMs);
   const present = transfer.members;
@@ -243,15 +258,14 @@ async function askIn(ports: JoinPorts, donor: string): Promise<void> {
   if (membership.state !== "joining" || !transfer.isLoaded) return;
   if (connected.length === present.length && membership.canHandOn) {
     membership.isReady = true;
+    const { donor } = feed;
     const say = (members: readonly Member[]) => {
       const ready = { candidate: me, connected, step: membership.step, donor };
       for (const { workerId } of members) peers.tell(workerId, { kind: "ready", ...ready });
     };
     say(present.slice(0, 2));
-    // The others want to know at once how far it got.
-    membership.onLostFrom = (lost) => {
-      if (lost === donor && membership.state === "joining" && membership.standsBy) say(present);
-    };
+    // When the donor is lost, the others want to know at once.
+    feed.sayHowFar = () => say(present);
   }
   await clock.delay(membership.standsBy ? standByMs : retryMs);
 }

@@ -86,7 +86,7 @@ export class GroupMembership {
         }),
       freeze: () => this.#freeze(),
       decide: (proposal, agreedMs) => this.#decide(proposal, { agreedMs }),
-      breakPlan: () => this.#breakPlan(),
+      breakPlan: () => this.breakPlan(),
       seeRecord: (seen) => this.seeRecord(seen),
       isExpected: (step) => this.#takesReduced(step),
       received: (step) => this.#received(step),
@@ -195,7 +195,7 @@ export class GroupMembership {
   }
 
   /** The present generation cannot go on to the planned step: the next one begins here. */
-  #breakPlan(): void {
+  breakPlan(): void {
     this.#steps.settle();
     const planned = this.#planned;
     if (planned === undefined) return;
@@ -519,7 +519,7 @@ export class GroupMembership {
     this.#steps.settle();
     if (this.#state === "joining")
       void this.#reducedInbox.settled().then(() => {
-        if (this.#state === "joining") this.#breakPlan();
+        if (this.#state === "joining") this.breakPlan();
         this.onLostFrom?.(workerId);
       });
     this.donor.remove(workerId);
