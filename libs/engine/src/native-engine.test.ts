@@ -108,19 +108,20 @@ function testNative(engine: Engine): void {
     await rejects(open(bytes.subarray(1), options), /engine-mismatch.*format/);
   });
 
-  const layers = "tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.dense({ units: 10 })";
+  const layers = `tf.layers.flatten({ inputShape: [28, 28, 1] }), tf.layers.batchNormalization(),
+    tf.layers.dense({ units: 10 })`;
   const unrecordable: Record<string, { readonly loss: string; readonly reason: RegExp }> = {
     "values read back": {
       loss: "(l, o) => crossEntropy(l, tf.mul(o, 1 + 0 * tf.sum(o).dataSync()[0]))",
-      reason: /reads values back while it runs, after operator Sum at program\.mjs:3/,
+      reason: /reads values back while it runs, after operator Sum at program\.mjs:\d/,
     },
     "a counter": {
       loss: "(l, o) => tf.mul(crossEntropy(l, o), globalThis.calls = 1 + (globalThis.calls ?? 0))",
-      reason: /two runs differ at operator Mul at program\.mjs:3/,
+      reason: /two runs differ at operator Mul at program\.mjs:\d/,
     },
     "a tensor from outside": {
       loss: "(l, o) => tf.mul(crossEntropy(l, o), globalThis.kept ??= tf.keep(tf.scalar(1)))",
-      reason: /operator Mul reads a tensor from outside the step at program\.mjs:3/,
+      reason: /operator Mul reads a tensor from outside the step at program\.mjs:\d/,
     },
   };
   for (const [name, { loss, reason }] of Object.entries(unrecordable))
@@ -134,6 +135,8 @@ function testNative(engine: Engine): void {
       equal(program.mode, "eager");
       equal(reasons.length, 1);
       match(reasons[0]!, reason);
+      // The state is as before the recording that was given up.
+      ok(gradientOf(program, parametersOf(program), 3, 1).every(Number.isFinite));
     });
 }
 

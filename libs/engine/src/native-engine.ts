@@ -19,8 +19,10 @@ export async function openNativeEngine(
   options: NativeOptions,
   onFallback: Recorder["onFallback"],
 ): Promise<Engine> {
+  // The library may still be on its way in, by another thread: last what has to wait for it.
+  const Backend = loadKernels();
   const binding = await loadBinding(cacheDir, options);
-  await registerBackend(binding).catch((cause: unknown) => {
+  await registerBackend(Backend, binding).catch((cause: unknown) => {
     throw unavailable(cause);
   });
   const identity = nativeIdentity(options);
@@ -39,15 +41,23 @@ function refuseToCompile(reason: string): never {
   throw new AppError("program-invalid", `${sentence} ${reason}`);
 }
 
-async function registerBackend(binding: Binding): Promise<void> {
+type Backend = new (binding: Binding, name: string) => never;
+
+/** TensorFlow.js and tfjs-node's kernels for it. */
+function loadKernels(): Backend {
   const require = createRequire(import.meta.url);
   restoreUtil(require("node:util") as Record<string, unknown>);
   require("@tensorflow/tfjs-node/dist/register_all_kernels.js");
   const { NodeJSKernelBackend } =
     require("@tensorflow/tfjs-node/dist/nodejs_kernel_backend.js") as {
-      NodeJSKernelBackend: new (binding: Binding, name: string) => never;
+      NodeJSKernelBackend: Backend;
     };
-  const build = () => new NodeJSKernelBackend(binding, "@tensorflow/tfjs-node");
+  void tf.layers; // Loads the rest.
+  return NodeJSKernelBackend;
+}
+
+async function registerBackend(Backend: Backend, binding: Binding): Promise<void> {
+  const build = () => new Backend(binding, "@tensorflow/tfjs-node");
   tf.registerBackend("tensorflow", build, 3);
   await tf.setBackend("tensorflow");
   await tf.ready();

@@ -50,11 +50,24 @@ export class Step {
    * next values, each divided by the number of shards. The state itself stays.
    */
   run({ inputs, labels }: BatchTensors): Tensor[] {
+    const { model, options } = this.#parts;
+    const state = model.variables.slice(model.trainedCount);
+    const before = state.map((variable) => tf.clone(variable as Tensor));
+    try {
+      return [
+        ...this.#derived({ inputs, labels }),
+        ...state.map((v) => tf.mul(v as Tensor, 1 / options.shards)),
+      ];
+    } finally {
+      for (const [index, variable] of state.entries()) variable.assign(before[index]!);
+    }
+  }
+
+  /** Loss, metrics and gradients. */
+  #derived({ inputs, labels }: BatchTensors): Tensor[] {
     const { model, options, program } = this.#parts;
     const share = 1 / options.batchSize;
     const trained = model.variables.slice(0, model.trainedCount);
-    const state = model.variables.slice(model.trainedCount);
-    const before = state.map((variable) => tf.clone(variable as Tensor));
     let outputs: Tensor | undefined;
     const { value, grads } = tf.variableGrads(() => {
       outputs = tf.keep(model.outputs(inputs, true));
@@ -65,9 +78,7 @@ export class Step {
     );
     outputs?.dispose();
     const gradients = trained.map((variable) => grads[variable.name] ?? tf.zerosLike(variable));
-    const after = state.map((variable) => tf.mul(variable as Tensor, 1 / options.shards));
-    for (const [index, variable] of state.entries()) variable.assign(before[index]!);
-    return [value, ...metrics, ...gradients, ...after];
+    return [value, ...metrics, ...gradients];
   }
 
   /** Loss and metrics of held-out samples, a value for each. */
