@@ -51,7 +51,7 @@ const models = options.text("models").split(",");
 
 interface Ran {
   readonly hash: string;
-  readonly auditOk: boolean;
+  readonly violations: Awaited<ReturnType<typeof auditThroughApi>>["violations"];
   readonly injected: readonly string[];
 }
 
@@ -103,8 +103,8 @@ async function train(
     if (["job.failed", "job.cancelled"].includes(event.name))
       throw new Error(`${jobId}: ${event.name} ${JSON.stringify(event.payload)}`);
     if (event.name !== "job.succeeded") continue;
-    const { ok } = await auditThroughApi(api, jobId);
-    return { hash: event.payload.weightsSha256, auditOk: ok, injected };
+    const { violations } = await auditThroughApi(api, jobId);
+    return { hash: event.payload.weightsSha256, violations, injected };
   }
   throw new Error("interrupted");
 }
@@ -138,9 +138,12 @@ async function proveModel(
   console.log(`${model}, 1 worker: ${hash}`);
   const different: string[] = [];
   const judge = (what: string, ran: Ran) => {
-    const isSame = ran.hash === hash && ran.auditOk;
-    if (!isSame) different.push(`${model}, ${what}`);
-    console.log(`${model}, ${what}: ${isSame ? "the same bits" : `NOT the same: ${ran.hash}`}`);
+    const wrong = [
+      ...(ran.hash === hash ? [] : [`other bits, ${ran.hash}`]),
+      ...ran.violations.map(({ kind, message }) => `${kind}: ${message}`),
+    ];
+    if (wrong.length > 0) different.push(`${model}, ${what}`);
+    console.log(`${model}, ${what}: ${wrong.join("; ") || "the same bits"}`);
   };
   const counts = options.list("workers");
   for (const workers of counts) judge(`${workers} workers`, await train(where, still(workers)));

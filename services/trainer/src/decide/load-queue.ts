@@ -26,6 +26,15 @@ export function placesOf(update: {
   );
 }
 
+/** The next so many updates of the same kind. */
+export function updatesAfter<Update extends { readonly step: number; readonly steps: number }>(
+  update: Update,
+  count: number,
+): Update[] {
+  const { step, steps } = update;
+  return Array.from({ length: count }, (_, i) => ({ ...update, step: step + (i + 1) * steps }));
+}
+
 export interface Load {
   readonly place: BatchPlace;
   readonly slot: number;

@@ -78,6 +78,18 @@ for (const [name, split] of Object.entries({ "in memory": inMemory, "from files"
     ok(new Float64Array(stalledMs)[0]! > 0, "waiting was counted");
     deepEqual([...data.test.batch([4, 2]).labels], [-4, -2]);
     deepEqual([...data.train.batch([1]).inputs], [1, 1.5]);
+    // One after the other, up to the last one; then from the beginning, and something else in between.
+    const held = (...indices: number[]) => [...data.test.batch(indices).labels];
+    for (const first of [0, 3, 6, 0])
+      deepEqual(held(first, first + 1, first + 2), [-first, -first - 1, -first - 2]);
+    deepEqual([...data.train.batch([2]).inputs], [2, 2.5]);
+    deepEqual(
+      [held(18, 19), held(19, 19)],
+      [
+        [-18, -19],
+        [-19, -19],
+      ],
+    );
   });
 }
 

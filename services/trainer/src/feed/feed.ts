@@ -27,6 +27,8 @@ export class Feed {
   readonly #ready = new Map<string, number>();
   readonly #failed = new Map<string, Failed>();
   #gathered: Batch | undefined;
+  /** What `gathered` is, or will be: one answer at a time is on its way. */
+  #asked: string | undefined;
   #place: BatchPlace | undefined;
   #slotInUse: number | undefined;
   /** Used, and not said yet: each message wakes the loader. */
@@ -46,20 +48,41 @@ export class Feed {
   open(): Dataset {
     this.#waitFor(() => this.#opened !== undefined);
     const { inputShape, labelShape, samplesTrain, samplesTest } = this.#opened!;
-    const gather = (split: "train" | "test", indices: readonly number[]) => {
-      this.#gathered = undefined;
-      this.#send({ kind: "gather", split, indices: [...indices] });
-      this.#waitFor(() => this.#gathered !== undefined);
-      return this.#gathered!;
-    };
     const train = (indices: readonly number[]) =>
-      this.#place === undefined ? gather("train", indices) : this.#take(this.#place);
+      this.#place === undefined ? this.#gather("train", indices) : this.#take(this.#place);
+    const test = (indices: readonly number[]) => {
+      const batch = this.#gather("test", indices);
+      // Whoever evaluates asks for one batch after the other: the next one is read meanwhile.
+      const next = indices.map((index) => index + indices.length);
+      if (next.every((index) => index < samplesTest)) this.#askFor("test", next);
+      return batch;
+    };
     return {
       inputShape,
       labelShape,
       train: { samples: samplesTrain, batch: train },
-      test: { samples: samplesTest, batch: (indices) => gather("test", indices) },
+      test: { samples: samplesTest, batch: test },
     };
+  }
+
+  #askFor(split: "train" | "test", indices: readonly number[]): void {
+    this.#asked = `${split} ${indices}`;
+    this.#send({ kind: "gather", split, indices: [...indices] });
+  }
+
+  #gather(split: "train" | "test", indices: readonly number[]): Batch {
+    const wanted = `${split} ${indices}`;
+    if (this.#asked !== undefined && this.#asked !== wanted) this.#takeGathered();
+    if (this.#asked === undefined) this.#askFor(split, indices);
+    return this.#takeGathered();
+  }
+
+  #takeGathered(): Batch {
+    this.#waitFor(() => this.#gathered !== undefined);
+    const batch = this.#gathered!;
+    this.#gathered = undefined;
+    this.#asked = undefined;
+    return batch;
   }
 
   /** These come next, in this order; what is ready and not among them is let go, as is the last batch. */

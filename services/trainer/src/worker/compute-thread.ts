@@ -10,7 +10,7 @@ import { type CompiledProgram, tensorRanges } from "@coxswain/engine";
 import { atBatch } from "@coxswain/goodput";
 import type { Bells } from "@coxswain/shared-memory";
 import { sha256Of } from "@coxswain/store";
-import { type BatchPlace, placesOf } from "../decide/load-queue.ts";
+import { type BatchPlace, placesOf, updatesAfter } from "../decide/load-queue.ts";
 import { halvesOf, type Piece } from "../decide/shards.ts";
 import { GroupExchange } from "../exchange/group-exchange.ts";
 import { buildKernels, type Kernels } from "../exchange/kernels.ts";
@@ -43,6 +43,8 @@ type Order = Extract<ComputeRequest, { kind: "order" }>;
 
 /** Commits of a run are told of so often at least, and at its end. */
 const tellEveryMs = 10;
+/** Updates of a run whose data the loader hears of at once. */
+const updatesAhead = 4;
 
 class Compute {
   readonly #program: CompiledProgram;
@@ -56,6 +58,8 @@ class Compute {
   #exchange: GroupExchange | undefined;
   #gate: Gate | undefined;
   #toldAtMs = 0;
+  /** The loader knows of the updates up to the one of this step. */
+  #expectedTo = 0;
   #subtrees = new Subtrees(0);
   readonly #noise = new NoiseProbe(options.compile.shards, () => performance.now());
   #order: Order | undefined;
@@ -98,13 +102,16 @@ class Compute {
     }
   }
 
-  /** What the order needs, and after it the next update's data of the same shards. */
-  #upcoming({ step, steps, pieces }: Order): BatchPlace[] {
+  /** What the order needs, and after it the data of the next updates of the same shards. */
+  #upcoming({ step, steps, pieces, run }: Order): BatchPlace[] {
     const isOpen = (piece: Piece) =>
       !this.#subtrees.isOf(step, steps) || this.#subtrees.get(piece) === undefined;
-    const after = { step: step + steps, steps, pieces };
-    const next = this.#coming?.step === after.step ? this.#coming : after;
-    return [...placesOf({ step, steps, pieces: pieces.filter(isOpen) }), ...placesOf(next)];
+    const ahead = Math.min(updatesAhead, run === undefined ? 1 : run.count - run.done);
+    this.#expectedTo = step + ahead * steps;
+    const following = updatesAfter({ step, steps, pieces }, ahead).map((after) =>
+      placesOf(this.#coming?.step === after.step ? this.#coming : after),
+    );
+    return [...placesOf({ step, steps, pieces: pieces.filter(isOpen) }), ...following.flat()];
   }
 
   #serve(
@@ -214,10 +221,10 @@ class Compute {
     const nowMs = performance.now();
     if (next === undefined || nowMs - this.#toldAtMs >= tellEveryMs) {
       this.#toldAtMs = nowMs;
-      const isOver = next === undefined;
-      reply({ kind: "ran", order: order.order, isOver, work: this.#takeWork() });
+      reply({ kind: "ran", order: order.order, isOver: !next, work: this.#takeWork() });
     }
-    if (next !== undefined) this.#feed.expect(this.#upcoming(next));
+    // The loader is a thread as well: it is not woken for each update.
+    if (next && next.step >= this.#expectedTo) this.#feed.expect(this.#upcoming(next));
     return next;
   }
 
@@ -294,12 +301,8 @@ const placeOf = ({ order, step }: Order) => ({ order, step });
 
 function fail(error: unknown, step: number): void {
   const code = error instanceof AppError ? error.code : "program-threw";
-  reply({
-    kind: "failed",
-    code,
-    message: error instanceof Error ? error.message : String(error),
-    step,
-  });
+  const message = error instanceof Error ? error.message : String(error);
+  reply({ kind: "failed", code, message, step });
 }
 
 try {
