@@ -129,12 +129,14 @@ function watchPods() {
   const boundAtMs = new Map<string, number>();
   const runningAtMs = new Map<string, number>();
   const jobOf = new Map<string, string>();
+  const gone = new Set<string>();
   const note = (times: Map<string, number>, name: string) => {
     if (!times.has(name)) times.set(name, performance.now());
   };
   const view = kube.follow(pods, {
     ...{ namespace, signal: cleanUp.signal, labelSelector: "coxswain.dev/worker" },
-    keep: ({ metadata: { name, labels }, spec, status }) => {
+    keep: ({ metadata: { name, labels, deletionTimestamp }, spec, status }) => {
+      if (deletionTimestamp !== undefined) gone.add(name);
       jobOf.set(name, labels?.["coxswain.dev/job"] ?? "");
       if (spec.nodeName !== undefined) note(boundAtMs, name);
       if (status?.phase === "Running") note(runningAtMs, name);
@@ -142,7 +144,9 @@ function watchPods() {
     },
     onChange: () => undefined,
   });
-  return { view, boundAtMs, runningAtMs, jobOf };
+  const present = (times: ReadonlyMap<string, number>) =>
+    [...times.keys()].filter((name) => !gone.has(name)).length;
+  return { view, boundAtMs, runningAtMs, jobOf, gone, present };
 }
 
 async function submitAll(api: ApiClient): Promise<ReadonlyMap<string, number>> {
@@ -204,9 +208,9 @@ async function measure() {
   const submittedAtMs = await submitAll(new ApiClient(`http://127.0.0.1:${api.port}`));
   const submitMs = performance.now() - startedMs;
   const podCount = submittedAtMs.size * size.workers;
-  await until("all Pods are bound", () => watched.boundAtMs.size === podCount);
+  await until("all Pods are bound", () => watched.present(watched.boundAtMs) === podCount);
   const boundMs = performance.now() - startedMs;
-  await until("all Pods run", () => watched.runningAtMs.size === podCount);
+  await until("all Pods run", () => watched.present(watched.runningAtMs) === podCount);
   const full = await usageOf(scheduler.child);
   say(`${size.idleSeconds} s in which nothing happens`);
   const still = await usageOf(scheduler.child);
@@ -216,6 +220,7 @@ async function measure() {
   return {
     benchmark: "kubernetes",
     ...{ nodes: size.nodes, pods: podCount, jobs: submittedAtMs.size },
+    podsTakenBack: watched.gone.size,
     firstListsMs: rounded(scheduler.ms),
     submitSeconds: inSeconds(submitMs),
     allBoundSeconds: inSeconds(boundMs),
@@ -246,6 +251,7 @@ await runBenchmark(async (own) => {
         "a job: submission to its last Pod bound, s (p50, p99)",
         `${result.boundSecondsP50}, ${result.boundSecondsP99}`,
       ],
+      ["Pods that were taken back, and made again elsewhere", result.podsTakenBack],
       ["scheduler: CPU meanwhile, s", rounded(result.filling.cpuSeconds) ?? "-"],
       ["scheduler: requests meanwhile", written(result.filling.requests)],
       [
