@@ -38,6 +38,8 @@ const patienceMs = 900_000;
 const pollMs = 50;
 
 let cleanUp: CleanUp;
+/** Nodes that were ready and then were not: kwok was late with their sign of life. */
+const silentNodes = new Set<string>();
 const kube = connectKube({ kubeconfig: process.env["KUBECONFIG"] });
 const say = (sentence: string) => console.error(`${sentence} …`);
 
@@ -82,6 +84,7 @@ async function prepareCluster(): Promise<void> {
         (one) => one.type === "Ready" && one.status === "True",
       );
       if (isReady) ready.add(metadata.name);
+      else if (ready.has(metadata.name)) silentNodes.add(metadata.name);
     },
     onChange: () => undefined,
   });
@@ -221,6 +224,7 @@ async function measure() {
     benchmark: "kubernetes",
     ...{ nodes: size.nodes, pods: podCount, jobs: submittedAtMs.size },
     podsTakenBack: watched.gone.size,
+    nodesSilent: silentNodes.size,
     firstListsMs: rounded(scheduler.ms),
     submitSeconds: inSeconds(submitMs),
     allBoundSeconds: inSeconds(boundMs),
@@ -252,6 +256,7 @@ await runBenchmark(async (own) => {
         `${result.boundSecondsP50}, ${result.boundSecondsP99}`,
       ],
       ["Pods that were taken back, and made again elsewhere", result.podsTakenBack],
+      ["nodes that were counted as silent meanwhile", result.nodesSilent],
       ["scheduler: CPU meanwhile, s", rounded(result.filling.cpuSeconds) ?? "-"],
       ["scheduler: requests meanwhile", written(result.filling.requests)],
       [
