@@ -136,7 +136,7 @@ export const mutations: readonly KnownMutation[] = [
     name: "a newcomer believes memory that has changed meanwhile",
     seenAt: 6,
     file: `${trainer}/worker/follow.ts`,
-    from: "if (Atomics.load(window.stamps, place.vector) !== place.stamp) return;",
+    from: "if (!isAsTold(window, place)) return;",
     to: "",
   },
   {

@@ -8,8 +8,7 @@ import type { NodeChoice } from "@coxswain/scheduling";
 import { seeded } from "../../lib/numbers.ts";
 import { type Amounts, type FilledLive, fillLive, nodeOf } from "./live.ts";
 
-/** Each of them. */
-export const machine: Resources = {
+const machine: Resources = {
   ...{ cpu: 48, memory: 393_216, gpu: 4, gpuMemory: 16_384 },
   ...{ diskIo: 2000, network: 3000 },
 };

@@ -23,11 +23,10 @@ import type {
   ComputeUpdate,
   Work,
 } from "./compute-messages.ts";
-import { Gate } from "./gate.ts";
+import { Gate, wallMs } from "./gate.ts";
 import { finishJointly } from "./joint-piece.ts";
 import { nextInRun } from "./next-in-run.ts";
 import { NoiseProbe } from "./noise-probe.ts";
-import { wallMs } from "./own-run.ts";
 import { ShardGradient } from "./shard-gradient.ts";
 import { Snapshots } from "./snapshots.ts";
 import { isWithin, Subtrees } from "./subtrees.ts";

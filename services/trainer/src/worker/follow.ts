@@ -16,7 +16,13 @@ import {
   vectorFrames,
 } from "../exchange/frames.ts";
 import type { Kernels } from "../exchange/kernels.ts";
-import { beginWrite, reducedStamp, type Shared, type Vectors } from "../exchange/memory.ts";
+import {
+  beginWrite,
+  isAsTold,
+  reducedStamp,
+  type Shared,
+  type Vectors,
+} from "../exchange/memory.ts";
 import type { Compute } from "./compute.ts";
 import type { Generation } from "./ledger.ts";
 import type { PeersPort } from "./member-ports.ts";
@@ -213,7 +219,7 @@ export class ReducedInbox {
     this.#missingBytes = 0;
     this.#beginWrite(frame.step);
     kernels.copy(vectors.reduced[half], window.reduced[half]);
-    if (Atomics.load(window.stamps, place.vector) !== place.stamp) return;
+    if (!isAsTold(window, place)) return;
     onRead(from, frame.step);
     this.#whole(frame.step);
   }

@@ -31,6 +31,9 @@ export interface CommitNote {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
+/** Milliseconds since the epoch, finer than the system's clock says them. */
+export const wallMs = () => performance.timeOrigin + performance.now();
+
 const heads = 2;
 
 export class Gate {

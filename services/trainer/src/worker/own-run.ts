@@ -2,7 +2,7 @@
 import { assert } from "@coxswain/domain";
 import type { Committed } from "./committed.ts";
 import type { RunOrder } from "./compute-messages.ts";
-import type { Gate } from "./gate.ts";
+import { type Gate, wallMs } from "./gate.ts";
 
 /** Updates of equal length, one after the other. */
 export interface Run {
@@ -20,9 +20,6 @@ export interface OwnRunPorts {
   /** So many updates more were seen to be committed, just now. */
   onSeen(updates: number): void;
 }
-
-/** Milliseconds since the epoch, finer than the system's clock says them. */
-export const wallMs = () => performance.timeOrigin + performance.now();
 
 export class OwnRun {
   readonly #ports: OwnRunPorts;
