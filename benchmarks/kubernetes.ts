@@ -20,6 +20,8 @@ const options = readOptions(
     build: { value: "0", text: "minutes in which to build what is not cached" },
   },
 );
+/** The default of kube-controller-manager. */
+const nodeGraceSeconds = 50;
 const inside = join(import.meta.dirname, "kubernetes/inside.ts");
 const size = options.quick
   ? { nodes: 20, pods: 80, workers: 8, idleSeconds: 5 }
@@ -39,7 +41,7 @@ await runBenchmark(async (cleanUp) => {
     ...{ build: minutes > 0, timeoutMs: minutes * 60_000 },
   });
   const folder = await temporaryFolder(cleanUp);
-  const cluster = await startCluster({ folder, binaries, onLine });
+  const cluster = await startCluster({ folder, binaries, nodeGraceSeconds, onLine });
   cleanUp.add(() => cluster.stop());
   startKwok(cluster);
   // The cluster's addresses exist in its own network alone.

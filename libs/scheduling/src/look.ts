@@ -96,6 +96,7 @@ export function differences<One>(
   now: readonly One[],
   keyOf: (one: One) => string,
 ): { readonly changed: readonly One[]; readonly gone: readonly string[] } {
+  if (before === now) return { changed: [], gone: [] };
   const known = new Map(before.map((one) => [keyOf(one), one]));
   const news: One[] = [];
   for (const one of now) {

@@ -2,6 +2,7 @@
 import type { Bus, NodeRecord } from "@coxswain/bus";
 import type { Job } from "@coxswain/domain";
 import {
+  type Follower,
   type Kube,
   nodes as nodeResource,
   pods as podResource,
@@ -64,7 +65,13 @@ export function followCluster(kube: Kube, options: ClusterOptions): ClusterView 
     }),
   });
   const all = [template, nodes, pods, own, jobs];
-  const readNodes = () => [...nodes.objects.values()].map((one) => readNode(one, admission()));
+  const readNodes = untilChanged([nodes, template], () => {
+    const admitted = admission();
+    return [...nodes.objects.values()].map((one) => readNode(one, admitted));
+  });
+  const view = untilChanged([nodes, template, pods], () =>
+    decideNodes({ nodes: readNodes(), pods: [...pods.objects.values()], engine }),
+  );
   return {
     get isSynced() {
       return all.every(({ isSynced }) => isSynced);
@@ -79,8 +86,21 @@ export function followCluster(kube: Kube, options: ClusterOptions): ClusterView 
         ),
       ),
     template: workerTemplate,
-    view: () => decideNodes({ nodes: readNodes(), pods: [...pods.objects.values()], engine }),
+    view,
     ...buildShutOut(),
+  };
+}
+
+/** The very same answer for as long as nothing has been heard of what it is made of. */
+function untilChanged<Answer>(
+  sources: readonly Pick<Follower<unknown>, "counts">[],
+  ask: () => Answer,
+): () => Answer {
+  let known: { readonly heard: string; readonly answer: Answer } | undefined;
+  return () => {
+    const heard = sources.map(({ counts }) => `${counts.lists} ${counts.events}`).join();
+    if (known?.heard !== heard) known = { heard, answer: ask() };
+    return known.answer;
   };
 }
 
@@ -110,13 +130,12 @@ function buildShutOut(): Pick<ClusterView, "shutOutAtMs" | "noteMembers"> {
 /** Keeps the bucket `nodes` as agents would, so that the API lists the cluster's nodes. */
 export async function publishNodes(
   bus: Bus,
-  cluster: ClusterView,
+  nodes: readonly ClusterNode[],
   engine: { readonly name: string; readonly identity: string },
   written: Map<string, string>,
 ): Promise<void> {
   const bucket = bus.bucket("nodes");
   if (written.size === 0) for (const { key } of await bucket.entries()) written.set(key, "");
-  const nodes = cluster.nodes();
   for (const { nodeId, name, allocatable, labels } of nodes) {
     const facts = { nodeId, host: name, capacity: allocatable, labels, engines: [engine] };
     const text = JSON.stringify(facts);

@@ -33,6 +33,7 @@ export function openKubernetes(
   const cluster = followCluster(kube, { namespace, templateName, engine, signal, onChange });
   void noteMembers(bus, signal, cluster.noteMembers);
   const written = new Map<string, string>();
+  let published: unknown;
   return {
     nodes: cluster,
     ready: cluster.synced,
@@ -45,7 +46,10 @@ export function openKubernetes(
       return {
         apply: async (wanted, jobs) => {
           await launcher.apply(wanted, jobs);
-          if (cluster.isSynced) await publishNodes(bus, cluster, engine, written);
+          const nodes = cluster.nodes();
+          if (!cluster.isSynced || nodes === published) return;
+          await publishNodes(bus, nodes, engine, written);
+          published = nodes;
         },
       };
     },
