@@ -83,9 +83,9 @@ test("all asked to leave, then placed again: goes on where it stopped", async (t
   await cluster.event("training.progressed", ({ stepTo, workers }) => stepTo > 10 && workers === 3);
   for (const worker of before) worker.process.kill("SIGTERM");
   for (const worker of before) equal(await worker.ended, 0, worker.output());
-  const committed = await cluster.event("checkpoint.committed");
   const after = ["wd", "we"].map((id) => cluster.start(id));
   await endsRight(t, cluster, after);
+  const committed = await cluster.event("checkpoint.committed");
   const restored = await cluster.event(
     "training.generation-formed",
     ({ cause }) => cause === "restore",

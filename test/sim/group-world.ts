@@ -313,7 +313,7 @@ export class SimWorker {
         throw new Error("the program differs");
       },
     });
-    const known = { generation: 0, checkpoints: [], batches: [] };
+    const known = { generation: 0, checkpoints: [], unjudged: [], batches: [] };
     const job = { id: "job", spec: { shards }, ...known } as unknown as Job;
     void enterGroup({
       ...{ me, record, clock, compute, ledger, peers: this, log: () => undefined },

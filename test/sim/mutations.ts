@@ -168,8 +168,8 @@ export const mutations: readonly KnownMutation[] = [
     name: "who follows goes on alone though a member may live",
     seenAt: 2,
     file: `${trainer}/worker/join.ts`,
-    from: "if (!isAnyAlive) await found(ports, entry);",
-    to: "if (!isAnyAlive || ports.transfer.holdsState) await found(ports, entry);",
+    from: "if (!isAnyAlive) await found(ports, entry, patience);",
+    to: "if (!isAnyAlive || ports.transfer.holdsState) await found(ports, entry, patience);",
   },
   {
     scenario: "group",

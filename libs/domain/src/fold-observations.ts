@@ -1,6 +1,6 @@
 /** The observing half of the fold: what workers, training and the store report. Never illegal. */
 import { assertNever } from "./assert.ts";
-import { isEnded, type Job, type JobState } from "./job.ts";
+import { isEnded, type Job, type JobState, type UnjudgedCheckpoint } from "./job.ts";
 import type { FactOf } from "./job-facts.ts";
 
 export function foldWorkerEnded(job: Job, ended: Job["ended"][number]): Job {
@@ -114,6 +114,23 @@ export function foldTraining(
   }
 }
 
+type Place = Pick<UnjudgedCheckpoint, "step" | "generation">;
+
+const unjudgedMax = 8;
+
+const isSame = (one: Place, other: Place) =>
+  one.step === other.step && one.generation === other.generation;
+
+/** What lies before a committed checkpoint, nobody restores any more. */
+function foldWritten(job: Job, { payload }: FactOf<"checkpoint.written">): Job {
+  const { step, generation, part, parts } = payload;
+  if (job.checkpoints.some((checkpoint) => checkpoint.step >= step)) return job;
+  const before = job.unjudged.find((one) => isSame(one, payload))?.told ?? [];
+  const told = [...before.filter((one) => one !== part), part];
+  const others = job.unjudged.filter((one) => !isSame(one, payload));
+  return { ...job, unjudged: [...others, { step, generation, parts, told }].slice(-unjudgedMax) };
+}
+
 export function foldStored(
   job: Job,
   fact: FactOf<
@@ -129,7 +146,11 @@ export function foldStored(
 ): Job {
   switch (fact.name) {
     case "checkpoint.written":
-    case "checkpoint.rejected":
+      return foldWritten(job, fact);
+    case "checkpoint.rejected": {
+      const isOther = (one: Place) => !isSame(one, fact.payload);
+      return { ...job, unjudged: job.unjudged.filter(isOther) };
+    }
     case "checkpoint.passed-over":
       return job;
     case "checkpoint.committed": {
@@ -137,7 +158,8 @@ export function foldStored(
       const checkpoints = [...others, { ...fact.payload, committedAtMs: fact.timeMs }].sort(
         (a, b) => a.step - b.step,
       );
-      return { ...job, checkpoints, checkpointError: undefined };
+      const unjudged = job.unjudged.filter(({ step }) => step > fact.payload.step);
+      return { ...job, checkpoints, unjudged, checkpointError: undefined };
     }
     case "checkpoint.skipped":
       return { ...job, checkpointError: { ...fact.payload.error, step: fact.payload.step } };

@@ -49,6 +49,7 @@ export {
   type JobProgress,
   type JobState,
   type JobStateKind,
+  type UnjudgedCheckpoint,
   wantedWorkers,
 } from "./job.ts";
 export type { FactOf, JobFact } from "./job-facts.ts";

@@ -66,7 +66,12 @@ interface Payloads {
     readonly metrics: Readonly<Record<string, number>>;
   };
   "training.failed": { readonly error: JobFailure };
-  "checkpoint.written": object;
+  "checkpoint.written": {
+    readonly step: number;
+    readonly generation: number;
+    readonly part: number;
+    readonly parts: number;
+  };
   "checkpoint.skipped": { readonly step: number; readonly error: JobFailure };
   "checkpoint.committed": {
     readonly generation: number;
@@ -78,7 +83,7 @@ interface Payloads {
     readonly final: boolean;
     readonly borrowed?: readonly string[] | undefined;
   };
-  "checkpoint.rejected": object;
+  "checkpoint.rejected": { readonly step: number; readonly generation: number };
   "checkpoint.passed-over": object;
   "checkpoint.pruned": { readonly steps: readonly number[] };
   "model.exported": {

@@ -52,7 +52,7 @@ const payloads: Record<string, object> = {
   "training.epoch-finished": { epoch: 1, step: 5, metrics: {} },
   "training.finished": { step: 10, weightsSha256: hash, metrics: {} },
   "training.failed": { error: { code: "program-threw", message: "y" } },
-  "checkpoint.written": {},
+  "checkpoint.written": { step: 5, generation: 1, part: 0, parts: 1 },
   "checkpoint.committed": {
     generation: 1,
     step: 5,
@@ -62,7 +62,7 @@ const payloads: Record<string, object> = {
     weightsSha256: hash,
     final: false,
   },
-  "checkpoint.rejected": {},
+  "checkpoint.rejected": { step: 5, generation: 1 },
   "checkpoint.pruned": { steps: [5] },
   "model.exported": { step: 10, path: "m", format: "safetensors", files: [] },
   "model.export-failed": { reason: "full" },
@@ -155,6 +155,30 @@ test("who is placed together and dies together counts once, who is shut out not 
 test("a placement that names a worker whose end was told meanwhile is without it", () => {
   const job = fold(`${running} worker.lost job.placed`);
   deepEqual(job.placement, []);
+});
+
+test("a checkpoint that workers have told is unjudged until it is committed or rejected", () => {
+  const say = (name: string, step: number, part = 0, generation = 1) => ({
+    ...factOf(`checkpoint.${name}`, 4),
+    payload: { ...payloads["checkpoint.committed"], step, generation, part, parts: 2 },
+  });
+  const unjudged = (...facts: object[]) =>
+    (facts as JobFact[])
+      .reduce((job, fact) => next(job, fact), fold(running))
+      .unjudged.map(({ step, generation, told }) => `${step} g${generation}: ${told}`);
+  const both = [
+    say("written", 5),
+    say("written", 5, 1),
+    say("written", 9, 1),
+    say("written", 5, 1),
+  ];
+  deepEqual(unjudged(...both), ["9 g1: 1", "5 g1: 0,1"]);
+  deepEqual(unjudged(...both, say("committed", 5)), ["9 g1: 1"]);
+  deepEqual(unjudged(...both, say("committed", 9), say("written", 7)), []);
+  deepEqual(unjudged(...both, say("rejected", 9)), ["5 g1: 0,1"]);
+  deepEqual(unjudged(...both, say("rejected", 9, 0, 2)), ["9 g1: 1", "5 g1: 0,1"]);
+  const many = Array.from({ length: 20 }, (_, step) => say("written", step));
+  deepEqual(unjudged(...many).length, 8);
 });
 
 /** Folds one fact and checks what must hold; a refused one leaves the job as it was. */

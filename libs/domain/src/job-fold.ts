@@ -128,6 +128,7 @@ function submitted(fact: Extract<JobFact, { name: "job.submitted" }>): Job {
     finished: undefined,
     model: undefined,
     modelExportError: undefined,
+    unjudged: [],
     checkpointError: undefined,
     firstError: undefined,
     trainingFailed: false,

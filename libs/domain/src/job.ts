@@ -62,6 +62,15 @@ export interface JobCheckpoint {
   readonly committedAtMs: number;
 }
 
+/** A checkpoint of which workers have told parts, and which nobody has judged yet. */
+export interface UnjudgedCheckpoint {
+  readonly step: number;
+  readonly generation: number;
+  readonly parts: number;
+  /** Which of the parts. */
+  readonly told: readonly number[];
+}
+
 /** The program as all workers of the job run it. */
 export interface JobCompiled {
   readonly programHash: string;
@@ -132,6 +141,8 @@ export interface Job {
     | undefined;
   /** Committed, not pruned, oldest first. */
   readonly checkpoints: readonly JobCheckpoint[];
+  /** Beyond the newest of them, told by workers and neither committed nor rejected; at most 8. */
+  readonly unjudged: readonly UnjudgedCheckpoint[];
   /** Why the newest checkpoint was skipped; undefined once one is committed. */
   readonly checkpointError: JobFailure | undefined;
   readonly finished:

@@ -7,6 +7,7 @@ import { AppError, type JobId } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
 import { latestWholeCheckpoint, sha256Of } from "@coxswain/store";
 import { assignShards } from "../../../services/trainer/src/decide/shards.ts";
+import { VerdictPatience } from "../../../services/trainer/src/decide/verdict-patience.ts";
 import type { Compute } from "../../../services/trainer/src/worker/compute.ts";
 import type { Compiled } from "../../../services/trainer/src/worker/compute-messages.ts";
 import { Course } from "../../../services/trainer/src/worker/course.ts";
@@ -123,6 +124,7 @@ export class Trainer {
   #course!: Course;
   #context: JobContext | undefined;
   #isEnded = false;
+  readonly #patience = new VerdictPatience();
   readonly #ended = Promise.withResolvers<void>();
 
   constructor(options: WorkerOptions) {
@@ -248,6 +250,7 @@ export class Trainer {
   async #found(store: ReturnType<typeof storeOn>): Promise<void> {
     const { group } = this.#options;
     const told = this.job;
+    if (this.#patience.awaited(told, this.process.clock.nowMs()) !== undefined) return;
     const restored = await latestWholeCheckpoint(store, told.checkpoints, () => undefined).catch(
       () => "away" as const,
     );

@@ -130,6 +130,7 @@ test("a model is exported once the end and the final checkpoint are both there",
     checkpoints: [],
     model: undefined,
     modelExportError: undefined,
+    unjudged: [],
     checkpointError: undefined,
   };
   const kind = (job: object) => decideExport({ ...blank, ...job }).kind;

@@ -4,6 +4,7 @@ import { AppError, type BatchChange, type Job, type JobCheckpoint } from "@coxsw
 import { latestWholeCheckpoint, type Store } from "@coxswain/store";
 import type { Candidate, Member, Proposal } from "../decide/agreement.ts";
 import { assignShards } from "../decide/shards.ts";
+import { VerdictPatience } from "../decide/verdict-patience.ts";
 import type { ControlMessage, Peers } from "../exchange/peers.ts";
 import type { Clock } from "./clock.ts";
 import type { Compute } from "./compute.ts";
@@ -49,9 +50,10 @@ const donorGraceMs = 1000;
 export async function enterGroup(ports: JoinPorts): Promise<void> {
   const { record, membership, signal, clock } = ports;
   const isJoining = () => !signal.aborted && membership.state === "joining";
+  const patience = new VerdictPatience();
   while (isJoining()) {
     const entry = await record.get(ports.job().id).catch(() => "away" as const);
-    if (entry !== "away") await tryOnce(ports, entry);
+    if (entry !== "away") await tryOnce(ports, entry, patience);
     if (isJoining()) await clock.delay(retryMs);
   }
 }
@@ -59,6 +61,7 @@ export async function enterGroup(ports: JoinPorts): Promise<void> {
 async function tryOnce(
   ports: JoinPorts,
   entry: Entry<MembershipRecord> | undefined,
+  patience: VerdictPatience,
 ): Promise<void> {
   const { me, membership } = ports;
   const members = candidatesOf(entry?.value);
@@ -67,7 +70,7 @@ async function tryOnce(
   const isAnyAlive = members.some(
     (member) => !isMe(member) && !ports.knownDead().has(member.workerId),
   );
-  if (!isAnyAlive) await found(ports, entry);
+  if (!isAnyAlive) await found(ports, entry, patience);
   else if (!((entry?.value.members ?? []) as readonly Member[]).some(isMe))
     await join(
       ports,
@@ -88,10 +91,15 @@ function candidatesOf(record: MembershipRecord | undefined): readonly Member[] {
 }
 
 /** Nobody lives: starts at the newest whole checkpoint, at the one that the job names, or at the beginning. */
-async function found(ports: JoinPorts, entry: Entry<MembershipRecord> | undefined): Promise<void> {
-  const { compute, membership } = ports;
+async function found(
+  ports: JoinPorts,
+  entry: Entry<MembershipRecord> | undefined,
+  patience: VerdictPatience,
+): Promise<void> {
+  const { compute, membership, clock } = ports;
   const job = ports.job();
   if (canGoOn(ports, entry?.value)) return goOnAlone(ports, entry!);
+  if (patience.awaited(job, clock.nowMs()) !== undefined) return; // Soon it can be restored.
   ports.transfer.forgetState();
   const own = await latestWholeCheckpoint(ports.store, job.checkpoints, ports.onPassedOver);
   if (own !== undefined) checkFacts(ports, own.manifest);
