@@ -19,6 +19,7 @@ import {
   temporaryFolder,
 } from "./lib/clean-up.ts";
 import { type Fault, faults, type Scene } from "./lib/faults.ts";
+import { keepLogs } from "./lib/keep-logs.ts";
 import { seeded } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
 import { printLastLine, printTable } from "./lib/report.ts";
@@ -53,6 +54,7 @@ interface Ran {
   readonly hash: string;
   readonly violations: Awaited<ReturnType<typeof auditThroughApi>>["violations"];
   readonly injected: readonly string[];
+  readonly events: readonly FollowedEvent[];
 }
 
 /** At which steps what happens. */
@@ -104,7 +106,7 @@ async function train(
       throw new Error(`${jobId}: ${event.name} ${JSON.stringify(event.payload)}`);
     if (event.name !== "job.succeeded") continue;
     const { violations } = await auditThroughApi(api, jobId);
-    return { hash: event.payload.weightsSha256, violations, injected };
+    return { hash: event.payload.weightsSha256, violations, injected, events };
   }
   throw new Error("interrupted");
 }
@@ -137,23 +139,26 @@ async function proveModel(
   const { hash } = await train(where, still(1));
   console.log(`${model}, 1 worker: ${hash}`);
   const different: string[] = [];
-  const judge = (what: string, ran: Ran) => {
+  const judge = async (what: string, ran: Ran) => {
     const wrong = [
       ...(ran.hash === hash ? [] : [`other bits, ${ran.hash}`]),
       ...ran.violations.map(({ kind, message }) => `${kind}: ${message}`),
     ];
-    if (wrong.length > 0) different.push(`${model}, ${what}`);
     console.log(`${model}, ${what}: ${wrong.join("; ") || "the same bits"}`);
+    if (wrong.length === 0) return;
+    different.push(`${model}, ${what}`);
+    console.log(`logs are kept in ${await keepLogs(where.platform, ran.events)}`);
   };
   const counts = options.list("workers");
-  for (const workers of counts) judge(`${workers} workers`, await train(where, still(workers)));
+  for (const workers of counts)
+    await judge(`${workers} workers`, await train(where, still(workers)));
   let injected = 0;
   for (let index = 1; index <= schedules; index += 1) {
     const schedule = scheduleOf(random, steps[model]!);
     const workers = `{min: 1, max: ${workersMax}}`;
     const ran = await train(where, { model, workers, schedule, random });
     injected += ran.injected.length;
-    judge(`schedule ${index} (${ran.injected.join("; ") || "it ended before"})`, ran);
+    await judge(`schedule ${index} (${ran.injected.join("; ") || "it ended before"})`, ran);
   }
   return {
     model,
