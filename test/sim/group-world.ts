@@ -1,13 +1,14 @@
 /**
- * A job's workers in one process, on simulated time: the real membership, agreement, exchange and
- * transfer code over connections, a record and compute threads that the simulation owns.
+ * A job's workers in one process, on simulated time: the real membership, agreement, exchange, transfer,
+ * ledger and checkpoint code over connections, a record, a log and compute threads that the simulation
+ * owns.
  */
 import { equal } from "node:assert/strict";
 import { createHash } from "node:crypto";
-import type { Bucket, MembershipRecord } from "@coxswain/bus";
-import { AppError, type BatchChange, type Job, strideAt } from "@coxswain/domain";
+import type { Bucket, Bus, MembershipRecord } from "@coxswain/bus";
+import { AppError, type BatchChange, type Job, next, strideAt } from "@coxswain/domain";
 import type { Layout } from "@coxswain/engine";
-import type { Store } from "@coxswain/store";
+import type { StoredEvent } from "@coxswain/events";
 import type { BatchWanted } from "../../services/trainer/src/decide/agreement.ts";
 import { type ExchangeMode, halvesOf } from "../../services/trainer/src/decide/shards.ts";
 import { Board } from "../../services/trainer/src/exchange/board.ts";
@@ -27,22 +28,29 @@ import {
   vectorsOf,
 } from "../../services/trainer/src/exchange/memory.ts";
 import type { ControlMessage } from "../../services/trainer/src/exchange/peers.ts";
-import type { Clock } from "../../services/trainer/src/worker/clock.ts";
+import type { Compute } from "../../services/trainer/src/worker/compute.ts";
 import type {
+  Compiled,
   ComputeOrder,
   ComputeUpdate,
 } from "../../services/trainer/src/worker/compute-messages.ts";
+import { Course } from "../../services/trainer/src/worker/course.ts";
 import { Gate } from "../../services/trainer/src/worker/gate.ts";
 import { enterGroup } from "../../services/trainer/src/worker/join.ts";
-import type { Generation } from "../../services/trainer/src/worker/ledger.ts";
+import { Ledger } from "../../services/trainer/src/worker/ledger.ts";
 import { GroupMembership } from "../../services/trainer/src/worker/member.ts";
 import { nextInRun } from "../../services/trainer/src/worker/next-in-run.ts";
 import { RecordAcceptor } from "../../services/trainer/src/worker/record-acceptor.ts";
+import type { SaveOptions, Saver } from "../../services/trainer/src/worker/saver.ts";
 import { Transfer } from "../../services/trainer/src/worker/transfer.ts";
+import { Facts, jobId } from "./group-facts.ts";
 import { type Random, randomFor, randomOf } from "./lib/random.ts";
 import { Stage } from "./lib/stage.ts";
+import { simulatedSaver } from "./platform/saver.ts";
 
 export const shards = 8;
+/** Samples of a step. */
+const batchSize = shards;
 const layout: Layout = {
   segments: [{ name: "w", shape: [32], offset: 0, size: 32 }],
   parameterFloats: 32,
@@ -50,6 +58,12 @@ const layout: Layout = {
   vectorFloats: 48,
   slotCount: 0,
 };
+const compiled = {
+  ...{ kind: "compiled", identity: "sim", hash: "h", mode: "recorded", layout },
+  ...{ samplesTrain: 500, samplesTest: 10, modelTopology: undefined },
+} as const satisfies Compiled;
+const checkpointEverySteps = 40;
+const farewellMs = 10_000;
 
 /** The made-up gradient of a shard: depends on everything that a real one depends on. */
 function gradient(step: number, shard: number, parameters: Float32Array, out: Float32Array): void {
@@ -94,7 +108,7 @@ const hashOf = (parameters: Float32Array) =>
 export function oracleOf(steps: number, changes: readonly BatchChange[] = []): string[] {
   const parameters = new Float32Array(32).fill(1);
   const hashes: string[] = [];
-  const course = { batchSize: 1, steps, changes };
+  const course = { batchSize, steps, changes };
   for (let step = 0; step < steps; ) {
     const stride = strideAt(course, step);
     const span = { step, steps: stride.steps };
@@ -138,6 +152,7 @@ export class World extends Stage {
   /** The newest batch that anybody has made an update with. */
   usedDecision = 0;
   readonly workers = new Map<string, SimWorker>();
+  readonly facts: Facts;
   readonly knownDead = new Set<string>();
   readonly cuts = new Set<string>();
   record: { value: MembershipRecord; revision: number } | undefined;
@@ -156,6 +171,17 @@ export class World extends Stage {
     this.sharesMemory = seed % 2 === 0;
     this.usesBoards = seed % 4 === 0;
     this.oracle = oracle;
+    this.facts = new Facts({
+      stage: this,
+      seed,
+      shards,
+      batchSize,
+      exchange,
+      checkpointEverySteps,
+    });
+    this.facts.onGrown = () => {
+      for (const worker of this.alive()) worker.hearFacts();
+    };
   }
 
   /** A worker has applied a step: so have the others of its generation, to the same bits. */
@@ -187,12 +213,12 @@ export class World extends Stage {
   }
 
   /** Somebody asks for another batch. */
-  wantBatch(batchSize: number): void {
+  wantBatch(stepsOfUpdate: number): void {
     this.#decision += 1;
-    this.note(`wanted: ${batchSize} steps an update`);
+    this.note(`wanted: ${stepsOfUpdate} steps an update`);
     this.batchWanted = {
-      batchSize,
-      learningRateFactor: batchSize ** 0.5,
+      batchSize: stepsOfUpdate * batchSize,
+      learningRateFactor: stepsOfUpdate ** 0.5,
       decision: this.#decision,
     };
   }
@@ -257,13 +283,18 @@ export class SimWorker {
   #newestOrder = 0;
   #mailMs = 0;
   #parametersStep = 0;
-  #generations: Generation[] = [];
+  readonly #ledger: Ledger;
+  readonly #course: Course;
+  /** What this worker has read of the log. */
+  #factsRead = 0;
+  #job: Job | undefined;
+  readonly #knownDead = new Set<string>();
   /** How much longer a shard takes here than elsewhere. */
   slowness = 1;
   #isWarm = false;
   #wasMember = false;
   isPaused = false;
-  isBusAway = false;
+  #isBusAway = false;
   isTrained = false;
   how: string | undefined;
   /** Of the parameters after each step that this worker has applied. */
@@ -280,26 +311,35 @@ export class SimWorker {
     const clock = this.#clock();
     const record = this.#record();
     const compute = this.#compute();
-    const ledger = this.#ledger();
+    const bus = this.#bus(clock);
+    const ledger = this.#buildLedger(bus);
+    this.#ledger = ledger;
     const me = { workerId: id, nodeId: "n", address: id };
+    this.#course = this.#buildCourse(bus, me);
+    this.#readFacts();
     this.group = new GroupMembership({
-      ...{ me, shards, exchange: world.exchange, steps: world.steps, batchSize: 1 },
+      ...{ me, shards, exchange: world.exchange, steps: world.steps, batchSize },
       batchWanted: () => (this.isBusAway ? undefined : world.batchWanted),
       ...{ clock, compute, ledger, peers: this },
-      compiled: { layout, hash: "h" },
+      compiled,
       vectors: this.#vectors,
       gate: this.#gate,
       kernels,
       // Half of the worlds share memory: then a worker reads the others' vectors where they lie.
       ...(world.sharesMemory && { sharing: this.#sharing() }),
       record: new RecordAcceptor(record, "job"),
-      knownDead: () => (this.isBusAway ? new Set<string>() : world.knownDead),
+      knownDead: () => this.#knownDead,
       log: (sentence, fields) => this.#log(sentence, fields),
       trainingMax: () => world.trainingMax,
       onJoined: () => undefined,
-      onCommitted: () => undefined,
+      onCommitted: (committed) => {
+        world.facts.committed = Math.max(world.facts.committed, committed.next);
+        this.#course.committed(committed);
+      },
+      mustStopBetween: (step, next) => this.#course.mustStopBetween(step, next),
       onTrained: () => {
         this.isTrained = true;
+        ledger.committed(world.steps);
       },
       onGone: (how) => this.end(how),
       onFailed: (error) => {
@@ -307,24 +347,23 @@ export class SimWorker {
       },
     });
     this.#transfer = new Transfer({
-      ...{ clock, compute, ledger, programHash: "h", stateFloats: 32 },
+      ...{ clock, compute, ledger, programHash: compiled.hash, stateFloats: 32 },
       membership: () => this.group,
       onMismatch: () => {
         throw new Error("the program differs");
       },
     });
-    const known = { generation: 0, checkpoints: [], unjudged: [], batches: [] };
-    const job = { id: "job", spec: { shards }, ...known } as unknown as Job;
+    void ledger.run();
     void enterGroup({
-      ...{ me, record, clock, compute, ledger, peers: this, log: () => undefined },
-      onPassedOver: () => undefined,
-      job: () => job,
-      store: {} as Store,
-      compiled: { hash: "h", identity: "sim", layout, samplesTrain: 1 },
+      ...{ me, record, clock, ledger, compiled, peers: this, log: () => undefined },
+      compute: { ...compute, load: this.#heard((from, floats) => this.#restore(from, floats)) },
+      onPassedOver: ({ step }, reason) => world.fail(`checkpoint ${step} is not whole: ${reason}`),
+      job: () => this.#job!,
+      store: world.facts.store(clock),
       steps: world.steps,
       membership: this.group,
       transfer: this.#transfer,
-      knownDead: () => world.knownDead,
+      knownDead: () => this.#knownDead,
       signal: this.#stop.signal,
     });
     const tick = () => {
@@ -335,7 +374,15 @@ export class SimWorker {
   }
 
   get batches(): readonly BatchChange[] {
-    return this.#generations.at(-1)?.batches ?? [];
+    return this.#ledger.generations.at(-1)?.batches ?? [];
+  }
+
+  get isBusAway(): boolean {
+    return this.#isBusAway;
+  }
+  set isBusAway(isAway: boolean) {
+    this.#isBusAway = isAway;
+    if (!isAway) this.hearFacts();
   }
 
   #sharing() {
@@ -384,17 +431,9 @@ export class SimWorker {
     return this.world.at(delayMs, () => this.act(action));
   }
 
-  /** As SIGTERM: asks again until it is out; the last one just goes. */
+  /** As SIGTERM. */
   leave(): void {
-    const { group } = this;
-    if (group.state === "joining") return this.end("left");
-    if (group.members.length === 1 && group.state === "member") {
-      group.stopHere();
-      return this.end("left");
-    }
-    group.change.leaving.add(this.id);
-    void group.change.run();
-    this.later(50, () => this.leave());
+    void this.#course.leave();
   }
 
   pause(): void {
@@ -417,12 +456,16 @@ export class SimWorker {
     this.#stop.abort();
     for (const other of this.#links.keys())
       this.world.at(this.world.latency(), () => this.world.workers.get(other)?.lose(this.id));
-    this.world.at(200 + this.world.random() * 500, () => this.world.knownDead.add(this.id));
+    this.world.at(200 + this.world.random() * 500, () => {
+      this.world.knownDead.add(this.id);
+      this.world.facts.lost(this.id);
+    });
   }
 
-  #clock(): Clock {
+  #clock(): Bus["clock"] {
     return {
       nowMs: () => this.world.nowMs,
+      wallMs: () => Math.floor(this.world.nowMs),
       delay: (ms, signal) =>
         new Promise((resolve) => {
           const timer = this.later(ms, resolve);
@@ -596,7 +639,7 @@ export class SimWorker {
       this.#parameters.set(floats, from);
       this.#parametersStep = step;
       this.hashes.clear();
-      const course = { batchSize: 1, steps: world.steps, changes: this.batches };
+      const course = { batchSize, steps: world.steps, changes: this.batches };
       let last = -1;
       for (let at = 0; at < this.#parametersStep; at += strideAt(course, at).steps) last = at;
       if (last < 0) return;
@@ -742,21 +785,86 @@ export class SimWorker {
     return true;
   }
 
-  #ledger() {
-    const self = this;
-    return {
-      get generations() {
-        return self.#generations;
+  /** The state of a checkpoint. */
+  #restore(from: number, floats: Float32Array): void {
+    this.#isWarm = true;
+    this.#parameters.set(floats, from);
+    this.#parametersStep = this.world.facts.stepOf(hashOf(this.#parameters));
+    this.hashes.clear();
+  }
+
+  // --- the log ---
+
+  #bus(clock: Bus["clock"]): Bus {
+    const append: Bus["append"] = (event, options) => this.world.facts.append(this, event, options);
+    return { clock, append } as unknown as Bus;
+  }
+
+  /** The log has grown, or is back: read a little later. */
+  hearFacts(): void {
+    this.later(this.world.facts.latency(), () => this.#isBusAway || this.#readFacts());
+  }
+
+  #readFacts(): void {
+    const { events } = this.world.facts;
+    for (
+      let event = events[this.#factsRead];
+      event !== undefined;
+      event = events[this.#factsRead]
+    ) {
+      this.#factsRead += 1;
+      this.#observe(event);
+    }
+  }
+
+  #observe(event: StoredEvent): void {
+    this.#job = next(this.#job, event);
+    if (event.name === "worker.lost") this.#knownDead.add(event.payload.workerId);
+    this.#ledger.observe(event);
+    this.#course.observe(event);
+  }
+
+  #buildLedger(bus: Bus): Ledger {
+    return new Ledger({
+      ...{ bus, jobId, steps: this.world.steps },
+      pace: () => this.#course.pace(),
+      onError: (error) => this.world.fail(`${this.id} cannot tell: ${error}`),
+    });
+  }
+
+  #buildCourse(bus: Bus, me: ConstructorParameters<typeof Course>[0]["me"]): Course {
+    const compute = { evaluate: this.#heard(() => ({ accuracy: 1 })), stalledMs: 0 };
+    return new Course({
+      ...{ bus, me, compiled, farewellMs, steps: this.world.steps, ledger: this.#ledger },
+      compute: compute as unknown as Compute,
+      saver: this.#saver(bus.clock),
+      job: () => this.#job!,
+      membership: () => this.group,
+      onEnded: (reason) => this.end(reason),
+      onFailed: (error) => {
+        throw error;
       },
-      toldStep: 0,
-      inherit: (generations: readonly Generation[]) => {
-        this.#generations = [...generations];
-      },
-      formed: (generation: Generation) => {
-        this.#generations = [...this.#generations, generation].slice(-20);
-      },
-      committed: () => undefined,
-      startsAt: () => undefined,
+      log: (sentence, fields) =>
+        this.world.note(`${this.id} ${sentence} ${JSON.stringify(fields)}`),
+    });
+  }
+
+  #saver(clock: Bus["clock"]): Saver {
+    const { facts } = this.world;
+    const ports = { store: facts.store(clock), clock };
+    const copy = this.#heard(() => ({
+      floats: this.#parameters.slice(),
+      step: this.#parametersStep,
+    }));
+    const save = async (options: SaveOptions) => {
+      const { floats, step } = await copy();
+      const [, saved] = /\/checkpoints\/0*(\d+)\//.exec(options.path)!;
+      this.world.check(Number(saved), step, `${options.path} is of its step`);
+      const weightsSha256 = hashOf(floats);
+      facts.saved(weightsSha256, step);
+      return simulatedSaver(ports, () => ({ floats, weightsSha256 })).save(options);
     };
+    const others = { pausedMs: 0, start: () => undefined, hasRoom: () => true };
+    return { ...others, save } as unknown as Saver;
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Seeded chaos on a job's group: kills, pauses, leaves, cuts between workers, a bus that is away.
- * What must hold: one generation at a time, the oracle's bits, and an end once the faults are over.
+ * What must hold: one generation at a time, the oracle's bits, a log that tells each step once and none
+ * that is not committed, and an end once the faults are over.
  */
 import type { ExchangeMode } from "../../services/trainer/src/decide/shards.ts";
 import { oracleOf, SimWorker, World } from "./group-world.ts";
@@ -62,7 +63,8 @@ function isTrained(world: World): boolean {
   return (
     world.nowMs > chaosMs + 3000 &&
     members.length > 0 &&
-    members.every((member) => member.isTrained)
+    members.every((member) => member.isTrained) &&
+    world.facts.toldStep === steps
   );
 }
 
@@ -110,7 +112,10 @@ export async function runWith(
     if (!(await world.run(() => isTrained(world), chaosMs + calmMs)))
       violation = `training does not end after the last fault: ${world
         .alive()
-        .map(({ id, group }) => `${id} ${group.state} g${group.generation} step ${group.step}`)}`;
+        .map(({ id, group }) => `${id} ${group.state} g${group.generation} step ${group.step}`)}, ${
+        world.facts.toldStep
+      } steps are told`;
+    violation ??= world.facts.audit();
   } catch (error) {
     violation = error instanceof Error ? error.message : String(error);
   } finally {

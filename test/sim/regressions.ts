@@ -22,6 +22,29 @@ export const regressions: readonly Regression[] = [
     why: "who stood by found its lost donor again, which had forgotten it, and all waited for it",
   },
   {
+    scenario: "group",
+    seed: 174,
+    only: [1, 3, 4, 5, 6],
+    why: "a newcomer cut off from who fed it decided alone, and undid steps that the others had gone on to",
+  },
+  {
+    scenario: "group",
+    seed: 134,
+    only: [0, 1, 2, 4, 5, 10, 11, 12, 13],
+    why: "the same, after its generation had been replaced once",
+  },
+  {
+    scenario: "group",
+    seed: 7,
+    why: "a newcomer told a generation that never began, with steps that nobody had committed",
+  },
+  {
+    scenario: "group-batches",
+    seed: 20,
+    only: [0, 3, 5, 7, 9, 10, 14],
+    why: "who started over believed in a batch that was accepted, though the log told another one",
+  },
+  {
     scenario: "platform",
     seed: 16,
     why: "an older checkpoint was committed after a newer one, and its files taken for orphans",

@@ -109,6 +109,8 @@ class Story {
       ids.map(() => undefined),
       "no survivor restarts",
     );
+    await this.until("the log tells of it", () => this.world.facts.toldStep === steps);
+    equal(this.world.facts.audit(), undefined);
   }
 }
 
@@ -280,6 +282,15 @@ const stories: Record<string, (story: Story) => Promise<void>> = {
     equal(story.worker("a").group.generation, generation + 2);
     await story.trainsToTheEnd("a", "d");
   },
+  "loss of all members while a join is planned: the newcomer tells no step that nobody has committed":
+    async (story) => {
+      await story.group("a", "b");
+      story.start("c");
+      await story.until("c knows the plan", () => story.worker("c").group.isPlanned);
+      story.kill("a", "b");
+      await story.members("c");
+      await story.trainsToTheEnd("c");
+    },
   "loss of who leaves before its last step: the others go on from where they are": async (
     story,
   ) => {

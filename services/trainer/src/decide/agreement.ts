@@ -61,6 +61,8 @@ export interface PromiseOf {
   readonly workerId: string;
   /** The next step that the member would commit. */
   readonly step: number;
+  /** It has begun no step as a member: others may have committed any number of updates more. */
+  readonly isNew?: boolean;
   readonly accepted?: Vote["accepted"];
 }
 

@@ -5,6 +5,8 @@ import type { ControlMessage } from "../exchange/peers.ts";
 export interface AcceptorPorts {
   /** The next step to commit. */
   step(): number;
+  /** It has begun no step as a member. */
+  isNew(): boolean;
   /** Commit and contribute nothing more in this generation. */
   freeze(): void;
   /** Steps go on, and nobody is missed. */
@@ -85,7 +87,8 @@ export class Acceptor {
     if (!this.promises(ballot)) return this.#refuse(from, { instance, ballot });
     this.freeze();
     const { accepted } = this.#vote;
-    const promised = { kind: "promised", instance, ballot, step: this.#ports.step() };
+    const { step, isNew } = this.#ports;
+    const promised = { kind: "promised", instance, ballot, step: step(), isNew: isNew() };
     this.#ports.tell(from, { ...promised, ...(accepted && { accepted }) });
     this.#ports.onBound();
   }

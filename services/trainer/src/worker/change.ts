@@ -25,6 +25,12 @@ export interface ChangePorts {
   members(): readonly Member[];
   /** The next step to commit. */
   step(): number;
+  /** It has begun no step as a member. */
+  isNew(): boolean;
+  /** The log tells of every step below. */
+  toldStep(): number;
+  /** This worker cannot go on: its process starts anew. */
+  giveUp(): void;
   isConnected(workerId: string): boolean;
   knownDead(): ReadonlySet<string>;
   /** Commit and contribute nothing more in this generation. */

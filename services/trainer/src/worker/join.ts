@@ -187,11 +187,13 @@ async function goOnAlone(ports: JoinPorts, entry: Entry<MembershipRecord>): Prom
 
 /**
  * What was decided last, whatever the checkpoint's step: what is trained again is trained with the
- * batches that it had. A batch that the record has accepted may have been in force.
+ * batches that it had. A batch that the record has accepted may have been in force, unless the log tells
+ * of that generation: then it says what was.
  */
 function batchesOf(job: Job, record: MembershipRecord | undefined): readonly BatchChange[] {
   const accepted = record?.vote?.accepted?.proposal as Proposal | undefined;
-  const known = [accepted?.batches, record?.batches, job.batches];
+  const isOpen = accepted !== undefined && accepted.generation > job.generation;
+  const known = [isOpen ? accepted.batches : undefined, record?.batches, job.batches];
   const newest = (batches: readonly BatchChange[] = []) => batches.at(-1)?.decision ?? -1;
   return known.reduce<readonly BatchChange[]>(
     (best, one = []) => (newest(one) > newest(best) ? one : best),

@@ -6,6 +6,10 @@
  * last sequence of its subject: a first member that has been replaced cannot say anything late, and
  * its successor goes on where the log ends. Nothing is queued: what to say next follows from what
  * this member knows and what the log already holds.
+ *
+ * A generation that was planned ahead may be replaced before its first step is reached. So one is told
+ * once this member has reached its first step, and never when a later one begins before that step:
+ * the log has no place for steps that nobody has committed.
  */
 import { type Bus, within } from "@coxswain/bus";
 import { AppError, type BatchChange, type JobId } from "@coxswain/domain";
@@ -101,7 +105,10 @@ export class Ledger {
     this.#toldSequence = event.sequence;
     if (event.name === "training.progressed") this.#toldStep = event.payload.stepTo;
     if (event.name === "training.generation-formed") {
-      this.#toldGeneration = event.payload.generation;
+      const { generation } = event.payload;
+      this.#toldGeneration = generation;
+      // Others have gone on without this member.
+      if (generation > (this.#generations.at(-1)?.generation ?? 0)) this.#isTeller = false;
       if (event.payload.cause === "restore") this.#toldStep = event.payload.fromStep;
     }
     if (event.name === "training.epoch-finished") {
@@ -120,9 +127,11 @@ export class Ledger {
 
   /** Steps below are committed. */
   committed(step: number): void {
-    const isFirst = this.#step === 0;
+    const before = this.#step;
     this.#step = step;
-    if (isFirst) this.#urge(); // Somebody waits to see whether it works.
+    const fromStep = this.#generations.at(-1)?.fromStep ?? 0;
+    // Somebody waits to see whether it works, or who trains.
+    if (before === 0 || (before < fromStep && step >= fromStep)) this.#urge();
   }
 
   /** The state was restored or received: steps below are committed. */
@@ -140,10 +149,19 @@ export class Ledger {
     this.#urge();
   }
 
-  /** Resolves when the log holds every step below `step`. */
+  /**
+   * Resolves when the log holds every step below `step`, of the generations that this member knows: what
+   * one before a restore has done does not count.
+   *
+   * @throws AppError `stale-generation`: this worker ends before that
+   */
   async toldUpTo(step: number): Promise<void> {
     this.#urge();
-    while (this.#toldStep < step && !this.#isStopped) await this.#pause(retryMs);
+    while (this.#toldStep < step || this.#untold() !== undefined) {
+      if (this.#isStopped)
+        throw new AppError("stale-generation", `the worker ends before step ${step} is told`);
+      await this.#pause(retryMs);
+    }
   }
 
   /** Until something is told or known, so long at most. */
@@ -216,7 +234,7 @@ export class Ledger {
 
   /** The next fact that the log lacks. */
   #next(): NewEvent | undefined {
-    const untold = this.#generations.find(({ generation }) => generation > this.#toldGeneration);
+    const untold = this.#untold();
     if (untold !== undefined) {
       const isBehind =
         untold.cause !== "restore" && this.#toldStep < untold.fromStep && this.#toldGeneration > 0;
@@ -237,6 +255,16 @@ export class Ledger {
         this.#finished,
       );
     return undefined;
+  }
+
+  /** The first generation that the log lacks, of those that have begun. */
+  #untold(): Generation | undefined {
+    const lacking = this.#generations.filter((one) => one.generation > this.#toldGeneration);
+    return lacking.find(
+      ({ fromStep }, at) =>
+        fromStep <= this.#step &&
+        lacking.slice(at + 1).every((later) => later.fromStep >= fromStep),
+    );
   }
 
   #formedEvent({

@@ -16,6 +16,10 @@ export interface MemberSelf {
   members(): readonly Member[];
   /** The next step to commit. */
   step(): number;
+  /** It has begun no step as a member. */
+  isNew(): boolean;
+  /** It cannot go on. */
+  giveUp(): void;
   readonly updates: Updates;
   decided(): Proposal | undefined;
   planned(): Proposal | undefined;
@@ -59,6 +63,7 @@ export function buildParts(ports: MemberPorts, self: MemberSelf): MemberParts {
     trainingMax: () => ports.trainingMax?.(),
     isConnected: (other) => peers.isConnected(other),
     knownDead: ports.knownDead,
+    toldStep: () => ledger.toldStep,
     paces: () => supervision.weights,
   });
   const donor = new Donor({

@@ -48,7 +48,7 @@ export interface MemberPorts {
   /** Members on this machine, where memory can be shared. */
   readonly sharing?: Pick<SharedPeers, "windowOf" | "windowIndexOf" | "isMappedBy" | "forgetLost">;
   readonly peers: PeersPort;
-  readonly ledger: Pick<Ledger, "formed" | "committed" | "startsAt" | "generations">;
+  readonly ledger: Pick<Ledger, "formed" | "committed" | "startsAt" | "generations" | "toldStep">;
   readonly record: RecordAcceptor;
   readonly clock: Clock;
   readonly knownDead: () => ReadonlySet<string>;

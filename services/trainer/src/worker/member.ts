@@ -27,7 +27,6 @@ import type { StepExchange } from "./step-exchange.ts";
 import { StepOrders } from "./step-orders.ts";
 import { Steps } from "./steps.ts";
 import type { Supervision } from "./supervision.ts";
-import { ToldGenerations } from "./told-generations.ts";
 import { VoidVectors } from "./void-vectors.ts";
 
 export type MemberState = "joining" | "member" | "frozen" | "catching-up" | "gone";
@@ -55,7 +54,8 @@ export class GroupMembership {
   readonly #void: VoidVectors;
   /** Decided, and in force from a step ahead. */
   #planned: { readonly proposal: Proposal; readonly facts: FormedFacts } | undefined;
-  readonly #told: ToldGenerations;
+  /** It has begun a step as a member: so the others have one update more at most. */
+  #hasBegun = false;
   /** A joiner that holds the state and has asked to be taken in. */
   isReady = false;
   /** A joiner that holds the state, and for which there is no place yet. */
@@ -76,6 +76,8 @@ export class GroupMembership {
       members: () => this.#members,
       step: () => this.step,
       updates: this.updates,
+      isNew: () => !this.#hasBegun,
+      giveUp: () => this.#leave(this.#decided!),
       decided: () => this.#decided,
       planned: () => this.#planned?.proposal,
       isTraining: () => this.#state === "member" && this.step < steps,
@@ -102,11 +104,6 @@ export class GroupMembership {
     this.#void = new VoidVectors({
       peers: ports.peers,
       onFree: () => this.#state === "member" && this.#begin(),
-    });
-    this.#told = new ToldGenerations({
-      ledger: ports.ledger,
-      isFirst: () => this.rank === 0,
-      onFormed: (formed, members) => this.donor.formed(formed, members),
     });
   }
 
@@ -225,7 +222,9 @@ export class GroupMembership {
     const before = this.#enter(proposal);
     const { fromStep } = proposal;
     if (!isIn) return this.#goOut(proposal, before, isSmooth);
-    this.#tell({ ...proposal, ...facts }, isNew);
+    const formed: Generation = { ...proposal, ...facts };
+    this.#ports.ledger.formed(formed, this.rank === 0);
+    this.donor.formed(formed, proposal.members);
     this.#state = this.#step < fromStep ? "catching-up" : "member";
     if (isNew) this.#ports.onJoined(proposal.generation, this.#step);
     this.change.reset();
@@ -256,12 +255,6 @@ export class GroupMembership {
     const facts = { generation, fromStep, cause, members, isPlanned, step: this.#step };
     this.#ports.log("generation formed", facts);
     return before;
-  }
-
-  #tell(formed: Generation & Proposal, isNew: boolean): void {
-    // Who lacks the last step only is handed it.
-    const reached = formed.isPlanned ? this.#step : this.updates.after(this.#step);
-    this.#told.tell(formed, !isNew && Math.max(reached, this.#step) < formed.fromStep);
   }
 
   /** The record holds a later generation, or another one of the same number: it is the last word. */
@@ -361,6 +354,7 @@ export class GroupMembership {
   }
 
   #begin(): void {
+    this.#hasBegun = true;
     this.#steps.settle();
     if (!this.#void.mayBegin()) return;
     const planned = this.#planned;
@@ -425,7 +419,6 @@ export class GroupMembership {
     await applied;
     if (this.#state === "catching-up" && this.#step >= (this.#decided?.fromStep ?? 0)) {
       this.#state = "member";
-      this.#told.reached();
       this.#begin();
       this.#replay();
     }
@@ -528,6 +521,6 @@ export class GroupMembership {
     const suspect = () => hasPeers() && this.change.suspect(workerId);
     // At the end everybody leaves when the log tells of it: most likely this worker is next.
     if (this.#step < this.#ports.steps) suspect();
-    else setTimeout(suspect, endGraceMs).unref();
+    else void this.#ports.clock.delay(endGraceMs).then(suspect);
   }
 }

@@ -30,6 +30,12 @@ export interface ProposerPorts extends RoundPorts {
   readonly leaving: ReadonlySet<string>;
   members(): readonly Member[];
   step(): number;
+  /** It has begun no step as a member. */
+  isNew(): boolean;
+  /** The log tells of every step below. */
+  toldStep(): number;
+  /** This worker cannot go on: its process starts anew. */
+  giveUp(): void;
   isConnected(workerId: string): boolean;
   knownDead(): ReadonlySet<string>;
   trainingMax(): number | undefined;
@@ -135,6 +141,7 @@ export class Proposer {
     const isMajority = quorum.kind === "majority";
     const joins = isMajority ? (wishes.candidate ?? (await this.#takePlace(round))) : undefined;
     if (this.#isOver(round)) return true;
+    if (round.isBlind && !this.#mayGoOnBlind(round)) return this.#isOver(round);
     // Who has hung up meanwhile has given up.
     const joining = joins !== undefined && isConnected(joins.workerId) ? [joins] : [];
     const batchWanted = isMajority ? wishes.batch : undefined;
@@ -142,6 +149,21 @@ export class Proposer {
     return (
       (await this.#recordTakes(round, proposal)) && (await this.#decide(round, proposal, startedMs))
     );
+  }
+
+  /**
+   * Newcomers alone do as who follows and is left alone (`join.ts`): once the others are dead, they go on
+   * where the log tells of one update beyond at most. Else a checkpoint is the better place to start.
+   */
+  #mayGoOnBlind({ members, promises }: Round): boolean {
+    const { knownDead, toldStep, updates, giveUp } = this.#ports;
+    const others = members.filter(({ workerId }) => !promises.has(workerId));
+    if (others.some(({ workerId }) => !knownDead().has(workerId)))
+      return this.#waits("who is left is new, and the others may have gone on");
+    const step = Math.max(...[...promises.values()].map((promise) => promise.step));
+    if (toldStep() <= updates.after(step)) return true;
+    giveUp();
+    return false;
   }
 
   /** For a step ahead, and nobody stops. False when it does not come to that. */
@@ -249,9 +271,10 @@ export class Proposer {
 
   /** Asks all that can be reached for their promise. */
   async #gather(round: Round, kind: "plan" | "prepare"): Promise<void> {
-    const { workerId: me, step, tell, isConnected, suspects, acceptor } = this.#ports;
+    const { workerId: me, step, isNew, tell, isConnected, suspects, acceptor } = this.#ports;
     const { accepted } = acceptor.vote;
-    round.promises.set(me, { workerId: me, step: step(), ...(accepted && { accepted }) });
+    const own = { workerId: me, step: step(), isNew: isNew(), ...(accepted && { accepted }) };
+    round.promises.set(me, own);
     const others = round.members
       .map(({ workerId }) => workerId)
       .filter((worker) => worker !== me && !suspects.has(worker) && isConnected(worker));

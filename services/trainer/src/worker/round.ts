@@ -59,7 +59,8 @@ export class Round {
     } else if (message.kind === "promised") {
       const accepted = message["accepted"] as Vote["accepted"];
       const step = Number(message["step"]);
-      this.promises.set(from, { workerId: from, step, ...(accepted && { accepted }) });
+      const isNew = message["isNew"] === true;
+      this.promises.set(from, { workerId: from, step, isNew, ...(accepted && { accepted }) });
     } else if (message.kind === "accepted") {
       this.accepted.add(from);
     }
@@ -71,6 +72,16 @@ export class Round {
 
   quorum(answers: "promises" | "accepted", knownDead: ReadonlySet<string>): Quorum {
     return quorumOf(this.members, new Set(this[answers].keys()), knownDead);
+  }
+
+  /**
+   * Nobody who has promised knows how far the others have come, and no proposal says it: newcomers that
+   * were still fed when the others went on.
+   */
+  get isBlind(): boolean {
+    return this.allPromises().every(
+      ({ workerId, isNew, accepted }) => accepted === undefined && (isNew || workerId === ""),
+    );
   }
 
   /** What the record has accepted counts like a member's; it commits no steps. */
