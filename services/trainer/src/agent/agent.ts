@@ -2,15 +2,15 @@
  * The agent of a node: brings the node's workers to the list that the scheduler wrote, passes on
  * their logs, and says how they ended.
  */
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { AssignmentRecord, Bus, WantedWorker } from "@coxswain/bus";
 import type { JobId } from "@coxswain/domain";
 import type { NewEvent } from "@coxswain/events";
 import { decideWorkers } from "../decide/decide-workers.ts";
-import { exitReasonOf } from "./exit-reason.ts";
-import { type Ended, isAlive, readWorkerFiles, startWorker, type WorkerFile } from "./process.ts";
+import { type ExitReason, exitReasonOf } from "./exit-reason.ts";
+import { forgetWorker, takeOver, type WorkerFile } from "./notes.ts";
+import { type Ended, isAlive, startWorker } from "./process.ts";
 import { tail } from "./tail.ts";
 
 export interface AgentOptions {
@@ -45,6 +45,12 @@ interface Running extends WorkerFile {
 const workersMax = 64;
 const adoptedPollMs = 100;
 const stopTimeoutMs = 8000;
+
+/** Its agent was killed while it started it. */
+const neverNoted: ExitReason = {
+  ...{ isOrderly: false, generation: 0, step: 0 },
+  error: { code: "worker-failed", message: "its agent ended while it started the worker" },
+};
 
 const neverStarted = { generation: 1, step: 0, reason: "it was not started" };
 
@@ -113,7 +119,7 @@ export class Agent {
   }
 
   async #adopt(): Promise<void> {
-    for (const file of await readWorkerFiles(this.#options.folder)) {
+    for (const file of await takeOver(this.#options.folder)) {
       this.#used.add(file.workerId);
       this.#add(file, true);
       if (await isAlive(file))
@@ -244,7 +250,10 @@ export class Agent {
     const { bus, log, signal } = this.#ports;
     const { workerId, jobId } = worker;
     const folder = this.#folderOf(workerId);
-    const reason = await exitReasonOf(folder, ended, worker.askedToLeaveAtMs !== undefined);
+    const reason =
+      worker.isAdopted && worker.pid === 0
+        ? neverNoted
+        : await exitReasonOf(folder, ended, worker.askedToLeaveAtMs !== undefined);
     const event = this.#eventOf(worker, ended, reason);
     log("worker ended", {
       jobId,
@@ -254,7 +263,7 @@ export class Agent {
     });
     await this.#say(workerId, event);
     this.#running.delete(workerId);
-    if (!signal.aborted || bus.isConnected) await rm(join(folder, "worker.json"), { force: true });
+    if (!signal.aborted || bus.isConnected) await forgetWorker(folder);
   }
 
   async #say(workerId: string, event: NewEvent): Promise<void> {
@@ -273,7 +282,7 @@ export class Agent {
   #eventOf(
     { workerId, jobId }: WorkerFile,
     ended: Ended,
-    { isOrderly, error, generation, step }: Awaited<ReturnType<typeof exitReasonOf>>,
+    { isOrderly, error, generation, step }: ExitReason,
   ): NewEvent {
     const common = { jobId: jobId as JobId, source: "trainer" } as const;
     if (isOrderly)

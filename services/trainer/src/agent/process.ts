@@ -1,21 +1,18 @@
 /**
- * Worker processes. They are detached, so that they outlive their agent; a file with the pid and
- * the process's start time lets the next agent find them, and never take another process for one.
+ * Worker processes. They are detached, so that they outlive their agent; what it notes of them
+ * (`notes.ts`) lets the next agent find them, and never take another process for one.
  */
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-
-export interface WorkerFile {
-  readonly workerId: string;
-  readonly jobId: string;
-  readonly pid: number;
-  /** Of the process, in the kernel's own words; with the pid it names one process. */
-  readonly startTime: string;
-  /** Ids of the GPUs that are its own. */
-  readonly gpus?: readonly string[];
-}
+import {
+  noteProcess,
+  noteStart,
+  startFileOf,
+  startTimeOf,
+  type WorkerFile,
+  type WorkerIds,
+} from "./notes.ts";
 
 export interface Ended {
   readonly exitCode: number | null;
@@ -24,20 +21,11 @@ export interface Ended {
 
 const workerEntry = new URL("../worker/main.ts", import.meta.url).pathname;
 
-/** Field 22 of /proc/PID/stat; undefined when there is no such process, or it is only a zombie. */
-export async function startTimeOf(pid: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  if (stat === undefined) return undefined;
-  // The name in parentheses may hold anything; the fields start behind it.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields[0] === "Z" ? undefined : fields[19];
-}
-
 export async function isAlive({
   pid,
   startTime,
 }: Pick<WorkerFile, "pid" | "startTime">): Promise<boolean> {
-  return (await startTimeOf(pid)) === startTime;
+  return pid > 0 && (await startTimeOf(pid)) === startTime;
 }
 
 export interface Started {
@@ -49,13 +37,13 @@ export interface Started {
 /** Starts a worker; its output goes to `output.log` in its folder. */
 export async function startWorker(
   folder: string,
-  ids: Pick<WorkerFile, "workerId" | "jobId" | "gpus">,
+  ids: WorkerIds,
   options: {
     readonly environment: Readonly<Record<string, string>>;
     readonly memoryMib: number;
   },
 ): Promise<Started> {
-  await mkdir(folder, { recursive: true });
+  await noteStart(folder, ids);
   const output = openSync(join(folder, "output.log"), "a");
   const child = spawn(
     process.execPath,
@@ -63,7 +51,7 @@ export async function startWorker(
     {
       detached: true,
       stdio: ["ignore", output, output],
-      env: options.environment,
+      env: { ...options.environment, COXSWAIN_START_FILE: startFileOf(folder) },
     },
   );
   closeSync(output);
@@ -72,22 +60,5 @@ export async function startWorker(
     child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
     child.once("error", () => resolve({ exitCode: 127, signal: null }));
   });
-  const file: WorkerFile = {
-    ...ids,
-    pid: child.pid ?? 0,
-    startTime: (await startTimeOf(child.pid ?? 0)) ?? "",
-  };
-  const path = join(folder, "worker.json");
-  await writeFile(`${path}.tmp`, JSON.stringify(file));
-  await rename(`${path}.tmp`, path);
-  return { file, ended };
-}
-
-/** The workers of an earlier agent, alive or not. */
-export async function readWorkerFiles(folder: string): Promise<WorkerFile[]> {
-  const names = await readdir(folder).catch(() => []);
-  const files = await Promise.all(
-    names.map((name) => readFile(join(folder, name, "worker.json"), "utf8").catch(() => undefined)),
-  );
-  return files.flatMap((text) => (text === undefined ? [] : [JSON.parse(text) as WorkerFile]));
+  return { file: await noteProcess(folder, ids, child.pid ?? 0), ended };
 }

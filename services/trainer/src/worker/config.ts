@@ -16,6 +16,9 @@ export const WorkerConfigSchema = Type.Object({
   COXSWAIN_EXIT_FILE: Type.Optional(
     Type.String({ description: "Its last word, for whoever started it; absent: exit.json there" }),
   ),
+  COXSWAIN_START_FILE: Type.Optional(
+    Type.String({ description: "What its agent noted before it started; absent: there is none" }),
+  ),
   COXSWAIN_CACHE_DIR: Type.String({ minLength: 1, description: "Engines that the set-up brought" }),
   COXSWAIN_ENGINE: Type.String({ default: "wasm" }),
   COXSWAIN_ENGINE_IDENTITY: Type.Optional(
