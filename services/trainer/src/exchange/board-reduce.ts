@@ -78,6 +78,19 @@ export class BoardReduce {
     board.piece(turn, index, place);
   }
 
+  /** Of a group of one: where a piece may be made without being given, since it is the sum. */
+  get alone(): { readonly stamp: number; readonly vector: Float32Array } | undefined {
+    const { shards, turn } = this.#options;
+    if (this.ranks > 1 || this.#ownPieces.length > 1) return undefined;
+    return { stamp: reducedStamp(shards, turn), vector: this.#target };
+  }
+
+  /** The one piece was made there. */
+  madeAlone(): void {
+    assert(this.alone !== undefined, "there is nobody else");
+    this.#isSummed = true;
+  }
+
   /** Goes on as far as the peers have come. True: the reduced vector is whole. */
   advance(): boolean {
     if (this.#isVoid) return false;

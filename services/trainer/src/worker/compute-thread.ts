@@ -24,7 +24,7 @@ import type {
   Work,
 } from "./compute-messages.ts";
 import { Gate, wallMs } from "./gate.ts";
-import { finishJointly } from "./joint-piece.ts";
+import { finishJointly, type JointOrder } from "./joint-piece.ts";
 import { nextInRun } from "./next-in-run.ts";
 import { NoiseProbe } from "./noise-probe.ts";
 import { ShardGradient } from "./shard-gradient.ts";
@@ -184,10 +184,11 @@ class Compute {
   async #carryOut(order: Order): Promise<Order | undefined> {
     const reduce = order.group && this.#exchange!.begin(order.group);
     for (const piece of order.pieces) {
-      if (!(await this.#finish(order, piece))) return undefined;
-      this.#subtrees.hold(piece);
-      const buffer = this.#subtrees.get(piece)!;
-      if (reduce !== undefined) reduce.give(piece, buffer);
+      if (!(await this.#finish(order, piece, reduce?.alone))) return undefined;
+      const buffer = this.#subtrees.get(piece);
+      if (buffer !== undefined) this.#subtrees.hold(piece);
+      if (buffer === undefined) reduce!.madeAlone();
+      else if (reduce !== undefined) reduce.give(piece, buffer);
       else reply({ kind: "piece", ...placeOf(order), piece, buffer, work: this.#takeWork() });
     }
     const givenMs = performance.now();
@@ -261,11 +262,12 @@ class Compute {
   }
 
   /** Sums up one piece; false when a newer order came in between. */
-  async #finish(order: Order, piece: Piece): Promise<boolean> {
+  async #finish(order: Order, piece: Piece, whole?: JointOrder["into"]): Promise<boolean> {
     if (this.#subtrees.get(piece) !== undefined) return true;
     const [gradient, subtrees, noise] = [this.#gradient, this.#subtrees, this.#noise];
     const parts = { gradient, subtrees, noise, vectors: this.#vectors!, work: this.#work };
-    const joint = finishJointly(parts, { order, newest: () => this.#order }, piece);
+    const orders = { order, newest: () => this.#order, ...(whole && { into: whole }) };
+    const joint = finishJointly(parts, orders, piece);
     if (joint !== undefined) return joint;
     if (piece.size === 1) {
       const buffer = this.#subtrees.take(order.pieces);

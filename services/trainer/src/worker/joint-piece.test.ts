@@ -1,7 +1,7 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { test } from "node:test";
 import type { Piece } from "../decide/shards.ts";
-import { allocate, vectorsOf } from "../exchange/memory.ts";
+import { allocate, reducedStamp, vectorsOf } from "../exchange/memory.ts";
 import type { ComputeOrder } from "./compute-messages.ts";
 import { finishJointly } from "./joint-piece.ts";
 import { Subtrees } from "./subtrees.ts";
@@ -21,6 +21,7 @@ async function story(
   {
     given = order,
     isMeasured = false,
+    isAlone = false,
     finished = [] as Piece[],
     countMax = 8,
     newer = undefined as { readonly after: number; readonly step: number } | undefined,
@@ -38,14 +39,17 @@ async function story(
       started += 1;
       return step * 100 + shard;
     },
-    sum: (runs: readonly number[]) => void said.push(`sum ${runs}`),
+    sum: (runs: readonly number[], into: Float32Array) =>
+      void said.push(`sum ${runs}${into === vectors.reduced[1] ? " in place" : ""}`),
     drop: (runs: readonly number[]) => void said.push(`drop ${runs}`),
   };
   const isOver = () => newer !== undefined && started >= newer.after;
   const newest = () => (isOver() ? { ...given, step: newer!.step } : given);
   const work = { shards: 0, ms: 0 };
   const parts = { gradient, subtrees, noise: { isOn: isMeasured }, vectors, work };
-  const isDone = await finishJointly(parts, { order: given, newest }, piece);
+  const into = { stamp: reducedStamp(8, 1), vector: vectors.reduced[1] };
+  const orders = { order: given, newest, ...(isAlone && { into }) };
+  const isDone = await finishJointly(parts, orders, piece);
   const there = [1, 2, 4, 8].flatMap((size) =>
     Array.from({ length: 16 / size }, (_, i) => ({ lo: i * size, size })).filter(
       (one) => subtrees.get(one) !== undefined,
@@ -62,6 +66,24 @@ test("a piece's shards are computed in order and added up once", async () => {
     said: ["sum 508,509,510,511,512,513,514,515"],
     there: ["8+8"],
     shards: 8,
+  });
+});
+
+test("a piece that is the whole sum is made where the sum is wanted", async () => {
+  deepEqual(await story(piece, { isAlone: true }), {
+    isDone: true,
+    said: ["sum 508,509,510,511,512,513,514,515 in place"],
+    there: [],
+    shards: 8,
+  });
+});
+
+test("but what is there of it when a newer order comes is kept", async () => {
+  deepEqual(await story(piece, { isAlone: true, newer: { after: 4, step: 5 } }), {
+    isDone: false,
+    said: ["sum 508,509,510,511"],
+    there: ["8+4"],
+    shards: 4,
   });
 });
 

@@ -18,6 +18,8 @@ export interface JointParts {
 
 export interface JointOrder {
   readonly order: ComputeOrder;
+  /** Where the piece's sum is made, if not in a vector of the pool. */
+  readonly into?: { readonly stamp: number; readonly vector: Float32Array };
   /** The order that counts now: it may come while a piece is computed. */
   readonly newest: () => ComputeOrder | undefined;
 }
@@ -43,12 +45,16 @@ export function finishJointly(
 
 async function finish(
   { gradient, subtrees, vectors, work }: JointParts,
-  { order, newest }: JointOrder,
+  { order, newest, into }: JointOrder,
   { lo, size }: Piece,
 ): Promise<boolean> {
   const runs: number[] = [];
   /** The piece, or the largest subtrees of it that are there. */
   const sum = () => {
+    if (into !== undefined && runs.length === size) {
+      beginWrite(vectors, into.stamp);
+      return gradient.sum(runs.splice(0), into.vector);
+    }
     for (const part of piecesOf({ from: lo, to: lo + runs.length }, "exact")) {
       const buffer = subtrees.take(order.pieces);
       beginWrite(vectors, buffer);
