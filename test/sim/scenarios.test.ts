@@ -291,6 +291,28 @@ const stories: Record<string, (story: Story) => Promise<void>> = {
       await story.members("c");
       await story.trainsToTheEnd("c");
     },
+  "a newcomer cut off from those who go on and die: it undoes nothing that is told, and starts over":
+    async (story) => {
+      await story.group("a", "b");
+      story.start("c");
+      await story.until("c knows the plan", () => story.worker("c").group.isPlanned);
+      story.partition(["c"], ["a", "b"]);
+      const { generation } = story.worker("a").group;
+      const { facts } = story.world;
+      await story.until("the log tells of the planned generation", () =>
+        facts.events.some(
+          ({ name, payload }) =>
+            name === "training.generation-formed" && payload.generation > generation,
+        ),
+      );
+      const told = facts.toldStep;
+      ok(story.worker("c").group.step < told - 1);
+      story.kill("a", "b");
+      await story.until("c has given up", () => story.worker("c").how === "fenced");
+      equal(facts.toldStep, told);
+      story.start("d");
+      await story.trainsToTheEnd("d");
+    },
   "loss of who leaves before its last step: the others go on from where they are": async (
     story,
   ) => {
