@@ -155,6 +155,11 @@ export const errorCodes = {
     retryable: false,
     fix: "A step took longer than stepTimeout; raise it or mend the program.",
   },
+  "peer-slow": {
+    status: 500,
+    retryable: false,
+    fix: "Look at the named worker's machine and network, and drain it; or raise stepTimeout.",
+  },
   "loss-not-finite": {
     status: 500,
     retryable: false,

@@ -36,6 +36,7 @@ import {
   parsePlace,
 } from "./frames.ts";
 import type { Kernels } from "./kernels.ts";
+import { type Lacking, lackingOf } from "./lacking.ts";
 import {
   beginWrite,
   blockFloats,
@@ -90,6 +91,8 @@ export class Reduce {
   /** The own slice of each piece, as far as it is here. */
   readonly #here = new Map<string, Arriving>();
   readonly #results = new Map<number, Arriving>();
+  /** Finished slices that were read where they lie. */
+  readonly #resultsHere = new Set<number>();
   #receivedFloats = 0;
   /** What was read from windows, and must be as it was told when a sum is sent. */
   readonly #read: { readonly window: Shared; readonly place: Place }[] = [];
@@ -235,8 +238,16 @@ export class Reduce {
     this.#openTarget();
     const part = (vector: Float32Array) => vector.subarray(slice.from, slice.to);
     kernels.copy(part(this.#target), part(window.reduced[this.#turn]));
-    if (isAsTold(window, place)) this.#sliceDone();
+    if (!isAsTold(window, place)) return undefined;
+    this.#resultsHere.add(frame.slice);
+    this.#sliceDone();
     return undefined;
+  }
+
+  /** What is not here yet, and of whom. */
+  missing(): readonly Lacking[] {
+    const known = { pieces: this.#pieces, here: this.#here, results: this.#results };
+    return lackingOf({ ...this.#options, ...known, resultsHere: this.#resultsHere });
   }
 
   /** Peers that still read what was there before will find the stamp changed. */

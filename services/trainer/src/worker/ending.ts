@@ -35,7 +35,13 @@ export interface WorkerEnd {
   readonly exitCode: number;
   readonly generation: number;
   readonly step: number;
-  readonly error?: { readonly code: string; readonly message: string; readonly step?: number };
+  readonly error?: {
+    readonly code: string;
+    readonly message: string;
+    readonly step?: number;
+    /** Whose fault it is, where it is another's. */
+    readonly workerId?: string;
+  };
 }
 
 const leftTimeoutMs = 10_000;
@@ -61,9 +67,11 @@ export async function reportEnd(
 
 function failureOf(ending: Ending): Pick<WorkerEnd, "error"> {
   if (!("error" in ending)) return {};
-  const { code, sentence: message } = ending.error;
+  const { code, sentence: message, details } = ending.error;
+  const workerId = details?.["workerId"];
   const step = ending.step >= 0 ? { step: ending.step } : {};
-  return { error: { code, message: message.slice(0, messageCharsMax), ...step } };
+  const whose = typeof workerId === "string" ? { workerId } : {};
+  return { error: { code, message: message.slice(0, messageCharsMax), ...step, ...whose } };
 }
 
 export function sayOfWorker(
@@ -102,7 +110,7 @@ async function sayLeft(
 /** Errors that a restart would not mend end the job; the agent reports the others as a lost worker. */
 async function sayFailed(bus: Bus, config: WorkerConfig, end: WorkerEnd): Promise<void> {
   const { COXSWAIN_JOB_ID: jobId, COXSWAIN_WORKER_ID: workerId } = config;
-  const payload = { generation: end.generation, error: { ...end.error!, workerId } };
+  const payload = { generation: end.generation, error: { workerId, ...end.error! } };
   const id = `${jobId}.training.failed.${workerId}`;
   await bus
     .append({ name: "training.failed", jobId: jobId as JobId, id, source: "trainer", payload })

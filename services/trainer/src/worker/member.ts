@@ -7,6 +7,7 @@
  */
 import type { MembershipRecord } from "@coxswain/bus";
 import type { Member as GroupMember, Proposal } from "../decide/agreement.ts";
+import type { Missing } from "../decide/overdue.ts";
 import { type Piece, pieceKey } from "../decide/shards.ts";
 import { startOf } from "../decide/start-of.ts";
 import { switchStepOf } from "../decide/switch-step.ts";
@@ -156,6 +157,11 @@ export class GroupMembership {
   /** Milliseconds since the present update was ordered, monotonic. */
   get stepAgeMs(): number {
     return this.#state === "member" && this.#step < this.#ports.steps ? this.#steps.clock.ageMs : 0;
+  }
+
+  /** What the present step waits for, where that is known. */
+  get missing(): readonly Missing[] | undefined {
+    return this.#exchange.missing(this.#step);
   }
 
   /** The state in memory is that after steps below `step`. */

@@ -1,4 +1,5 @@
 /** The reductions of one generation that are under way, and frames of a generation still to come. */
+import type { Missing } from "../decide/overdue.ts";
 import { type ExchangeMode, type Piece, piecesOf } from "../decide/shards.ts";
 import type { Updates } from "../decide/updates.ts";
 import type { Frame } from "../exchange/frames.ts";
@@ -114,6 +115,13 @@ export class StepExchange {
     });
     this.#reduces.set(step, reduce);
     return reduce;
+  }
+
+  /** What this worker waits for in a step; undefined: nothing is told of it over connections. */
+  missing(step: number): readonly Missing[] | undefined {
+    const all = this.#ports.members();
+    const lacking = this.#reduces.get(step)?.missing();
+    return lacking?.map(({ rank, ...one }) => ({ ...one, workerId: all[rank]!.workerId }));
   }
 
   keepForLater(from: string, frame: Frame): void {

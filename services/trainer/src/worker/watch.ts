@@ -1,6 +1,7 @@
 /** What a worker keeps an eye on while it trains: its peers, its step, the record, its agent. */
 import type { Bus } from "@coxswain/bus";
 import { AppError } from "@coxswain/domain";
+import { whyOverdue } from "../decide/overdue.ts";
 import type { Peers } from "../exchange/peers.ts";
 import type { WorkerConfig } from "./config.ts";
 import type { JobContext } from "./job-context.ts";
@@ -20,23 +21,35 @@ export interface WatchOptions {
   readonly fail: Fail;
 }
 
+type Watched = Pick<GroupMembership, "stepAgeMs" | "step" | "missing">;
+
 /** Heartbeats, and steps that take too long. Returns what ends it. */
 export function keepWatch(
   { stepTimeout, timeoutMs, fail }: WatchOptions,
   peers: Pick<Peers, "heartbeat">,
-  group: Pick<GroupMembership, "tick" | "stepAgeMs" | "step">,
+  group: Pick<GroupMembership, "tick" | "stepAgeMs" | "step" | "missing">,
+  workerId: string,
 ): () => void {
   const heartbeat = setInterval(() => peers.heartbeat(timeoutMs), timeoutMs / 3);
   const watchdog = setInterval(() => {
     group.tick();
-    if (group.stepAgeMs <= stepTimeout * 1000) return;
-    const sentence = `step ${group.step} takes longer than ${stepTimeout} s`;
-    fail(new AppError("program-stuck", sentence), group.step);
+    const error = overdueOf(group, { workerId, stepTimeout });
+    if (error !== undefined) fail(error, group.step);
   }, watchIntervalMs);
   return () => {
     clearInterval(heartbeat);
     clearInterval(watchdog);
   };
+}
+
+/** Why the present step may not go on, and whose fault it is. */
+export function overdueOf(
+  group: Watched,
+  known: { readonly workerId: string; readonly stepTimeout: number },
+): AppError | undefined {
+  const ageMs = group.stepAgeMs;
+  if (ageMs <= known.stepTimeout * 1000) return undefined;
+  return whyOverdue({ ...known, ageMs, step: group.step, missing: group.missing });
 }
 
 /** The program's step runs for the first time, before there are steps to watch. */

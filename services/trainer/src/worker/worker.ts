@@ -202,7 +202,8 @@ function watchOver(running: Running, group: GroupMembership, onLeave: () => void
   const { stepTimeout, heartbeatTimeout } = context.job().spec;
   const timeoutMs =
     heartbeatTimeout === undefined ? config.HEARTBEAT_TIMEOUT_MS : heartbeatTimeout * 1000;
-  parts.stop = keepWatch({ stepTimeout, timeoutMs, fail }, parts.peers!, group);
+  const { COXSWAIN_WORKER_ID: workerId } = config;
+  parts.stop = keepWatch({ stepTimeout, timeoutMs, fail }, parts.peers!, group, workerId);
   void watchRecord(bus, { jobId: config.COXSWAIN_JOB_ID, signal }, group);
   if (config.AGENT_TIMEOUT_MS > 0) void watchAgent(running, onLeave);
   else watchPlacement(context, config.COXSWAIN_WORKER_ID, onLeave);
