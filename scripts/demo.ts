@@ -246,6 +246,10 @@ async function main(): Promise<number> {
     environment: process.env,
     onEvent: (line) => console.log(pc.yellow(line)),
   });
+  void platform.failed.then(async (error) => {
+    console.error(`${error.message}\nWhat to do: ${error.fix}`);
+    await stop(1);
+  });
   console.log(
     `platform: ${platform.services.length} services at ${platform.apiUrl}, up after ${Math.round(performance.now() - setUpEndedMs)} ms`,
   );

@@ -211,6 +211,11 @@ export const errorCodes = {
     retryable: false,
     fix: "Read the message; `cox doctor` checks each part.",
   },
+  "service-down": {
+    status: 500,
+    retryable: false,
+    fix: "Read the log that is named, mend the cause, and start the platform again with `cox up`.",
+  },
   "invalid-config": { status: 500, retryable: false, fix: "Mend the named environment variables." },
 } as const satisfies Record<string, { status: number; retryable: boolean; fix: string }>;
 

@@ -40,6 +40,8 @@ export interface Platform {
   readonly natsUrl: string;
   readonly dataDir: string;
   readonly services: readonly string[];
+  /** Resolves, if ever, when a service was given up: nothing will go on from then. */
+  readonly failed: Promise<AppError>;
   pidOf(service: string): number | undefined;
   /** SIGKILL to a service or to "nats-server"; it is started again. */
   kill(service: string): Promise<void>;
@@ -66,7 +68,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   });
   await nats.start(0);
   const natsUrl = (await options.throughProxy?.(nats.url)) ?? nats.url;
-  const children = childrenOf(options, dataDir, natsUrl);
+  const failed = Promise.withResolvers<AppError>();
+  const children = childrenOf(options, dataDir, natsUrl, failed.resolve);
   const stop = async () => {
     for (const child of children) child.expectEnd();
     nats.expectEnd();
@@ -87,6 +90,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       natsUrl: nats.url,
       dataDir,
       services: children.map(({ name }) => name),
+      failed: failed.promise,
       pidOf: (service) =>
         service === "nats-server" ? nats.pid : children.find(({ name }) => name === service)?.pid,
       kill: async (service) => {
@@ -110,7 +114,12 @@ function portOf(children: readonly ServiceChild[], facts: readonly ReadyFacts[])
   return facts[children.findIndex(({ name }) => name === "job-api")]?.port ?? 0;
 }
 
-function childrenOf(options: PlatformOptions, dataDir: string, natsUrl: string): ServiceChild[] {
+function childrenOf(
+  options: PlatformOptions,
+  dataDir: string,
+  natsUrl: string,
+  onFailed: (error: AppError) => void,
+): ServiceChild[] {
   const inherited = Object.fromEntries(
     Object.entries(options.environment).filter(
       (entry): entry is [string, string] => entry[1] !== undefined,
@@ -125,6 +134,10 @@ function childrenOf(options: PlatformOptions, dataDir: string, natsUrl: string):
   };
   const onExit = (name: string, how: string) =>
     options.onEvent?.(`${name} ended (${how}); it is started again`);
+  const onGivenUp = (error: AppError) => {
+    options.onEvent?.(error.message);
+    onFailed(error);
+  };
   const child = (
     name: string,
     service: string,
@@ -133,7 +146,7 @@ function childrenOf(options: PlatformOptions, dataDir: string, natsUrl: string):
     new ServiceChild(
       { name, entry: entryOf(service), environment: { ...common, ...environment } },
       join(dataDir, "logs"),
-      { onExit },
+      { onExit, onGivenUp },
     );
   const nodes = options.nodes ?? 1;
   // A port that is taken again after a restart: clients hold its address.

@@ -98,10 +98,17 @@ async function upForeground(context: Context, options: UpOptions): Promise<void>
     { apiUrl: platform.apiUrl, natsUrl: platform.natsUrl, dataDir: platform.dataDir },
     () => `${pc.green("up")} at ${platform.apiUrl}, data in ${platform.dataDir}; Ctrl-C ends it`,
   );
-  if (!context.signal.aborted)
-    await new Promise((done) => context.signal.addEventListener("abort", done, { once: true }));
+  const failure = await Promise.race([platform.failed, aborted(context.signal)]);
   context.err("stopping …");
   await platform.stop();
+  if (failure !== undefined) throw failure;
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
 }
 
 async function upDetached(context: Context, options: UpOptions): Promise<void> {
