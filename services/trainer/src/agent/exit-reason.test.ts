@@ -30,6 +30,14 @@ test("ended while it started: in good order when it was asked, lost when it was 
   equal((await exitReasonOf(folder, killed, true)).isOrderly, false);
 });
 
+test("killed while it wrote its word, it left none", async (t) => {
+  for (const word of ["", '{"exitCode":0,"gener']) {
+    const folder = await folderWith(t, { "exit.json": word });
+    const { isOrderly, error } = await exitReasonOf(folder, killed, false);
+    deepEqual([isOrderly, error.message], [false, "the worker was ended by SIGKILL"]);
+  }
+});
+
 test("without a word, its last lines and the signal say why", async (t) => {
   const log = "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n";
   const hungry = await exitReasonOf(await folderWith(t, { "output.log": log }), killed, false);

@@ -27,10 +27,7 @@ export async function exitReasonOf(
   ended: Ended,
   wasAsked: boolean,
 ): Promise<ExitReason> {
-  const file = await readFile(join(folder, "exit.json"), "utf8").then(
-    (text) => JSON.parse(text) as ExitFile,
-    () => undefined, // It had no time to leave a word.
-  );
+  const file = await readLastWord(join(folder, "exit.json"));
   const place = { generation: file?.generation ?? 0, step: file?.step ?? 0 };
   if (file?.error !== undefined) return { isOrderly: false, error: file.error, ...place };
   const endedWhileStarting = file === undefined && wasAsked && ended.signal === "SIGTERM";
@@ -43,6 +40,15 @@ export async function exitReasonOf(
       ...place,
     };
   return { isOrderly: false, error: await guess(folder, ended), ...place };
+}
+
+/** Undefined: it had no time to leave a word, or to finish it. */
+async function readLastWord(path: string): Promise<ExitFile | undefined> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as ExitFile;
+  } catch {
+    return undefined;
+  }
 }
 
 async function guess(folder: string, { exitCode, signal }: Ended): Promise<ExitReason["error"]> {
