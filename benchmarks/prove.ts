@@ -42,6 +42,7 @@ const names = [
   "worker killed",
   "two workers killed",
   "all workers killed",
+  "all but a newcomer killed",
   "resized",
   "suspended, resumed",
 ];

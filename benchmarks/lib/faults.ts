@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ApiClient, FollowedEvent } from "@coxswain/cli";
 import { liveWorkers, type Platform, type WorkerProcess } from "@coxswain/embedded";
+import { killAsOneJoins } from "./kill-as-one-joins.ts";
 import type { TcpProxy } from "./proxy.ts";
 import { forgetReader, publishAgain } from "./replays.ts";
 import { fill } from "./small-disk.ts";
@@ -82,6 +83,18 @@ async function killTwo(scene: Scene) {
   if (workers.length < 3) return undefined;
   for (const { pid } of workers.slice(0, 2)) signal(pid, "SIGKILL");
   return {};
+}
+
+/** Where one was lost another one joins: then those are killed who take it in. */
+async function killThenAsOneJoins(scene: Scene) {
+  if ((await killWorker(scene)) === undefined) return undefined;
+  const kill = async (workerIds: readonly string[]) => {
+    for (const { pid, workerId } of await workersOf(scene))
+      if (workerIds.includes(workerId)) signal(pid, "SIGKILL");
+  };
+  const { jobId, random } = scene;
+  const { natsUrl } = scene.platform;
+  return (await persist(() => killAsOneJoins({ natsUrl, jobId, random, kill }))) ? {} : undefined;
 }
 
 async function killAll(scene: Scene) {
@@ -213,6 +226,7 @@ export const faults: readonly Fault[] = [
   { name: "worker killed", weight: 8, inject: killWorker },
   { name: "two workers killed", weight: 2, inject: killTwo },
   { name: "all workers killed", weight: 1, inject: killAll },
+  { name: "all but a newcomer killed", weight: 2, inject: killThenAsOneJoins },
   { name: "worker stopped, continued", weight: 3, inject: stopWorker },
   { name: "service killed", weight: 4, inject: killService },
   { name: "nats-server killed", weight: 2, inject: killBus },
