@@ -235,7 +235,13 @@ export class World extends Stage {
         this.fail(`${founder.id} starts over and does not know a batch that was in force`);
     });
     for (const { id, how, group } of this.workers.values())
-      if (how === undefined && id !== founder.id && group.generation === before && before > 0)
+      if (
+        how === undefined &&
+        id !== founder.id &&
+        group.generation === before &&
+        before > 0 &&
+        group.rank >= 0
+      )
         this.fail(`${founder.id} starts over while ${id} lives, a member of generation ${before}`);
   }
 

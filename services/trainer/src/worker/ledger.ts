@@ -120,7 +120,9 @@ export class Ledger {
   }
 
   formed(generation: Generation, isTeller: boolean): void {
-    this.#generations = [...this.#generations, generation].slice(-generationsMax);
+    // Later ones it has followed, of members that are dead and were cut off from the record.
+    const before = this.#generations.filter((one) => one.generation < generation.generation);
+    this.#generations = [...before, generation].slice(-generationsMax);
     this.#isTeller = isTeller;
     this.#urge();
   }

@@ -80,7 +80,7 @@ export class Round {
    */
   get isBlind(): boolean {
     return this.allPromises().every(
-      ({ workerId, isNew, accepted }) => accepted === undefined && (isNew || workerId === ""),
+      ({ isNew, accepted }) => accepted === undefined && isNew === true,
     );
   }
 
