@@ -141,3 +141,19 @@ test("every command has a help with an example", async (t) => {
     assert.match(out, /--json/);
   }
 });
+
+test("a number that is none is refused before anything is asked or started", async (t) => {
+  const wrong = [
+    [["scale", job.id, "abc"], /argument 'workers'.*It must be a whole number, 1 or more/],
+    [["scale", job.id, "0"], /1 or more/],
+    [["scale", job.id, "1.5"], /1 or more/],
+    [["up", "--nodes", "0"], /'--nodes <n>'.*1 or more/],
+    [["up", "--port", "70000"], /'--port <port>'.*0 to 65535/],
+  ] as const;
+  for (const [args, words] of wrong) {
+    const { out, requests, error } = await cox(t, ...args);
+    assert.ok(error instanceof CommanderError);
+    assert.match(out, words);
+    assert.deepEqual(requests, []);
+  }
+});

@@ -211,6 +211,11 @@ export const errorCodes = {
     retryable: false,
     fix: "Read the message; `cox doctor` checks each part.",
   },
+  "file-not-found": {
+    status: 400,
+    retryable: false,
+    fix: "Name a file that is there, as seen from this folder, such as examples/mnist/mlp.yaml.",
+  },
   "service-down": {
     status: 500,
     retryable: false,

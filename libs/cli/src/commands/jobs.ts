@@ -3,9 +3,10 @@ import type { Command } from "commander";
 import { type CommonOptions, type Context, connectApi, findJob, show, table } from "../context.ts";
 import type { Json } from "../io/api-client.ts";
 import { submitFile } from "../io/submit-file.ts";
+import { wholeNumber } from "../io/whole-number.ts";
 import { pc } from "../render/colours.ts";
 import { metricsOf } from "../render/event-line.ts";
-import { ago, percent, seconds } from "../render/format.ts";
+import { ago, counted, percent, seconds } from "../render/format.ts";
 import { followToEnd } from "./events.ts";
 
 export type Add = (name: string, summary: string, examples: readonly string[]) => Command;
@@ -65,21 +66,17 @@ export function addJobCommands(add: Add, context: Context): void {
     const job = await findJob(await connectApi(context, options), given);
     show(context, options, job, () => jobText(job, context.nowMs()));
   });
-  add(
-    "scale <job> <workers>",
-    "ask for another number of workers; the weights stay the same bits",
-    ["cox scale mnist-mlp 3"],
-  ).action(async (given: string, workers: string, options: CommonOptions) => {
-    const api = await connectApi(context, options);
-    const { id } = await findJob(api, given);
-    const job = await api.send("PATCH", `/v1/jobs/${id}/workers`, { workers: Number(workers) });
-    show(
-      context,
-      options,
-      job,
-      () => `${id}: ${workers} workers are wanted, ${job.workers.now} train now`,
-    );
-  });
+  add("scale <job>", "ask for another number of workers; the weights stay the same bits", [
+    "cox scale mnist-mlp 3",
+  ])
+    .argument("<workers>", "how many", wholeNumber(1))
+    .action(async (given: string, workers: number, options: CommonOptions) => {
+      const api = await connectApi(context, options);
+      const { id } = await findJob(api, given);
+      const job = await api.send("PATCH", `/v1/jobs/${id}/workers`, { workers });
+      const text = `${id}: ${counted(workers, "worker")} wanted, ${job.workers.now} train now`;
+      show(context, options, job, () => text);
+    });
   for (const [verb, summary] of [
     ["suspend", "give up the workers after a checkpoint"],
     ["resume", "go on with a suspended job"],

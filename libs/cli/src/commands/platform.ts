@@ -22,13 +22,14 @@ import {
   findPlatform,
   show,
 } from "../context.ts";
+import { wholeNumber } from "../io/whole-number.ts";
 import { pc } from "../render/colours.ts";
 import type { Add } from "./jobs.ts";
 
 interface UpOptions extends CommonOptions {
   readonly detach?: boolean;
-  readonly port: string;
-  readonly nodes: string;
+  readonly port: number;
+  readonly nodes: number;
 }
 
 const detachTimeoutMs = 60_000;
@@ -44,8 +45,8 @@ export function addPlatformCommands(add: Add, context: Context): void {
     "cox up --nodes 2",
   ])
     .option("--detach", "run in the background; end it with `cox down`")
-    .option("--port <port>", "port of the HTTP API; 0 takes a free one", "0")
-    .option("--nodes <n>", "pretend so many nodes", "1")
+    .option("--port <port>", "port of the HTTP API; 0 takes a free one", wholeNumber(0, 65535), 0)
+    .option("--nodes <n>", "pretend so many nodes", wholeNumber(1), 1)
     .action((options: UpOptions) =>
       options.detach ? upDetached(context, options) : upForeground(context, options),
     );
@@ -72,8 +73,8 @@ export function addPlatformCommands(add: Add, context: Context): void {
     "cox doctor",
     "cox doctor --port 7070",
   ])
-    .option("--port <port>", "a port that should be free", "0")
-    .action((options: CommonOptions & { port: string }) => doctor(context, options));
+    .option("--port <port>", "a port that should be free", wholeNumber(0, 65535), 0)
+    .action((options: CommonOptions & { port: number }) => doctor(context, options));
 }
 
 async function upForeground(context: Context, options: UpOptions): Promise<void> {
@@ -87,8 +88,8 @@ async function upForeground(context: Context, options: UpOptions): Promise<void>
     dataDir: resolve(context.workingDir, options.data ?? defaultDataDir),
     natsBinary: nats.path,
     cacheDir,
-    port: Number(options.port),
-    nodes: Number(options.nodes),
+    port: options.port,
+    nodes: options.nodes,
     environment: context.environment,
     onEvent: (line) => context.err(pc.yellow(line)),
   });
@@ -119,7 +120,8 @@ async function upDetached(context: Context, options: UpOptions): Promise<void> {
   mkdirSync(join(dataDir, "logs"), { recursive: true });
   const output = openSync(join(dataDir, "logs", "up.log"), "a");
   const entry = new URL("../main.ts", import.meta.url).pathname;
-  const args = [entry, "up", "--data", dataDir, "--port", options.port, "--nodes", options.nodes];
+  const numbers = ["--port", String(options.port), "--nodes", String(options.nodes)];
+  const args = [entry, "up", "--data", dataDir, ...numbers];
   const child = spawn(process.execPath, args, {
     detached: true,
     stdio: ["ignore", output, output],
@@ -156,12 +158,12 @@ interface Check {
 
 async function doctor(
   context: Context,
-  options: CommonOptions & { readonly port: string },
+  options: CommonOptions & { readonly port: number },
 ): Promise<void> {
   const checks = await Promise.all([
     checkNode(),
     checkNats(context),
-    checkPort(Number(options.port)),
+    checkPort(options.port),
     checkDisk(context),
     checkEngine(context),
     checkExchange(context),

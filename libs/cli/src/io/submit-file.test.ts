@@ -47,7 +47,7 @@ test("a job file with a mistake names its place", async (t) => {
   const path = join(await folder(t), "job.yaml");
   await writeFile(path, "spec: {epochs: 1\n");
   await assert.rejects(readJobFile(path), /\[invalid-spec\].*line/s);
-  await assert.rejects(readJobFile(`${path}.not`), /cannot be read/);
+  await assert.rejects(readJobFile(`${path}.not`), { code: "file-not-found" });
 });
 
 test("a bundle's hash does not depend on the folder it lies in", async (t) => {

@@ -10,12 +10,9 @@ import { bundleProgram } from "./bundle-program.ts";
 
 /** Reads YAML or JSON (which YAML includes). @throws AppError `invalid-spec` with the place of the mistake */
 export async function readJobFile(path: string): Promise<Record<string, Json>> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
-    throw new AppError(
-      "invalid-spec",
-      `${path} cannot be read: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
-    );
+  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT") throw new AppError("file-not-found", `there is no file ${path}`);
+    throw new AppError("invalid-spec", `${path} cannot be read: ${cause.message}`, { cause });
   });
   const document = parseDocument(text);
   const [first] = document.errors;

@@ -3,14 +3,14 @@
 import type { Json } from "../io/api-client.ts";
 import type { FollowedEvent } from "../io/follow-events.ts";
 import { pc } from "./colours.ts";
-import { metric } from "./format.ts";
+import { counted, metric } from "./format.ts";
 
 const words: Readonly<Record<string, (payload: Json) => string>> = {
   "job.submitted": ({ job }) =>
     `${job.metadata.name}: ${job.spec.workers.min} to ${job.spec.workers.max} workers, ${job.spec.shards} shards`,
   "job.queued": ({ reason, message }) => `${reason}: ${message}`,
   "job.placed": ({ workers, reason, engine }) =>
-    `${workers.length} workers on ${engine.name} (${reason})`,
+    `${counted(workers.length, "worker")} on ${engine.name} (${reason})`,
   "job.preempted": ({ reason }) => reason,
   "job.resize-requested": ({ workersWanted, workersMin, workersMax }) =>
     `${workersWanted ?? "-"} wanted, ${workersMin} to ${workersMax}`,
@@ -30,9 +30,9 @@ const words: Readonly<Record<string, (payload: Json) => string>> = {
     `${workerId} needs ${msPerShard.toFixed(1)} ms for a shard, the others ${othersMsPerShard.toFixed(1)}; ${shardsAfter} shards instead of ${shardsBefore}`,
   "worker.disagreed": ({ step, shard, reason }) => `step ${step}, shard ${shard}: ${reason}`,
   "training.generation-formed": ({ generation, members, fromStep, cause }) =>
-    `generation ${generation} of ${members.length} from step ${fromStep} (${cause})`,
+    `generation ${generation}: ${counted(members.length, "worker")} from step ${fromStep} (${cause})`,
   "training.progressed": ({ stepTo, steps, samplesPerSecond, metrics, workers, batchSize }) =>
-    `step ${stepTo}/${steps}, ${Math.round(samplesPerSecond)} samples/s, ${workers} workers, ${batchSize === undefined ? "" : `batch ${batchSize}, `}${metricsOf(metrics)}`,
+    `step ${stepTo}/${steps}, ${Math.round(samplesPerSecond)} samples/s, ${counted(workers, "worker")}, ${batchSize === undefined ? "" : `batch ${batchSize}, `}${metricsOf(metrics)}`,
   "training.epoch-finished": ({ epoch, metrics }) =>
     `epoch ${epoch}, held-out ${metricsOf(metrics)}`,
   "training.finished": ({ step, metrics, weightsSha256 }) =>
