@@ -19,6 +19,12 @@ export function connectKube(options: { readonly kubeconfig?: string | undefined 
   } catch (cause) {
     throw new AppError("invalid-config", `the kubeconfig cannot be read: ${cause}`, { cause });
   }
+  // What the client takes when it finds nothing; it would refuse to speak to it.
+  if (config.getCurrentCluster()?.server === "http://localhost:8080")
+    throw new AppError(
+      "invalid-config",
+      "no Kubernetes cluster is known: there is no ~/.kube/config, KUBECONFIG names none, and this is no Pod",
+    );
   return buildKube(buildSend(config));
 }
 
