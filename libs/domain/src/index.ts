@@ -10,6 +10,7 @@ export {
   withChange,
 } from "./batch-schedule.ts";
 export type { LearningRateScaling } from "./batch-schema.ts";
+export { counted } from "./counted.ts";
 export {
   type EngineSettings,
   type EngineSpec,

@@ -13,6 +13,7 @@
  * The same state always gives the same decisions, and stays as it was: whoever carries decisions
  * out tells the state what became of the jobs.
  */
+import { counted } from "@coxswain/domain";
 import type { ClusterState } from "./cluster-state.ts";
 import { addWorker, type Cycle, type Draft, draftOf, isChanged, shrinkTo } from "./draft.ts";
 import { placeGangs } from "./gangs.ts";
@@ -64,7 +65,7 @@ function lostWhileStopping({ stopping, room }: ClusterState): JobDecision[] {
     if (dead.length === 0) return [];
     const workers = placement.filter(({ nodeId }) => room.has(nodeId));
     const declaredDead = dead.map(({ workerId }) => workerId);
-    const reason = `${dead.length} workers were on lost nodes`;
+    const reason = `${counted(dead.length, "worker")} on lost nodes`;
     return [{ kind: "place", jobId: id, workers, engine: engine!, reason, declaredDead }];
   });
 }
@@ -74,7 +75,7 @@ function mend(cycle: Cycle): void {
   for (const jobId of new Set([...troubled, ...over])) {
     const draft = draftOf(cycle, jobId);
     const wanted = placedWanted(draft.job);
-    if (over.has(jobId)) shrinkTo(cycle, draft, wanted, `${wanted} workers are wanted`);
+    if (over.has(jobId)) shrinkTo(cycle, draft, wanted, `${counted(wanted, "worker")} wanted`);
   }
 }
 

@@ -206,7 +206,7 @@ test("a wait says with numbers what lacks", () => {
   ok(decision?.kind === "queue");
   deepEqual(
     decision.message,
-    "3 workers of 1 cores, 64 MiB are needed at once; there is room for 2.",
+    "It needs 3 workers of 1 cores, 64 MiB at once; there is room for 2.",
   );
 });
 

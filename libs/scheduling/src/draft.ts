@@ -1,5 +1,5 @@
 /** What a cycle makes of a job that holds room, or shall: changed freely, and forgotten afterwards. */
-import { type Job, wantedWorkers } from "@coxswain/domain";
+import { counted, type Job, wantedWorkers } from "@coxswain/domain";
 import { isElastic } from "./arrivals.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import { isReplacementDue } from "./replacement.ts";
@@ -58,7 +58,7 @@ export function draftOf(cycle: Cycle, jobId: string): Draft {
       job.placement.filter(({ nodeId }) => room.has(nodeId)),
     ),
     declaredDead: dead.map(({ workerId }) => workerId),
-    reason: dead.length > 0 ? `${dead.length} workers were on lost nodes` : "",
+    reason: dead.length > 0 ? `${counted(dead.length, "worker")} on lost nodes` : "",
   };
   cycle.drafts.set(jobId, draft);
   return draft;

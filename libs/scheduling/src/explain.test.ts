@@ -53,7 +53,7 @@ const cases: Record<string, Case> = {
     jobs: [{ min: 2, max: 2, gpu: 1, gpuMemory: 16_384 }],
     want: [
       "WaitingForRoom",
-      "1 workers instead of 2",
+      "1 worker instead of 2",
       "1 GPUs of 16384 MiB more on node n0",
       "1 more nodes of 1 GPUs of 16384 MiB, 1 cores, 64 MiB",
     ],

@@ -4,7 +4,7 @@
  * Each change is a snapshot in which one thing is different, decided by the code that decides for
  * the scheduler; only what then places the job is named.
  */
-import { engineLike, type Job } from "@coxswain/domain";
+import { counted, engineLike, type Job } from "@coxswain/domain";
 import { decidePlacement, stateOf } from "./decide-placement.ts";
 import { byImportance, type NodeView, type Snapshot } from "./snapshot.ts";
 import { isAllowed } from "./try-gang.ts";
@@ -111,7 +111,10 @@ function fewerWorkers(snapshot: Snapshot, job: Job): VerifiedChange[] {
   if (fewer === undefined) return [];
   const workers = min - fewer;
   return [
-    { change: { kind: "fewer-workers", workers }, text: `${workers} workers instead of ${min}` },
+    {
+      change: { kind: "fewer-workers", workers },
+      text: `${counted(workers, "worker")} instead of ${min}`,
+    },
   ];
 }
 

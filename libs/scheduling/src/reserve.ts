@@ -1,4 +1,5 @@
 /** Online services: the room that is kept for their replicas. Their demand comes before any job's. */
+import { counted } from "@coxswain/domain";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Cycle } from "./draft.ts";
 import type { Newcomers } from "./leaving.ts";
@@ -48,7 +49,7 @@ function fill(cycle: Cycle, service: Service, reserved: Map<string, number>): Re
   const isNews = !isSame(now, service.reserved) || missing !== (service.missing ?? 0);
   const reason =
     missing === 0
-      ? `room for ${spec.replicas} replicas`
+      ? `room for ${counted(spec.replicas, "replica")}`
       : `${missing} replicas of ${textOf(units)} find no room, even if every job gave way`;
   return isNews ? [{ kind: "reserve", service: name, reserved: now, missing, reason }] : [];
 }

@@ -1,5 +1,5 @@
 /** Whether one waiting job may start now: its whole minimum, or nothing; and if not, why not. */
-import { engineText, isEngineAsked, type Job, needsGpu } from "@coxswain/domain";
+import { counted, engineText, isEngineAsked, type Job, needsGpu } from "@coxswain/domain";
 import { coverAt, gangUnits } from "./cover.ts";
 import { addWorker, askOf, type Cycle, type Draft, newDraft } from "./draft.ts";
 import { type Claim, makeRoom } from "./make-room.ts";
@@ -25,7 +25,7 @@ export function tryGang(cycle: Cycle, job: Job): GangResult {
   const draftFor = (engine: Draft["engine"]): Draft => ({
     ...newDraft(job, []),
     engine,
-    reason: `room for ${job.spec.workers.min} workers; engine ${engine!.name}, ${whyEngine(job)}`,
+    reason: `room for ${counted(job.spec.workers.min, "worker")}; engine ${engine!.name}, ${whyEngine(job)}`,
   });
   for (const engine of engines) {
     const draft = draftFor(engine);
@@ -50,7 +50,7 @@ function whyImpossible({ state }: Cycle, job: Job): GangResult | undefined {
   const { room } = state;
   const engines = room.engines();
   if (engines.length === 0)
-    return wait("WaitingForNodes", `${workers.min} workers need a node; none is ready.`);
+    return wait("WaitingForNodes", `No node is ready for ${counted(workers.min, "worker")}.`);
   if (!engines.some((engine) => isAllowed(job, engine)))
     return wait(
       "NoMatchingEngine",
@@ -62,7 +62,7 @@ function whyImpossible({ state }: Cycle, job: Job): GangResult | undefined {
   if (short !== undefined)
     return wait(
       "ExceedsMaxQuota",
-      `The minimum of ${workers.min} workers exceeds all that queue "${queue}" may ever use, by ${shortageText(short)}.`,
+      `The minimum of ${counted(workers.min, "worker")} exceeds all that queue "${queue}" may ever use, by ${shortageText(short)}.`,
     );
   return undefined;
 }
@@ -185,7 +185,7 @@ function whyNow(cycle: Cycle, draft: Draft): GangResult {
     return wait("WaitingForNodes", `No node is large enough for one worker of ${one}.`);
   return wait(
     "WaitingForRoom",
-    `${workers.min} workers of ${one} are needed at once; there is room for ${fittingCount(cycle, draft)}.`,
+    `It needs ${counted(workers.min, "worker")} of ${one} at once; there is room for ${fittingCount(cycle, draft)}.`,
   );
 }
 

@@ -1,4 +1,6 @@
 /** submit, jobs, show, scale, suspend, resume, cancel, nodes. */
+
+import { counted } from "@coxswain/domain";
 import type { Command } from "commander";
 import { type CommonOptions, type Context, connectApi, findJob, show, table } from "../context.ts";
 import type { Json } from "../io/api-client.ts";
@@ -6,7 +8,7 @@ import { submitFile } from "../io/submit-file.ts";
 import { wholeNumber } from "../io/whole-number.ts";
 import { pc } from "../render/colours.ts";
 import { metricsOf } from "../render/event-line.ts";
-import { ago, counted, percent, seconds } from "../render/format.ts";
+import { ago, percent, seconds } from "../render/format.ts";
 import { followToEnd } from "./events.ts";
 
 export type Add = (name: string, summary: string, examples: readonly string[]) => Command;

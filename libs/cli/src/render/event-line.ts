@@ -1,9 +1,10 @@
 /** One line for each event: what a person wants to know of it. */
 
+import { counted } from "@coxswain/domain";
 import type { Json } from "../io/api-client.ts";
 import type { FollowedEvent } from "../io/follow-events.ts";
 import { pc } from "./colours.ts";
-import { counted, metric } from "./format.ts";
+import { metric } from "./format.ts";
 
 const words: Readonly<Record<string, (payload: Json) => string>> = {
   "job.submitted": ({ job }) =>

@@ -31,8 +31,3 @@ export function metric(value: number): string {
 export function percent(part: number, whole: number | null): string {
   return whole === null || whole === 0 ? "-" : `${Math.floor((part / whole) * 100)}%`;
 }
-
-/** "1 worker", "2 workers". */
-export function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
-}
