@@ -53,7 +53,7 @@ export async function connectApi(context: Context, options: CommonOptions): Prom
       code: "unreachable",
       status: 0,
       detail: "no platform runs here",
-      fix: "Start one with `cox up --detach`, or name one with --api URL or COXSWAIN_API. If one has ended by itself, .coxswain/logs/up.log says why.",
+      fix: `Start one with \`cox up --detach\`, or name one with --api URL or COXSWAIN_API. If one has ended by itself, ${defaultDataDir}/logs/up.log says why.`,
     });
   }
   return new ApiClient(url);

@@ -18,7 +18,14 @@ import {
 } from "../decide/shards.ts";
 import { type Board, type BoardStep, heardOn, listenTo, pieceOn, sliceOn } from "./board.ts";
 import type { Place } from "./frames.ts";
-import { beginWrite, blockFloats, isAsTold, reducedStamp, type Shared } from "./memory.ts";
+import {
+  beginWrite,
+  blockFloats,
+  isAsTold,
+  reducedStamp,
+  type Shared,
+  type Stamped,
+} from "./memory.ts";
 import type { ReduceOptions } from "./reduce.ts";
 import { buildSum, type Sum } from "./tree-sum.ts";
 
@@ -79,7 +86,7 @@ export class BoardReduce {
   }
 
   /** Of a group of one: where a piece may be made without being given, since it is the sum. */
-  get alone(): { readonly stamp: number; readonly vector: Float32Array } | undefined {
+  get alone(): Stamped | undefined {
     const { shards, turn } = this.#options;
     if (this.ranks > 1 || this.#ownPieces.length > 1) return undefined;
     return { stamp: reducedStamp(shards, turn), vector: this.#target };

@@ -64,6 +64,12 @@ export function reducedStamp(shards: number, turn: 0 | 1): number {
   return poolSize(shards) + turn;
 }
 
+/** A vector that peers may read, and where its stamp is. */
+export interface Stamped {
+  readonly stamp: number;
+  readonly vector: Float32Array;
+}
+
 /** Says that a vector is about to be overwritten. */
 export function beginWrite({ stamps }: Shared, vector: number): void {
   Atomics.add(stamps, vector, 1);

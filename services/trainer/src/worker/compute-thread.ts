@@ -186,9 +186,12 @@ class Compute {
     for (const piece of order.pieces) {
       if (!(await this.#finish(order, piece, reduce?.alone))) return undefined;
       const buffer = this.#subtrees.get(piece);
-      if (buffer !== undefined) this.#subtrees.hold(piece);
-      if (buffer === undefined) reduce!.madeAlone();
-      else if (reduce !== undefined) reduce.give(piece, buffer);
+      if (buffer === undefined) {
+        reduce!.madeAlone();
+        continue;
+      }
+      this.#subtrees.hold(piece);
+      if (reduce !== undefined) reduce.give(piece, buffer);
       else reply({ kind: "piece", ...placeOf(order), piece, buffer, work: this.#takeWork() });
     }
     const givenMs = performance.now();
@@ -266,7 +269,7 @@ class Compute {
     if (this.#subtrees.get(piece) !== undefined) return true;
     const [gradient, subtrees, noise] = [this.#gradient, this.#subtrees, this.#noise];
     const parts = { gradient, subtrees, noise, vectors: this.#vectors!, work: this.#work };
-    const orders = { order, newest: () => this.#order, ...(whole && { into: whole }) };
+    const orders = { order, newest: () => this.#order, into: whole };
     const joint = finishJointly(parts, orders, piece);
     if (joint !== undefined) return joint;
     if (piece.size === 1) {
@@ -327,14 +330,8 @@ try {
   });
   reply({
     kind: "compiled",
-    identity,
-    mode,
-    hash,
-    layout,
-    samplesTrain,
-    samplesTest,
-    modelTopology,
-    xlaSeconds,
+    ...{ identity, mode, hash, layout },
+    ...{ samplesTrain, samplesTest, modelTopology, xlaSeconds },
   });
 } catch (error) {
   fail(error, -1);

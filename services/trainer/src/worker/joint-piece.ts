@@ -1,7 +1,7 @@
 /** Shards of one piece that are computed one after the other, and added up in one pass over memory. */
 import { setImmediate as breathe } from "node:timers/promises";
 import { isSubtree, type Piece, piecesOf } from "../decide/shards.ts";
-import { beginWrite, type Vectors } from "../exchange/memory.ts";
+import { beginWrite, type Stamped, type Vectors } from "../exchange/memory.ts";
 import type { ComputeOrder } from "./compute-messages.ts";
 import type { NoiseProbe } from "./noise-probe.ts";
 import type { ShardGradient } from "./shard-gradient.ts";
@@ -19,7 +19,7 @@ export interface JointParts {
 export interface JointOrder {
   readonly order: ComputeOrder;
   /** Where the piece's sum is made, if not in a vector of the pool. */
-  readonly into?: { readonly stamp: number; readonly vector: Float32Array };
+  readonly into?: Stamped | undefined;
   /** The order that counts now: it may come while a piece is computed. */
   readonly newest: () => ComputeOrder | undefined;
 }

@@ -27,7 +27,7 @@ type Watched = Pick<GroupMembership, "stepAgeMs" | "step" | "missing">;
 export function keepWatch(
   { stepTimeout, timeoutMs, fail }: WatchOptions,
   peers: Pick<Peers, "heartbeat">,
-  group: Pick<GroupMembership, "tick" | "stepAgeMs" | "step" | "missing">,
+  group: Watched & Pick<GroupMembership, "tick">,
   workerId: string,
 ): () => void {
   const heartbeat = setInterval(() => peers.heartbeat(timeoutMs), timeoutMs / 3);
