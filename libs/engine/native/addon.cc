@@ -75,9 +75,18 @@ using ImportOptions = Owned<TF_ImportGraphDefOptions, TF_DeleteImportGraphDefOpt
 std::mutex context_mutex;
 TFE_Context* context = nullptr;  // Never freed: TensorFlow's threads may outlive JavaScript.
 
+struct Program;
+
+// What a program gave for one shard, or for several that lie along the first axis of each tensor.
+struct Run {
+  const Program* program;
+  size_t shards;
+  std::vector<Tensor> tensors;
+};
+
 struct Table {
   std::unordered_map<int64_t, Handle> handles;
-  std::unordered_map<int64_t, std::vector<Tensor>> runs;
+  std::unordered_map<int64_t, Run> runs;
   int64_t next = 1;
 };
 
@@ -493,7 +502,8 @@ napi_value defineFunction(napi_env env, napi_value* arguments) {
   return result;
 }
 
-// (function, input ids) -> number of the run, whose results are kept until they are added up or dropped.
+// (function, input ids, shards) -> number of the run, whose results are kept until they are added up or
+// dropped.
 napi_value runFunction(napi_env env, napi_value* arguments) {
   std::string name = text(env, arguments[0]);
   Program& program = programOf(name);
@@ -506,51 +516,70 @@ napi_value runFunction(napi_env env, napi_value* arguments) {
   Status status;
   TF_SessionRun(program.session, nullptr, program.inputs.data(), given.data(), given.size(), program.fetched.data(), made.data(), count, nullptr, 0, nullptr, status);
   status.check(name);
+  Run run{&program, static_cast<size_t>(integer(env, arguments[2])), {}};
+  for (TF_Tensor* tensor : made) run.tensors.emplace_back(tensor);
   Table& table = tableOf(env);
-  std::vector<Tensor>& kept = table.runs[table.next];
-  for (TF_Tensor* tensor : made) kept.emplace_back(tensor);
+  table.runs.emplace(table.next, std::move(run));
   return make(env, table.next++);
 }
 
-std::vector<Tensor>& findRun(napi_env env, int64_t run) {
+Run& findRun(napi_env env, int64_t run) {
   auto& runs = tableOf(env).runs;
   auto found = runs.find(run);
   if (found == runs.end()) fail("there is no run " + std::to_string(run));
   return found->second;
 }
 
-// [..., depth, width] where everything before is 1.
-struct Matrix {
-  const float* data;
+// A tensor of a run, shard by shard.
+struct Parts {
+  TF_Tensor* tensor;
+  size_t bytes;   // of one shard
+  size_t stride;  // floats from one shard to the next: 0 where all have the same
+
+  const float* at(size_t shard) const { return static_cast<const float*>(TF_TensorData(tensor)) + shard * stride; }
+};
+
+// @param bytes of one shard
+Parts partsOf(const Run& run, size_t index, size_t bytes) {
+  TF_Tensor* tensor = run.tensors[index].get();
+  size_t all = TF_TensorByteSize(tensor);
+  if (TF_TensorType(tensor) != TF_FLOAT) fail("a result is not of floats");
+  if (all == bytes) return {tensor, bytes, 0};
+  if (all != bytes * run.shards) fail("the tensor has " + std::to_string(all) + " bytes, the view " + std::to_string(bytes));
+  return {tensor, bytes, bytes / sizeof(float)};
+}
+
+// The last two lengths; everything before is 1, but for the axis of the shards.
+struct Lengths {
   size_t depth, width;
 };
 
-Matrix matrixOf(TF_Tensor* tensor) {
+Lengths lengthsOf(const Run& run, size_t index) {
+  TF_Tensor* tensor = run.tensors[index].get();
   int dimensions = TF_NumDims(tensor);
-  if (TF_TensorType(tensor) != TF_FLOAT || dimensions < 2) fail("a factor is no matrix of floats");
-  size_t width = TF_Dim(tensor, dimensions - 1), depth = TF_Dim(tensor, dimensions - 2);
-  if (depth * width * sizeof(float) != TF_TensorByteSize(tensor)) fail("a factor is more than one matrix");
-  return {static_cast<const float*>(TF_TensorData(tensor)), depth, width};
+  if (dimensions < 2) fail("a factor is no matrix");
+  return {static_cast<size_t>(TF_Dim(tensor, dimensions - 2)), static_cast<size_t>(TF_Dim(tensor, dimensions - 1))};
 }
 
-void sumProducts(const std::vector<std::vector<Tensor>*>& runs, Program::Result result, View into) {
+void sumProducts(const std::vector<const Run*>& runs, size_t result, View into) {
   tree_sum::Product product{{}, 0, 0, 0, static_cast<float*>(into.data)};
   for (auto* run : runs) {
-    Matrix left = matrixOf((*run)[result.first].get()), right = matrixOf((*run)[result.second].get());
+    auto [first, second] = run->program->results[result];
+    Lengths left = lengthsOf(*run, first), right = lengthsOf(*run, second);
     if (left.depth != right.depth || left.width * right.width * sizeof(float) != into.bytes) fail("the factors do not fit the view");
-    product.shards.push_back({left.data, right.data});
+    Parts lefts = partsOf(*run, first, left.depth * left.width * sizeof(float));
+    Parts rights = partsOf(*run, second, right.depth * right.width * sizeof(float));
+    for (size_t shard = 0; shard < run->shards; shard++) product.shards.push_back({lefts.at(shard), rights.at(shard)});
     product.depth = left.depth, product.rows = left.width, product.columns = right.width;
   }
   tree_sum::products(product);
 }
 
-void sumVectors(const std::vector<std::vector<Tensor>*>& runs, Program::Result result, View into) {
+void sumVectors(const std::vector<const Run*>& runs, size_t result, View into) {
   std::vector<const float*> given;
   for (auto* run : runs) {
-    TF_Tensor* tensor = (*run)[result.first].get();
-    size_t bytes = TF_TensorByteSize(tensor);
-    if (TF_TensorType(tensor) != TF_FLOAT || bytes != into.bytes) fail("the tensor has " + std::to_string(bytes) + " bytes, the view " + std::to_string(into.bytes));
-    given.push_back(static_cast<const float*>(TF_TensorData(tensor)));
+    Parts parts = partsOf(*run, run->program->results[result].first, into.bytes);
+    for (size_t shard = 0; shard < run->shards; shard++) given.push_back(parts.at(shard));
   }
   tree_sum::vectors(given, into.bytes / sizeof(float), static_cast<float*>(into.data));
 }
@@ -561,28 +590,29 @@ napi_value dropRuns(napi_env env, napi_value* arguments) {
   return nothing(env);
 }
 
-// (function, [a power of two of runs], [typed arrays]): the runs' results i, added up in the canonical
-// tree, go straight into typed array i; the runs are forgotten.
+// ([runs], a power of two of shards in all, [typed arrays]): the shards' results i, added up in the
+// canonical tree, go straight into typed array i; the runs are forgotten.
 napi_value sumRuns(napi_env env, napi_value* arguments) {
-  std::string name = text(env, arguments[0]);
-  auto& results = programOf(name).results;
-  std::vector<std::vector<Tensor>*> runs;
-  for (int64_t run : integers(env, arguments[1])) runs.push_back(&findRun(env, run));
-  if (runs.empty() || (runs.size() & (runs.size() - 1)) != 0) fail("a power of two of runs is added up");
-  if (length(env, arguments[2]) != results.size()) fail(name + " has other results");
-  for (uint32_t i = 0; i < results.size(); i++) {
-    View into = viewOf(env, element(env, arguments[2], i));
-    if (results[i].second < 0) sumVectors(runs, results[i], into);
-    else sumProducts(runs, results[i], into);
+  std::vector<const Run*> runs;
+  size_t shards = 0, results = length(env, arguments[1]);
+  for (int64_t id : integers(env, arguments[0])) {
+    runs.push_back(&findRun(env, id));
+    shards += runs.back()->shards;
+    if (runs.back()->program->results.size() != results) fail("the run has other results");
   }
-  napi_value dropped[] = {arguments[1]};
-  return dropRuns(env, dropped);
+  if (shards == 0 || (shards & (shards - 1)) != 0) fail("a power of two of shards is added up");
+  for (uint32_t i = 0; i < results; i++) {
+    View into = viewOf(env, element(env, arguments[1], i));
+    if (runs[0]->program->results[i].second < 0) sumVectors(runs, i, into);
+    else sumProducts(runs, i, into);
+  }
+  return dropRuns(env, arguments);
 }
 
 // run -> bytes that it keeps
 napi_value bytesOfRun(napi_env env, napi_value* arguments) {
   size_t bytes = 0;
-  for (auto& tensor : findRun(env, integer(env, arguments[0]))) bytes += TF_TensorByteSize(tensor.get());
+  for (auto& tensor : findRun(env, integer(env, arguments[0])).tensors) bytes += TF_TensorByteSize(tensor.get());
   return make(env, bytes);
 }
 

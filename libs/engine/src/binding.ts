@@ -34,13 +34,16 @@ export interface Binding {
     inputs: readonly number[],
     outputs: number,
   ): OutputFacts[];
-  /** On the calling thread. Gives the number of the run, whose results are kept. */
-  runFunction(name: string, inputs: readonly number[]): number;
   /**
-   * Results i of these runs, a power of two, added up in the canonical tree, go straight into view i;
-   * the runs are forgotten.
+   * On the calling thread. Gives the number of the run, whose results are kept.
+   * @param shards that lie along the first axis of inputs and results; with one there is no such axis
    */
-  sumRuns(name: string, runs: readonly number[], into: readonly ArrayBufferView[]): void;
+  runFunction(name: string, inputs: readonly number[], shards: number): number;
+  /**
+   * Results i of these runs, of a power of two of shards in all, added up in the canonical tree, go
+   * straight into view i; the runs are forgotten.
+   */
+  sumRuns(runs: readonly number[], into: readonly ArrayBufferView[]): void;
   dropRuns(runs: readonly number[]): void;
   /** Bytes that a run keeps. */
   bytesOfRun(run: number): number;

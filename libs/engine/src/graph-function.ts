@@ -3,12 +3,13 @@
  * hundred to run it.
  */
 import { createHash } from "node:crypto";
-import type { Place } from "@coxswain/domain";
+import { assert, type Place } from "@coxswain/domain";
 import type { Attribute, Binding } from "./binding.ts";
 import { drawAt, fillUniformOf } from "./deterministic.ts";
 import { type ConstantValue, encodeGraph, type GraphNode } from "./graph-def.ts";
 import { factorsOf } from "./products.ts";
 import { NotReplayable, type Recording } from "./record.ts";
+import { addShardAxis } from "./shard-axis.ts";
 import { functionConfig, gpuDevice, seesGpu } from "./tensorflow-config.ts";
 
 export interface GraphFunction {
@@ -20,23 +21,57 @@ export interface GraphFunction {
   readonly outputs: readonly string[];
   /** Uniform numbers in [0, 1) that a run needs, each by its draw of the run. */
   readonly randoms: readonly { readonly draw: number; readonly shape: readonly number[] }[];
+  /** Its first axis of batch, random numbers and results are shards, any number of them: `shard-axis.ts`. */
+  readonly hasShardAxis?: true;
 }
 
 /** SHA-256: equal functions have equal hashes, in every process. */
-export function functionHash({ graph, inputs, outputs, randoms }: GraphFunction): string {
-  const facts = JSON.stringify([inputs, outputs, randoms]);
+export function functionHash(made: GraphFunction): string {
+  const { graph, inputs, outputs, randoms, hasShardAxis } = made;
+  const facts = JSON.stringify([inputs, outputs, randoms, hasShardAxis]);
   return createHash("sha256").update(graph).update(facts).digest("hex");
 }
 
 export function functionOf(binding: Binding, recording: Recording): GraphFunction {
+  return build(binding, recording, resultsOf(binding, recording));
+}
+
+/**
+ * The same, but for any number of shards at once.
+ * @param batchInputs so many of the first inputs belong to a shard
+ * @returns undefined when an operator is in the way
+ */
+export function functionOfShards(
+  binding: Binding,
+  recording: Recording,
+  batchInputs: number,
+): GraphFunction | undefined {
+  const results = resultsOf(binding, recording);
+  const ops = neededOps(recording, results.flat());
+  const withAxis = addShardAxis(binding, { ...recording, ops }, batchInputs);
+  if (withAxis === undefined) return undefined;
+  const ids = results.map((each) => each.map(withAxis.idOf));
+  const { randoms } = recording; // As one shard draws them.
+  return { ...build(binding, withAxis, ids), randoms: randoms.map(drawn), hasShardAxis: true };
+}
+
+/** Ids of each output, or of the two factors that it is the product of. */
+function resultsOf(binding: Binding, recording: Recording): (readonly number[])[] {
+  // On a GPU the product is better computed where its factors are.
+  const hasGpu = seesGpu(binding.devices());
+  return recording.outputs.map((id) => (!hasGpu && factorsOf(binding, recording, id)) || [id]);
+}
+
+const drawn = ({ draw, shape }: Recording["randoms"][number]) => ({ draw, shape });
+
+function build(
+  binding: Binding,
+  recording: Pick<Recording, "inputs" | "randoms" | "ops" | "constants">,
+  results: readonly (readonly number[])[],
+): GraphFunction {
   const graph = new GraphBuilder(binding);
   const inputs = [...recording.inputs, ...recording.randoms].map(({ id, shape }, index) =>
     graph.input(id, `input${index}`, shape),
-  );
-  // On a GPU the product is better computed where its factors are.
-  const hasGpu = seesGpu(binding.devices());
-  const results = recording.outputs.map(
-    (id) => (!hasGpu && factorsOf(binding, recording, id)) || [id],
   );
   const needed = neededOps(recording, results.flat());
   for (const [index, { op, attributes, inputs: read, outputs }] of needed.entries()) {
@@ -47,8 +82,12 @@ export function functionOf(binding: Binding, recording: Recording): GraphFunctio
   const outputs = results.map((ids) =>
     ids.map((id) => graph.resultOf(id, recording.constants)).join(" * "),
   );
-  const randoms = recording.randoms.map(({ draw, shape }) => ({ draw, shape }));
-  return { graph: encodeGraph(graph.nodes), inputs, outputs, randoms };
+  return {
+    graph: encodeGraph(graph.nodes),
+    inputs,
+    outputs,
+    randoms: recording.randoms.map(drawn),
+  };
 }
 
 /** What XLA took, in seconds, for the functions that this thread was the first to run; by name. */
@@ -59,6 +98,7 @@ export class FunctionRun {
   readonly #binding: Binding;
   readonly #name: string;
   readonly #randoms: GraphFunction["randoms"];
+  readonly hasShardAxis: boolean;
   #isToBeCompiled: boolean;
 
   /** @param isXla XLA compiles it, at the first run */
@@ -66,6 +106,7 @@ export class FunctionRun {
     this.#binding = binding;
     this.#name = `${isXla ? "xla" : "step"}_${functionHash(made).slice(0, 32)}`;
     this.#randoms = made.randoms;
+    this.hasShardAxis = made.hasShardAxis ?? false;
     const hasGpu = seesGpu(binding.devices());
     const { graph, inputs, outputs } = made;
     const [config, device] = [functionConfig(hasGpu), hasGpu ? gpuDevice : ""];
@@ -87,19 +128,19 @@ export class FunctionRun {
    * @throws Error in XLA's words when it cannot compile the function
    */
   run(inputs: readonly number[], place: Place, into: readonly Float32Array[]): void {
-    this.sum([this.start(inputs, place)], into);
+    this.sum([this.start(inputs, [place])], into);
   }
 
-  /** Gives the number of the run; the caller adds it up, or drops it. */
-  start(inputs: readonly number[], place: Place): number {
-    const randoms = this.#randoms.map(({ draw, shape }) => {
-      const values = new Float32Array(shape.reduce((product, length) => product * length, 1));
-      fillUniformOf(drawAt(place, draw), values);
-      return this.#binding.createTensor(shape, this.#binding.TF_FLOAT, values);
-    });
+  /**
+   * Gives the number of the run; the caller adds it up, or drops it.
+   * @param places of each shard; a single one where the function has no axis of them
+   */
+  start(inputs: readonly number[], places: readonly Place[]): number {
+    assert(this.hasShardAxis || places.length === 1, "a function of one shard runs one");
+    const randoms = this.#randoms.map(({ draw, shape }) => this.#random(draw, shape, places));
     const startedMs = performance.now();
     try {
-      const run = this.#binding.runFunction(this.#name, [...inputs, ...randoms]);
+      const run = this.#binding.runFunction(this.#name, [...inputs, ...randoms], places.length);
       if (this.#isToBeCompiled) xlaSeconds.set(this.#name, (performance.now() - startedMs) / 1000);
       this.#isToBeCompiled = false;
       return run;
@@ -108,16 +149,28 @@ export class FunctionRun {
     }
   }
 
-  /** The outputs of these runs, a power of two, added up in the canonical tree; the runs are gone. */
+  #random(draw: number, shape: readonly number[], places: readonly Place[]): number {
+    const size = shape.reduce((product, length) => product * length, 1);
+    const values = new Float32Array(places.length * size);
+    for (const [i, place] of places.entries())
+      fillUniformOf(drawAt(place, draw), values.subarray(i * size, (i + 1) * size));
+    const whole = this.hasShardAxis ? [places.length, ...shape] : shape;
+    return this.#binding.createTensor(whole, this.#binding.TF_FLOAT, values);
+  }
+
+  /**
+   * The outputs of runs, of a power of two of shards in all, added up in the canonical tree; the runs
+   * are gone.
+   */
   sum(runs: readonly number[], into: readonly Float32Array[]): void {
-    this.#binding.sumRuns(this.#name, runs, into);
+    this.#binding.sumRuns(runs, into);
   }
 }
 
 /** The recorded operators that these tensors need, in recorded order. */
 export function neededOps(
-  { ops, outputs }: Recording,
-  tensors: readonly number[] = outputs,
+  { ops }: Pick<Recording, "ops">,
+  tensors: readonly number[],
 ): Recording["ops"] {
   const needed = new Set(tensors);
   return ops

@@ -26,6 +26,7 @@ export type {
   ProgramMode,
   Segment,
   ShardInput,
+  ShardsInput,
 } from "./port.ts";
 export { predict } from "./predict.ts";
 export { wasmIdentity } from "./wasm-identity.ts";

@@ -59,27 +59,18 @@ function testNative(engine: Engine): void {
       const program = await engine.compile({ ...mnistOptions, programPath });
       const parameters = parametersOf(program);
       const runs = program.shardRuns!;
-      const input = (shard: number) => ({ step: 3, shard, parameters });
-      runs.sum([runs.start(input(0))], new Float32Array(program.layout.vectorFloats));
+      const start = (shard: number) => runs.start({ step: 3, shard, count: 1, parameters });
+      runs.sum(start(0), new Float32Array(program.layout.vectorFloats));
       ok(runs.countMax >= 4);
       const [a, b, c, d] = [0, 1, 2, 3].map((shard) => gradientOf(program, parameters, 3, shard));
       const add = (left: Float32Array, right: Float32Array) =>
         left.map((value, i) => value + right[i]!);
       const [two, four] = [new Float32Array(a!.length), new Float32Array(a!.length).fill(7)];
-      runs.sum(
-        [2, 3].map((shard) => runs.start(input(shard))),
-        two,
-      );
-      runs.sum(
-        [0, 1, 2, 3].map((shard) => runs.start(input(shard))),
-        four,
-      );
+      runs.sum([2, 3].flatMap(start), two);
+      runs.sum([0, 1, 2, 3].flatMap(start), four);
       deepEqual(two, add(c!, d!));
       deepEqual(four, add(add(a!, b!), add(c!, d!)));
-      throws(
-        () => runs.sum([runs.start(input(0)), runs.start(input(1)), runs.start(input(2))], two),
-        /power of two/,
-      );
+      throws(() => runs.sum([0, 1, 2].flatMap(start), two), /power of two/);
     });
 
     test(`${name}: as data it gives the same bits in another process, without TensorFlow.js`, async (t) => {

@@ -68,7 +68,7 @@ export function nativeIdentity({ isa, xla, gpu }: NativeOptions = {}): EngineIde
     name: "native",
     ...(isa !== undefined && { isa }),
     ...(xla && { xla }),
-    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-3 onednn${xla ? " xla" : ""} threads-1 ${device} v8-${v8}`,
+    text: `native tensorflow-${tensorflowVersion} tfjs-${version} replay kernels-4 onednn${xla ? " xla" : ""} threads-1 ${device} v8-${v8}`,
   };
 }
 

@@ -74,18 +74,31 @@ export interface ShardInput {
   readonly parameters: Float32Array;
 }
 
+/** Neighbouring shards of a step. */
+export interface ShardsInput extends ShardInput {
+  /** So many from `shard` on; a power of two. */
+  readonly count: number;
+}
+
 /**
- * Shards one after the other, and their vectors only as a sum: memory sees one vector instead of one
- * for each shard.
+ * Shards whose vectors are wanted as a sum only: memory sees one vector instead of one for each shard.
  */
 export interface ShardRuns {
-  /** How many may be kept at once, by the memory that they take: 1 before the first is known. */
+  /** How many shards may be kept at once, by the memory that they take: 1 before the first is known. */
   readonly countMax: number;
-  /** Computes a shard up to the point from which the sum goes on; gives its number. */
-  start(input: ShardInput): number;
   /**
-   * The vectors of these shards, neighbours in order and a power of two, added up in the canonical
-   * tree; writes all of `out`, shape [vectorFloats]. The runs are gone.
+   * How many of `count` neighbours, a power of two, `start` is to be given at once: all of them where
+   * that is faster and was seen to have the same bits, else 1.
+   */
+  atOnce(count: number): number;
+  /**
+   * Computes shards up to the point from which the sum goes on; gives the numbers of the runs.
+   * @param at runs what reads the data of this shard
+   */
+  start(input: ShardsInput, at?: <Result>(shard: number, read: () => Result) => Result): number[];
+  /**
+   * The vectors of the shards of these runs, neighbours in order and a power of two, added up in the
+   * canonical tree; writes all of `out`, shape [vectorFloats]. The runs are gone.
    */
   sum(runs: readonly number[], out: Float32Array): void;
   drop(runs: readonly number[]): void;

@@ -8,7 +8,7 @@ import { type Static, Type, Value } from "@coxswain/schema";
 import { functionHash, type GraphFunction } from "./graph-function.ts";
 import type { CompileOptions, Layout } from "./port.ts";
 
-const format = "coxswain-program-1";
+const format = "coxswain-program-2";
 const shape = Type.Array(Type.Integer({ minimum: 0 }));
 const count = Type.Integer({ minimum: 0 });
 
@@ -22,6 +22,7 @@ const FunctionSchema = Type.Object({
   inputs: Type.Array(Type.String()),
   outputs: Type.Array(Type.String()),
   randoms: Type.Array(Type.Object({ draw: count, shape })),
+  hasShardAxis: Type.Optional(Type.Literal(true)),
 });
 
 const Schema = Type.Object({

@@ -1,15 +1,27 @@
 /** A computation of a program as a function of the native engine, checked against the run it was recorded from. */
-
+import { tf } from "@coxswain/program";
 import type { RecordedBackend } from "./binding.ts";
-import { FunctionRun, functionOf, type GraphFunction, neededOps } from "./graph-function.ts";
+import {
+  FunctionRun,
+  functionOf,
+  functionOfShards,
+  type GraphFunction,
+  neededOps,
+} from "./graph-function.ts";
 import { NotReplayable, type Recordable, type Recording, record } from "./record.ts";
 import { xlaRefusal } from "./xla-refusal.ts";
 
 /**
  * Records the same computation on two batches; both must be equal.
+ * @param shardInputs so many of the first inputs belong to a shard: the function runs any number of
+ * shards at once, where its operators let it
  * @throws NotReplayable with the reason
  */
-export type RecordFunction = (first: Recordable, second: Recordable) => GraphFunction;
+export type RecordFunction = (
+  first: Recordable,
+  second: Recordable,
+  shardInputs?: number,
+) => GraphFunction;
 
 /** Graph and operators may round differently; more than this is another computation. */
 const relativeErrorMax = 1e-3;
@@ -20,20 +32,23 @@ const xlaZeroShare = 1e-2;
 
 /** @param isXla XLA compiles what is recorded, or it is refused */
 export function buildRecorder(backend: RecordedBackend, isXla = false): RecordFunction {
-  return (first, second) => {
+  return (first, second, shardInputs = 0) => {
     const recording = record(backend, first);
     record(backend, second, recording);
-    const made = functionOf(backend.binding, recording);
+    const { binding } = backend;
+    // XLA compiles for lengths that are known.
+    const ofShards =
+      shardInputs > 0 && !isXla ? functionOfShards(binding, recording, shardInputs) : undefined;
+    const made = ofShards ?? functionOf(binding, recording);
+    const inputs = first.inputs.map((tensor, index) =>
+      made.hasShardAxis && index < shardInputs ? tf.expandDims(tensor as never) : tensor,
+    );
     try {
-      check(
-        backend,
-        new FunctionRun(backend.binding, made, isXla),
-        { ...first, results: recording.results },
-        isXla,
-      );
+      const run = new FunctionRun(binding, made, isXla);
+      check(backend, run, { ...first, inputs, results: recording.results }, isXla);
     } catch (error) {
       if (error instanceof NotReplayable) throw error;
-      if (isXla) throw xlaRefusal(error, neededOps(recording));
+      if (isXla) throw xlaRefusal(error, neededOps(recording, recording.outputs));
       const words = error instanceof Error ? error.message : String(error);
       throw new NotReplayable(`TensorFlow makes no function of it: ${words.split("\n", 1)[0]}`);
     }

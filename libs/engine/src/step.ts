@@ -16,6 +16,9 @@ export interface StepParts {
   readonly options: CompileOptions;
 }
 
+/** Inputs and labels: they are a step's first inputs. */
+const batchTensors = 2;
+
 interface BatchTensors {
   readonly inputs: Tensor;
   readonly labels: Tensor;
@@ -110,7 +113,8 @@ export class Step {
     const held = plan.evaluationBatch;
     let functions: RecordedFunctions | undefined;
     tf.tidy(() => {
-      const step = recorder(stepAt(0), stepAt(1));
+      const shardInputs = options.shards > 1 ? batchTensors : 0;
+      const step = recorder(stepAt(0), stepAt(1), shardInputs);
       const evaluation = recorder(scoresAt(0, held), scoresAt(held - 1, held));
       functions = { step, evaluation };
     });

@@ -29,8 +29,8 @@ export function contextConfig(hasGpu: boolean): Uint8Array {
 
 /**
  * For recorded functions. A worker has one core: everything runs on the calling thread, no other one
- * is woken; but for a GPU, whose operators end later than they return. The graph is not rewritten, so
- * that it has the bits of its operators run one by one.
+ * is woken; but for a GPU, whose operators end later than they return. TensorFlow does not
+ * rewrite the graph: its operators have the bits that they have one by one.
  */
 export function functionConfig(hasGpu: boolean): Uint8Array {
   const config = new MessageWriter()

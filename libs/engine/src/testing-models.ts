@@ -12,6 +12,8 @@ export interface Model {
   readonly layers?: string;
   /** The same in PyTorch: from w and x to h. Without randomness only. */
   readonly torch?: string;
+  /** An operator is in the way of computing several shards at once. */
+  readonly isOneByOne?: true;
   /** Greatest difference between recorded and eager, as a part of the greatest value; else none. */
   readonly relativeError?: number;
 }
@@ -27,6 +29,7 @@ export const models: Readonly<Record<string, Model>> = {
       return ${pooled("tf.add(tf.mul(n, w.scale), w.shift)")};`,
   },
   "batch norm by the batch's own statistics": {
+    isOneByOne: true,
     weights: { scale: [8], shift: [8], ...head },
     torch: `flat = x.reshape(24, 8)
 n = F.batch_norm(flat, None, None, w["scale"], w["shift"], True, 0.0, 1e-3)
@@ -52,6 +55,7 @@ h = (a @ (x @ w["value"])).mean(1) @ w["out"]`,
       return ${pooled("tf.matMul(scores, by(w.value))")};`,
   },
   "convolutions and pooling": {
+    isOneByOne: true,
     weights: { filter: [3, 3, 1, 4], wide: [3, 3, 4, 8], ...head },
     torch: `def conv(y, f): return torch.tanh(F.conv2d(y, f.permute(3, 2, 0, 1), padding=1))
 y = F.avg_pool2d(conv(x.reshape(4, 1, 6, 8), w["filter"]), 2)
@@ -77,6 +81,7 @@ h = cell[0] @ w["out"]`,
       return tf.matMul(h, w.out);`,
   },
   "sums of rows by number, after a dimension is added": {
+    isOneByOne: true,
     weights: { scale: [8], ...head },
     forward: `const rows = tf.reshape(tf.mul(x, w.scale), [24, 8]);
       const numbers = tf.tensor1d(Array.from({ length: 24 }, (_, i) => i % 4), "int32");
@@ -91,9 +96,11 @@ h = cell[0] @ w["out"]`,
     layers: `tf.layers.flatten({ inputShape: [6, 8] }), tf.layers.embedding({ inputDim: 4, outputDim: 3 }), tf.layers.flatten()`,
   },
   "layers: depthwise and separable convolutions, batch norm": {
+    isOneByOne: true,
     layers: `tf.layers.reshape({ inputShape: [6, 8], targetShape: [6, 8, 1] }), tf.layers.conv2d({ filters: 3, kernelSize: 3, padding: "same" }), tf.layers.batchNormalization(), tf.layers.depthwiseConv2d({ kernelSize: 3, activation: "tanh" }), tf.layers.separableConv2d({ filters: 4, kernelSize: 2 }), tf.layers.flatten()`,
   },
   "layers: transposed convolution with strides, normed by layer": {
+    isOneByOne: true,
     layers: `tf.layers.reshape({ inputShape: [6, 8], targetShape: [6, 8, 1] }), tf.layers.conv2dTranspose({ filters: 2, kernelSize: 3, strides: 2 }), tf.layers.flatten(), tf.layers.layerNormalization()`,
   },
   "dropout and ReLU": {
@@ -119,7 +126,7 @@ const batch = (indices) => ({
   inputs: Float32Array.from({ length: indices.length * 48 }, (_, i) => value(i + 7 * indices[0])),
   labels: Float32Array.from({ length: indices.length * 3 }, (_, i) => (i % 3 === Math.floor(i / 3) % 3 ? 1 : 0)),
 });
-const split = { samples: 8, batch };
+const split = { samples: 16, batch };
 export default defineProgram({
   data: async () => ({ inputShape: [6, 8], labelShape: [3], train: split, test: { samples: 4, batch } }),
   model: () => ${layers === undefined ? ofFunctions : `tf.sequential({ layers: [${layers}, tf.layers.dense({ units: 3 })] })`},

@@ -2,7 +2,7 @@
  * What models are made of, on an engine: the gradient against finite differences, and a recorded step
  * against the step operator by operator.
  */
-import { equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { test } from "node:test";
 import { canRecord } from "./open-engine.ts";
 import type { CompiledProgram, Engine } from "./port.ts";
@@ -53,6 +53,37 @@ function testModel(engine: Engine, name: string, model: Model): void {
   });
 }
 
+/** Several shards at once have the bits of one by one, where their operators let them. */
+function testSeveral(engine: Engine, name: string, model: Model): void {
+  test(`${engine.identity.name}, several shards at once: ${name}`, async (t) => {
+    const programPath = await writeProgram(t, model);
+    const program = await engine.compile({ ...options, programPath, batchSize: 16, shards: 4 });
+    const parameters = parametersOf(program);
+    const runs = program.shardRuns!;
+    const summed = (count: number) => {
+      const started = [0, 1, 2, 3]
+        .filter((shard) => shard % count === 0)
+        .map((shard) => runs.start({ step: 1, shard, count, parameters }));
+      const out = new Float32Array(program.layout.vectorFloats);
+      runs.sum(started.flat(), out);
+      return { out, runs: started.flat().length };
+    };
+    const oneByOne = summed(1);
+    equal(oneByOne.runs, 4);
+    for (const count of [2, 4]) {
+      equal(runs.atOnce(count), 1, "whoever asks first does not wait for a look");
+      equal(runs.atOnce(count), model.isOneByOne ? 1 : count);
+      if (model.isOneByOne) continue;
+      const atOnce = summed(count);
+      equal(atOnce.runs, 4 / count, "the bits were seen to be the same");
+      deepEqual(atOnce.out, oneByOne.out);
+    }
+  });
+}
+
 export function testOperators(engine: Engine): void {
-  for (const [name, model] of Object.entries(models)) testModel(engine, name, model);
+  for (const [name, model] of Object.entries(models)) {
+    testModel(engine, name, model);
+    if (canRecord(engine.identity.name)) testSeveral(engine, name, model);
+  }
 }

@@ -17,8 +17,8 @@ export interface RunInput {
   readonly mustStopBetween: (step: number, next: number) => boolean;
 }
 
-/** So long the control thread leaves the compute thread alone. */
-const runMs = 50;
+/** So long the control thread leaves the compute thread alone, unless something happens. */
+const runMs = 250;
 
 /** 1: the control thread commits. */
 export function runLengthOf(input: RunInput): number {

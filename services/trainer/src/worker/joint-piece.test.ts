@@ -24,6 +24,7 @@ async function story(
     isAlone = false,
     finished = [] as Piece[],
     countMax = 8,
+    atOnce = 1,
     newer = undefined as { readonly after: number; readonly step: number } | undefined,
   },
 ) {
@@ -35,9 +36,10 @@ async function story(
   let started = 0;
   const gradient = {
     jointMax: ({ steps }: { readonly steps: number }) => (steps === 1 ? countMax : 1),
-    start: ({ step, shard }: { readonly step: number; readonly shard: number }) => {
-      started += 1;
-      return step * 100 + shard;
+    atOnce: (count: number) => Math.min(count, atOnce),
+    start: ({ step, shard, count }: { step: number; shard: number; count: number }) => {
+      started += count;
+      return [step * 100 + shard];
     },
     sum: (runs: readonly number[], into: Float32Array) =>
       void said.push(`sum ${runs}${into === vectors.reduced[1] ? " in place" : ""}`),
@@ -66,6 +68,16 @@ test("a piece's shards are computed in order and added up once", async () => {
     said: ["sum 508,509,510,511,512,513,514,515"],
     there: ["8+8"],
     shards: 8,
+  });
+});
+
+test("shards that are computed at once are one run, and looked up from after each", async () => {
+  const kept = { isDone: false, there: ["8+4"], shards: 4 };
+  deepEqual(await story(piece, { atOnce: 8 }), {
+    ...{ isDone: true, said: ["sum 508"], there: ["8+8"], shards: 8 },
+  });
+  deepEqual(await story(piece, { atOnce: 2, newer: { after: 4, step: 5 } }), {
+    ...{ ...kept, said: ["sum 508,510"] },
   });
 });
 

@@ -1,4 +1,4 @@
-/** Shards of one piece that are computed one after the other, and added up in one pass over memory. */
+/** Shards of one piece that are computed one after the other or at once, and added up in one pass. */
 import { setImmediate as breathe } from "node:timers/promises";
 import { isSubtree, type Piece, piecesOf } from "../decide/shards.ts";
 import { beginWrite, type Stamped, type Vectors } from "../exchange/memory.ts";
@@ -8,7 +8,7 @@ import type { ShardGradient } from "./shard-gradient.ts";
 import { isWithin, type Subtrees } from "./subtrees.ts";
 
 export interface JointParts {
-  readonly gradient: Pick<ShardGradient, "jointMax" | "start" | "sum" | "drop">;
+  readonly gradient: Pick<ShardGradient, "jointMax" | "atOnce" | "start" | "sum" | "drop">;
   readonly subtrees: Subtrees;
   readonly noise: Pick<NoiseProbe, "isOn">;
   readonly vectors: Vectors;
@@ -48,31 +48,33 @@ async function finish(
   { order, newest, into }: JointOrder,
   { lo, size }: Piece,
 ): Promise<boolean> {
-  const runs: number[] = [];
+  const count = gradient.atOnce(size);
+  /** Of each `count` shards, in order. */
+  const runs: (readonly number[])[] = [];
   /** The piece, or the largest subtrees of it that are there. */
   const sum = () => {
-    if (into !== undefined && runs.length === size) {
+    if (into !== undefined && runs.length * count === size) {
       beginWrite(vectors, into.stamp);
-      return gradient.sum(runs.splice(0), into.vector);
+      return gradient.sum(runs.splice(0).flat(), into.vector);
     }
-    for (const part of piecesOf({ from: lo, to: lo + runs.length }, "exact")) {
+    for (const part of piecesOf({ from: lo, to: lo + runs.length * count }, "exact")) {
       const buffer = subtrees.take(order.pieces);
       beginWrite(vectors, buffer);
-      gradient.sum(runs.splice(0, part.size), vectors.pool[buffer]!);
+      gradient.sum(runs.splice(0, part.size / count).flat(), vectors.pool[buffer]!);
       subtrees.finish(part, buffer);
     }
   };
-  for (let shard = lo; shard < lo + size; shard += 1) {
+  for (let shard = lo; shard < lo + size; shard += count) {
     const startedMs = performance.now();
-    runs.push(gradient.start({ step: order.step, shard }, vectors.parameters));
-    work.shards += 1;
-    if (runs.length === size) sum();
+    runs.push(gradient.start({ step: order.step, shard, count }, vectors.parameters));
+    work.shards += count;
+    if (runs.length * count === size) sum();
     work.ms += performance.now() - startedMs;
     await breathe();
     if (newest() === order) continue;
     // What is there of the same step is kept; of one that is over, it is not.
     if (newest()?.step === order.step) sum();
-    else gradient.drop(runs);
+    else gradient.drop(runs.flat());
     return false;
   }
   return true;

@@ -1,5 +1,5 @@
 /** The gradients of shards for an update that takes one step or several. */
-import type { CompiledProgram, ShardInput } from "@coxswain/engine";
+import type { CompiledProgram, ShardsInput } from "@coxswain/engine";
 import type { Feed } from "../feed/feed.ts";
 import type { ComputeOrder } from "./compute-messages.ts";
 
@@ -38,12 +38,20 @@ export class ShardGradient {
     return steps === 1 ? (this.#program.shardRuns?.countMax ?? 1) : 1;
   }
 
-  /** Begins such a shard; gives its number for `sum`. */
-  start(place: Pick<ShardInput, "step" | "shard">, parameters: Float32Array): number {
-    return this.#feed.at(place, () => this.#program.shardRuns!.start({ ...place, parameters }));
+  /** How many of so many such neighbours are best begun at once. */
+  atOnce(count: number): number {
+    return this.#program.shardRuns!.atOnce(count);
   }
 
-  /** A power of two of neighbours, in order: the bits of their vectors added up in the tree. */
+  /** Begins such shards; gives numbers for `sum`. */
+  start(shards: Omit<ShardsInput, "parameters">, parameters: Float32Array): number[] {
+    const { step } = shards;
+    return this.#program.shardRuns!.start({ ...shards, parameters }, (shard, read) =>
+      this.#feed.at({ step, shard }, read),
+    );
+  }
+
+  /** Neighbours in order, a power of two: the bits of their vectors added up in the tree. */
   sum(runs: readonly number[], into: Float32Array): void {
     this.#program.shardRuns!.sum(runs, into);
   }
