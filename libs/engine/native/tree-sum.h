@@ -76,7 +76,7 @@ inline __attribute__((always_inline)) void tile(const Product& product, const fl
       memcpy(&second, panel + Lanes, sizeof second);
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; i++) {
-        Vector each = Vector{} + left[i];
+        Vector each = left[i] - Vector{};  // The same number in each lane: x - 0 is x.
         fuse(sums[2 * i], each, first);
         fuse(sums[2 * i + 1], each, second);
       }

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { AppError } from "@coxswain/domain";
+import { rulesVersion } from "@coxswain/program";
 import { type Static, Type, Value } from "@coxswain/schema";
 import { functionHash, type GraphFunction } from "./graph-function.ts";
 import type { CompileOptions, Layout } from "./port.ts";
@@ -114,7 +115,8 @@ export function programHash({ engine, options, source, ...compiled }: HashedFact
   const step = functions === undefined ? "eager" : functionHash(functions.step);
   const evaluation = functions === undefined ? "eager" : functionHash(functions.evaluation);
   const given = { engine, data, batchSize, shards, seed, parameters };
-  const facts = { ...given, layout: withoutNames(layout), optimizer, step, evaluation };
+  const made = { layout: withoutNames(layout), optimizer, rulesVersion, step, evaluation };
+  const facts = { ...given, ...made };
   return createHash("sha256").update(source).update(JSON.stringify(facts)).digest("hex");
 }
 

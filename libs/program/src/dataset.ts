@@ -9,8 +9,11 @@ export interface Batch {
 
 export interface Split {
   readonly samples: number;
-  /** Gathers samples by index, in the order given. */
-  batch(indices: readonly number[]): Batch;
+  /**
+   * Gathers samples by index, in the order given.
+   * @param into where they may be put, and given back, so that no memory is taken; holds other numbers
+   */
+  batch(indices: readonly number[], into?: Batch): Batch;
 }
 
 export interface Shapes {

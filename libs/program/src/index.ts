@@ -50,6 +50,7 @@ export {
   type RuleNumbers,
   type RuleStep,
   type RuleVectors,
+  rulesVersion,
   runRule,
   type Term,
   type UpdateRule,

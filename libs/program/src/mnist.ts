@@ -36,6 +36,10 @@ function folderOf(source: string): string {
 /** What each value of a byte becomes. */
 const shades = Float32Array.from({ length: 256 }, (_, value) => value / 255);
 
+function shade(from: Uint8Array, first: number, to: Float32Array, at: number, count: number): void {
+  for (let i = 0; i < count; i += 1) to[at + i] = shades[from[first + i]!]!;
+}
+
 async function readSplit(folder: string, name: "train" | "t10k"): Promise<Split> {
   const [images, labels] = await Promise.all([
     readIdx(join(folder, `${name}-images-idx3-ubyte`), 3),
@@ -45,12 +49,11 @@ async function readSplit(folder: string, name: "train" | "t10k"): Promise<Split>
   const pixels = images.length / samples;
   return {
     samples,
-    batch: (indices) => {
-      const inputs = new Float32Array(indices.length * pixels);
-      const oneHot = new Float32Array(indices.length * classes);
+    batch: (indices, into) => {
+      const inputs = into?.inputs ?? new Float32Array(indices.length * pixels);
+      const oneHot = into?.labels.fill(0) ?? new Float32Array(indices.length * classes);
       for (const [row, index] of indices.entries()) {
-        const first = index * pixels;
-        for (let i = 0; i < pixels; i += 1) inputs[row * pixels + i] = shades[images[first + i]!]!;
+        shade(images, index * pixels, inputs, row * pixels, pixels);
         oneHot[row * classes + labels[index]!] = 1;
       }
       return { inputs, labels: oneHot };
@@ -65,7 +68,9 @@ async function readIdx(path: string, dimensions: number): Promise<Uint8Array> {
     throw new AppError("program-threw", `${path} is no IDX file of ${dimensions} dimensions`);
   const shape = Array.from({ length: dimensions }, (_, i) => file.readUInt32BE(4 + 4 * i));
   const size = shape.reduce((product, length) => product * length, 1);
-  const data = file.subarray(4 + 4 * dimensions);
+  const data = new Uint8Array(file.buffer, file.byteOffset, file.length).subarray(
+    4 + 4 * dimensions,
+  );
   if (data.length !== size)
     throw new AppError(
       "program-threw",

@@ -20,6 +20,10 @@ export type Term =
   | { readonly kind: "squareRoot"; readonly of: Term };
 
 export interface Assignment {
+  /**
+   * A slot keeps no subnormal number, but 0: a momentum whose gradient has become 0 decays into such
+   * numbers, with which processors compute many times slower.
+   */
   readonly to: "parameters" | number;
   readonly value: Term;
 }
@@ -47,6 +51,12 @@ export interface UpdateRule {
   readonly scalarCount: number;
   readonly stages: readonly UpdateStage[];
 }
+
+/** Raised whenever the same rule gives other bits: it is part of what workers compare. */
+export const rulesVersion = 2;
+
+/** The smallest normal number of float32: what is nearer to 0 is subnormal. */
+export const smallestNormal = 2 ** -126;
 
 export const parameter: Term = { kind: "vector", vector: "parameters" };
 export const gradient: Term = { kind: "vector", vector: "gradient" };
@@ -174,13 +184,16 @@ function vectorOf(vectors: RuleVectors, name: VectorName): Float32Array {
   return typeof name === "number" ? vectors.slots[name]! : vectors[name];
 }
 
+const keptIn = (target: Assignment["to"], value: number) =>
+  target !== "parameters" && Math.abs(value) < smallestNormal ? 0 : value;
+
 /** Applies the rule in the plainest way: what faster ways must equal. */
 export function applyRule(rule: UpdateRule, vectors: RuleVectors, step: RuleStep): void {
   runRule(rule, step, {
     assign: ({ assignments }, { from, to }, numbers) => {
       for (let i = from; i < to; i += 1)
         for (const { to: target, value } of assignments)
-          vectorOf(vectors, target)[i] = valueAt(value, vectors, numbers, i);
+          vectorOf(vectors, target)[i] = keptIn(target, valueAt(value, vectors, numbers, i));
     },
     squares: (term, block, numbers) => squaresOf(block, (i) => valueAt(term, vectors, numbers, i)),
   });

@@ -43,10 +43,12 @@ export interface Load {
 export const batchKey = ({ step, shard }: BatchPlace) => `${step}.${shard}`;
 
 export class LoadQueue {
-  #wanted: readonly BatchPlace[] = [];
+  /** In their order, without what is held. */
+  #wanted = new Map<string, BatchPlace>();
   readonly #free: number[];
   /** What each slot in use holds, or is being filled with. */
   readonly #held = new Map<number, string>();
+  readonly #heldKeys = new Set<string>();
 
   constructor(slots: number) {
     this.#free = Array.from({ length: slots }, (_, slot) => slot);
@@ -54,7 +56,8 @@ export class LoadQueue {
 
   /** Replaces what was wanted before, first come first read; what is held already is not read again. */
   want(places: readonly BatchPlace[]): void {
-    this.#wanted = places;
+    const keyed = places.map((place): [string, BatchPlace] => [batchKey(place), place]);
+    this.#wanted = new Map(keyed.filter(([key]) => !this.#heldKeys.has(key)));
   }
 
   /** The slot's batch is of no use any more, nor wanted again unless somebody says so. */
@@ -62,17 +65,19 @@ export class LoadQueue {
     const key = this.#held.get(slot);
     if (key === undefined) return;
     this.#held.delete(slot);
+    this.#heldKeys.delete(key);
     this.#free.push(slot);
-    this.#wanted = this.#wanted.filter((place) => batchKey(place) !== key);
   }
 
   next(): Load | undefined {
-    const held = new Set(this.#held.values());
-    const place = this.#wanted.find((one) => !held.has(batchKey(one)));
-    if (place === undefined) return undefined;
+    const [first] = this.#wanted;
+    if (first === undefined) return undefined;
     const slot = this.#free.pop();
     if (slot === undefined) return undefined;
-    this.#held.set(slot, batchKey(place));
+    const [key, place] = first;
+    this.#wanted.delete(key);
+    this.#held.set(slot, key);
+    this.#heldKeys.add(key);
     return { place, slot };
   }
 }

@@ -82,3 +82,24 @@ for (const [name, optimizer] of Object.entries(optimizers)) {
 function plainNaN(bits: number): number {
   return (bits & 0x7f80_0000) === 0x7f80_0000 && (bits & 0x007f_ffff) !== 0 ? 0x7fc0_0000 : bits;
 }
+
+test("what a slot keeps decays to 0 and is never subnormal; what is not a number stays", () => {
+  const { rule } = momentum({ learningRate: 1, momentum: 0.5 });
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const update = buildUpdate(memory, rule!.update);
+  const vectors = vectorsIn(memory.buffer, 1);
+  const [velocity] = vectors.slots;
+  vectors.gradient.set([2 ** -125, -(2 ** -125), Number.NaN, 1, 2 ** -140]);
+  const seen: (readonly number[])[] = [];
+  for (let step = 0; step < 4; step += 1) {
+    update(vectors, { scalars: rule!.scalars(step), tensors });
+    seen.push([...velocity!.subarray(0, 5)]);
+    vectors.gradient.fill(0);
+  }
+  deepEqual(seen, [
+    [2 ** -125, -(2 ** -125), Number.NaN, 1, 0],
+    [2 ** -126, -(2 ** -126), Number.NaN, 0.5, 0],
+    [0, 0, Number.NaN, 0.25, 0],
+    [0, 0, Number.NaN, 0.125, 0],
+  ]);
+});

@@ -100,6 +100,18 @@ function over(vectors: readonly VectorName[], places: Places, body: readonly num
   );
 }
 
+/** Bits of the smallest normal number. */
+const smallestNormalBits = 0x0080_0000;
+
+/** Subnormal numbers of a local become 0; what is not a number stays. */
+const withoutSubnormals = (local: number) => [
+  ...op.get(local),
+  ...[...op.get(local), ...op.f32x4.absolute],
+  ...[...op.f32Const(smallestNormalBits), ...op.f32x4Splat, ...op.f32x4.less],
+  ...op.v128AndNot,
+  ...op.set(local),
+];
+
 function assignFunction(name: string, { assignments }: UpdateStage, places: Places): WasmFunction {
   const assigned = [...new Set(assignments.map(({ to }) => to))];
   const store = (vector: VectorName) => [
@@ -116,6 +128,7 @@ function assignFunction(name: string, { assignments }: UpdateStage, places: Plac
       ...assignments.flatMap(({ to, value }) => [
         ...codeOf(value, places),
         ...op.set(places.value(to)),
+        ...(to === "parameters" ? [] : withoutSubnormals(places.value(to))),
       ]),
       ...assigned.flatMap(store),
     ]),

@@ -29,7 +29,11 @@ export const op = {
   v128Load: [0xfd, 0x00, 4, 0],
   v128Store: [0xfd, 0x0b, 4, 0],
   f64Add: [0xa0],
+  /** By its bits. */
+  f32Const: (bits: number) => [0x43, ...[0, 8, 16, 24].map((shift) => (bits >>> shift) & 255)],
   f32x4Splat: [0xfd, 0x13],
+  /** The first where the second, a mask, is not set; else 0. */
+  v128AndNot: [0xfd, 0x4f],
   /** The upper two of four floats in the place of the lower two. */
   upperHalf: [0xfd, 0x0d, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7],
   f64x2: {
@@ -39,6 +43,8 @@ export const op = {
     multiply: [0xfd, 0xf2, 0x01],
   },
   f32x4: {
+    less: [0xfd, 0x43],
+    absolute: [0xfd, 0xe0, 0x01],
     squareRoot: [0xfd, 0xe3, 0x01],
     add: [0xfd, 0xe4, 0x01],
     subtract: [0xfd, 0xe5, 0x01],

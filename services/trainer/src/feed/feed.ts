@@ -6,7 +6,13 @@ import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { assert, reviveError } from "@coxswain/domain";
 import type { Batch, Dataset } from "@coxswain/program";
 import { type BatchPlace, batchKey } from "../decide/load-queue.ts";
-import { type LoaderReply, type LoaderRequest, type Slots, slotViews } from "./messages.ts";
+import {
+  type LoaderReply,
+  type LoaderRequest,
+  SlotBoard,
+  type Slots,
+  slotViews,
+} from "./messages.ts";
 
 export interface FeedEnds {
   readonly port: MessagePort;
@@ -23,7 +29,10 @@ export class Feed {
   readonly #bell: Int32Array;
   readonly #stalledMs: Float64Array;
   #opened: Opened | undefined;
-  #wanted: readonly BatchPlace[] = [];
+  #board: SlotBoard | undefined;
+  /** The bell when the board was last looked at. */
+  #seen = 0;
+  #wanted = new Map<string, BatchPlace>();
   readonly #ready = new Map<string, number>();
   readonly #failed = new Map<string, Failed>();
   #gathered: Batch | undefined;
@@ -117,7 +126,7 @@ export class Feed {
     if (failed !== undefined) throw reviveError(failed, "program-threw");
     this.#slotInUse = this.#ready.get(key)!;
     this.#ready.delete(key);
-    this.#wanted = this.#wanted.filter((one) => batchKey(one) !== key);
+    this.#wanted.delete(key);
     return slotViews(this.#slots, this.#slotInUse);
   }
 
@@ -140,8 +149,7 @@ export class Feed {
 
   #await(place: BatchPlace): void {
     const key = batchKey(place);
-    const isWanted = this.#wanted.some((one) => batchKey(one) === key);
-    if (!isWanted) this.#want([place, ...this.#wanted]);
+    if (!this.#wanted.has(key)) this.#want([place, ...this.#wanted.values()]);
     else this.#release();
     const startedMs = performance.now();
     this.#waitFor(() => {
@@ -151,7 +159,7 @@ export class Feed {
         const [last, slot] = [...this.#ready].at(-1)!;
         this.#ready.delete(last);
         this.#used.push(slot);
-        this.#want([place, ...this.#wanted]);
+        this.#want([place, ...this.#wanted.values()]);
       }
       return false;
     });
@@ -160,7 +168,7 @@ export class Feed {
 
   /** The loader lets go first: what was used is then wanted anew, where it is among the places. */
   #want(places: readonly BatchPlace[]): void {
-    this.#wanted = places;
+    this.#wanted = new Map(places.map((place) => [batchKey(place), place]));
     this.#send({ kind: "want", places, slots: this.#used.splice(0) });
   }
 
@@ -177,7 +185,16 @@ export class Feed {
     }
   }
 
+  /** Hears what has come; nothing has while the bell is silent. */
   #drain(): void {
+    const rung = Atomics.load(this.#bell, 0);
+    if (rung === this.#seen) return;
+    this.#seen = rung;
+    for (const { slot, place } of this.#board?.take() ?? []) {
+      const key = batchKey(place);
+      assert(!this.#ready.has(key), "a batch lies in one slot");
+      this.#ready.set(key, slot);
+    }
     for (;;) {
       const received = receiveMessageOnPort(this.#port) as { message: LoaderReply } | undefined;
       if (received === undefined) return;
@@ -189,6 +206,7 @@ export class Feed {
     switch (message.kind) {
       case "opened":
         this.#opened = message;
+        this.#board = new SlotBoard(message.slots);
         return;
       case "gathered":
         this.#gathered = message;
@@ -197,11 +215,6 @@ export class Feed {
         if (message.place === undefined) throw reviveError(message, "program-threw");
         this.#failed.set(batchKey(message.place), message);
         return;
-      case "ready": {
-        const key = batchKey(message.place);
-        assert(!this.#ready.has(key), "a batch lies in one slot");
-        this.#ready.set(key, message.slot);
-      }
     }
   }
 }

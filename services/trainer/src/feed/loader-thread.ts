@@ -8,7 +8,13 @@ import { assert, shardSamples } from "@coxswain/domain";
 import { loadProgram, programError } from "@coxswain/engine/load-program";
 import { type Batch, type Dataset, isInMemory, type StreamedDataset } from "@coxswain/program";
 import { type BatchPlace, type Load, LoadQueue } from "../decide/load-queue.ts";
-import { type LoaderOptions, type LoaderReply, type LoaderRequest, slotViews } from "./messages.ts";
+import {
+  type LoaderOptions,
+  type LoaderReply,
+  type LoaderRequest,
+  SlotBoard,
+  slotViews,
+} from "./messages.ts";
 import { planSlots } from "./plan-slots.ts";
 
 const options = workerData as LoaderOptions;
@@ -17,10 +23,14 @@ const bell = new Int32Array(options.bell);
 /** Reads from files or a store that may be on their way at once. */
 const readsMax = 8;
 
-function reply(message: LoaderReply, transfer: ArrayBuffer[] = []): void {
-  port.postMessage(message, transfer);
+function ring(): void {
   Atomics.add(bell, 0, 1);
   Atomics.notify(bell, 0);
+}
+
+function reply(message: LoaderReply): void {
+  port.postMessage(message);
+  ring();
 }
 
 function fail(what: string, cause: unknown, place?: BatchPlace): void {
@@ -31,12 +41,14 @@ function fail(what: string, cause: unknown, place?: BatchPlace): void {
 class Loader {
   readonly #data: Dataset | StreamedDataset;
   readonly #slots: ReturnType<typeof planSlots>;
+  readonly #board: SlotBoard;
   readonly #queue: LoadQueue;
   #reading = 0;
 
   constructor(data: Dataset | StreamedDataset) {
     this.#data = data;
     this.#slots = planSlots({ ...options, ...data });
+    this.#board = new SlotBoard(this.#slots);
     this.#queue = new LoadQueue(this.#slots.count);
     const { inputShape, labelShape, train, test } = data;
     const samples = { samplesTrain: train.samples, samplesTest: test.samples };
@@ -68,13 +80,15 @@ class Loader {
   async #load({ place, slot }: Load): Promise<void> {
     try {
       const { samples } = this.#data.train;
-      const batch = await this.#read("train", shardSamples({ ...options, samples, ...place }));
       const views = slotViews(this.#slots, slot);
+      const indices = shardSamples({ ...options, samples, ...place });
+      const batch = await this.#read("train", indices, views);
       for (const name of ["inputs", "labels"] as const) {
         assert(batch[name].length === views[name].length, `${name} have the dataset's shape`);
-        views[name].set(batch[name]);
+        if (batch[name] !== views[name]) views[name].set(batch[name]);
       }
-      reply({ kind: "ready", place, slot });
+      this.#board.put(slot, place);
+      ring();
     } catch (cause) {
       this.#queue.release(slot);
       fail(`data of step ${place.step}, shard ${place.shard}`, cause, place);
@@ -90,11 +104,11 @@ class Loader {
     }
   }
 
-  async #read(split: "train" | "test", indices: readonly number[]): Promise<Batch> {
+  async #read(split: "train" | "test", indices: readonly number[], into?: Batch): Promise<Batch> {
     const data = this.#data;
     if (!isInMemory(data)) return await data[split].read(indices);
     await breathe(); // There is nothing to wait for, but there are requests to hear of.
-    return data[split].batch(indices);
+    return data[split].batch(indices, into);
   }
 }
 

@@ -29,6 +29,8 @@ export type LoaderRequest =
 /** A slot: inputs, then labels, of one shard. */
 export interface Slots {
   readonly memory: SharedArrayBuffer;
+  /** What lies ready in them: see `SlotBoard`. */
+  readonly board: SharedArrayBuffer;
   readonly count: number;
   readonly inputFloats: number;
   readonly labelFloats: number;
@@ -41,7 +43,6 @@ export type LoaderReply =
       readonly samplesTest: number;
       readonly slots: Slots;
     })
-  | { readonly kind: "ready"; readonly place: BatchPlace; readonly slot: number }
   | { readonly kind: "gathered"; readonly inputs: Float32Array; readonly labels: Float32Array }
   | {
       readonly kind: "failed";
@@ -57,4 +58,42 @@ export function slotViews({ memory, inputFloats, labelFloats }: Slots, slot: num
     inputs: new Float32Array(memory, first, inputFloats),
     labels: new Float32Array(memory, first + inputFloats * 4, labelFloats),
   };
+}
+
+const boardInts = 3;
+
+/**
+ * Which batches lie ready: for each slot whether one does, its step, its shard. A word instead of a
+ * message for each: the loader puts a batch up, the compute thread takes it down, once.
+ */
+export class SlotBoard {
+  readonly #words: Int32Array;
+
+  /** Memory for so many slots. */
+  static allocate(slots: number): SharedArrayBuffer {
+    return new SharedArrayBuffer(slots * boardInts * 4);
+  }
+
+  constructor({ board }: Pick<Slots, "board">) {
+    this.#words = new Int32Array(board);
+  }
+
+  put(slot: number, { step, shard }: BatchPlace): void {
+    const at = slot * boardInts;
+    this.#words[at + 1] = step;
+    this.#words[at + 2] = shard;
+    Atomics.store(this.#words, at, 1);
+  }
+
+  /** What was put up since the last time. */
+  take(): { readonly slot: number; readonly place: BatchPlace }[] {
+    const taken = [];
+    for (let at = 0; at < this.#words.length; at += boardInts) {
+      if (Atomics.load(this.#words, at) === 0) continue;
+      const place = { step: this.#words[at + 1]!, shard: this.#words[at + 2]! };
+      Atomics.store(this.#words, at, 0);
+      taken.push({ slot: at / boardInts, place });
+    }
+    return taken;
+  }
 }

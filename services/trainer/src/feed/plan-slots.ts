@@ -1,10 +1,15 @@
-/** How many batches are kept ready: two whole steps, as far as they fit into the limit. */
+/**
+ * How many batches are kept ready: some whole steps where they are small, so that the loader need not be
+ * woken in each; else two, as far as they fit into the limit.
+ */
 import { AppError } from "@coxswain/domain";
 import type { Shapes } from "@coxswain/program";
-import type { Slots } from "./messages.ts";
+import { SlotBoard, type Slots } from "./messages.ts";
 
 const slotBytesMax = 256 * 1024 * 1024;
 const memoryBytesMax = 64 * 1024 * 1024;
+const smallBytesMax = 4 * 1024 * 1024;
+const smallSteps = 8;
 /** One is computed from while the next is read. */
 const slotsMin = 2;
 
@@ -20,7 +25,9 @@ export function planSlots(
   const bytes = (inputFloats + labelFloats) * 4;
   if (bytes > slotBytesMax)
     throw new AppError("too-large", `one shard has ${bytes} bytes of data; ask for more shards`);
-  const fitting = Math.floor(memoryBytesMax / Math.max(1, bytes));
-  const count = Math.max(slotsMin, Math.min(2 * job.shards, fitting));
-  return { memory: new SharedArrayBuffer(count * bytes), count, inputFloats, labelFloats };
+  const fitting = (bytesMax: number) => Math.floor(bytesMax / Math.max(1, bytes));
+  const small = Math.min(smallSteps * job.shards, fitting(smallBytesMax));
+  const count = Math.max(slotsMin, small, Math.min(2 * job.shards, fitting(memoryBytesMax)));
+  const memory = new SharedArrayBuffer(count * bytes);
+  return { memory, board: SlotBoard.allocate(count), count, inputFloats, labelFloats };
 }
