@@ -12,7 +12,7 @@ import { median, rounded, spread } from "./lib/numbers.ts";
 import { readOptions } from "./lib/options.ts";
 import { findPeer, type Peer, peerOptions } from "./lib/peer.ts";
 import { printLastLine, printTable } from "./lib/report.ts";
-import { type Model, models, runBareEngine } from "./lib/run-bare-engine.ts";
+import { type Model, models, runBareEngines } from "./lib/run-bare-engine.ts";
 
 const options = readOptions(
   "train",
@@ -33,8 +33,15 @@ const options = readOptions(
   },
 );
 const root = resolve(import.meta.dirname, "..");
-/** Of the engine alone: the whole batch at once, and as a job computes it. */
-const bareShards = [1, 8];
+/**
+ * Of the engine alone: the whole batch at once, as a job computes it, and in two processes that exchange
+ * nothing, which is what the machine lets two workers reach at most.
+ */
+const bare = [
+  { workers: 1, bareShards: 1 },
+  { workers: 1, bareShards: 8 },
+  { workers: 2, bareShards: 8 },
+];
 const warmUpSteps = options.quick ? 5 : 30;
 /** It walks over the platform's folder, on a core that a worker may need. */
 const lookEveryMs = 2000;
@@ -148,18 +155,20 @@ interface Place {
 
 async function trainBare(
   { cacheDir, engine }: { readonly cacheDir: string; readonly engine: string },
-  { model, bareShards: shards = 1 }: Place,
+  { model, workers, bareShards: shards = 1 }: Place,
 ): Promise<Ours> {
   const asked = options.text("engine");
   const used = asked === "auto" ? engine : asked;
-  const { samplesPerSecond, profileMs, cpuMs, mode } = await runBareEngine(model, {
+  const figures = await runBareEngines(model, workers, {
     ...{ engine: used, cacheDir, shards, warmUpSteps, steps: stepsOf(model) },
   });
   if (options.has("profile"))
-    console.log(
-      `${model}, ${shards} shards, ${mode}: ms a step ${JSON.stringify({ ...profileMs, cpu: cpuMs })}`,
-    );
-  return { samplesPerSecond, engine: used };
+    for (const { profileMs, cpuMs, mode } of figures)
+      console.log(
+        `${model}, ${shards / workers} shards, ${mode}: ms a step ${JSON.stringify({ ...profileMs, cpu: cpuMs })}`,
+      );
+  const rates = figures.map(({ samplesPerSecond }) => samplesPerSecond);
+  return { samplesPerSecond: rates.reduce((sum, rate) => sum + rate, 0), engine: used };
 }
 
 interface Measured extends Place {
@@ -198,7 +207,7 @@ function rowOf(one: Measured, peer: Peer | undefined) {
     workers,
     threads: 1,
     samplesPerSecond: rounded(median(ratesOf(one))),
-    peer: peer?.name ?? null,
+    peer: (peers.length > 0 && peer?.name) || null,
     peerSamplesPerSecond: rounded(median(peers)),
     ratio: rounded(median(ratesOf(one)) / median(peers)),
     workerMib: rounded(median(some(ours.map(({ workerMib }) => workerMib)))),
@@ -211,15 +220,19 @@ await runBenchmark(async (cleanUp) => {
   const bench = await openLoggedPlatform(cleanUp, { native: options.text("engine") !== "wasm" });
   const peer = await findPeer(options, process.env, bench.cacheDir);
   const places: Place[] = chosen.flatMap((model) => [
-    ...bareShards.map((shards) => ({ model, workers: 1, bareShards: shards })),
+    ...bare.map((place) => ({ model, ...place })),
     ...options.list("workers").map((workers) => ({ model, workers })),
   ]);
   const measured: Measured[] = [];
   for (const place of places) {
     const train = (at: Place) =>
       at.bareShards === undefined ? trainOurs(bench, at, cleanUp.signal) : trainBare(bench, at);
-    const one = await measure(place, peer, train);
-    const what = place.bareShards === undefined ? `${place.workers} workers` : "the engine alone";
+    const isLimit = place.bareShards !== undefined && place.workers > 1;
+    const one = await measure(place, isLimit ? undefined : peer, train);
+    const what =
+      place.bareShards === undefined
+        ? `${place.workers} workers`
+        : `the engine alone, ${place.bareShards} shards, ${place.workers} processes`;
     console.log(`${place.model}, ${what}: ${spread(ratesOf(one), 0)} samples/s`);
     measured.push(one);
   }

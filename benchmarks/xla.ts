@@ -6,7 +6,7 @@ import { cacheFolder } from "@coxswain/embedded";
 import type { BareFigures } from "./lib/bare-engine.ts";
 import { readOptions } from "./lib/options.ts";
 import { printLastLine, printTable } from "./lib/report.ts";
-import { type Model, runBareEngine } from "./lib/run-bare-engine.ts";
+import { type Model, runBareEngines } from "./lib/run-bare-engine.ts";
 
 const options = readOptions("xla", "A step of the native engine, without and with XLA.", {
   models: { value: "mlp,cnn,transformer", text: "which" },
@@ -18,10 +18,12 @@ const options = readOptions("xla", "A step of the native engine, without and wit
 const warmUpSteps = 3;
 const rounds = options.quick ? 1 : options.count("rounds");
 
-function run(model: Model, shards: number, xla?: true): Promise<BareFigures> {
+async function run(model: Model, shards: number, xla?: true): Promise<BareFigures> {
   const steps = Math.max(5, Math.round(options.count(`${model}-steps`) / (options.quick ? 10 : 1)));
   const orders = { engine: "native", cacheDir: cacheFolder(process.env), shards };
-  return runBareEngine(model, { ...orders, warmUpSteps, steps, ...(xla && { xla }) });
+  const more = { ...orders, warmUpSteps, steps, ...(xla && { xla }) };
+  const [figures] = await runBareEngines(model, 1, more);
+  return figures!;
 }
 
 const least = (values: readonly number[]) => Math.min(...values);

@@ -2,6 +2,7 @@
  * One process that trains with the engine alone: gradients of all shards, their sum, the optimizer;
  * no platform, no exchange. Forked with its orders as the first argument.
  */
+import { once } from "node:events";
 import { openEngine, takeState, tensorRanges } from "@coxswain/engine";
 import { buildKernels } from "../../services/trainer/src/exchange/kernels.ts";
 import { allocate, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
@@ -29,6 +30,12 @@ export interface BareFigures {
   readonly xlaSeconds: number | undefined;
 }
 
+/** What its parent hears; after the first of them it waits for a word to begin. */
+export type BareMessage =
+  | { readonly kind: "ready" }
+  | { readonly kind: "figures"; readonly figures: BareFigures };
+
+const tell = (message: BareMessage) => process.send?.(message);
 const orders = JSON.parse(process.argv[2] ?? "{}") as BareOrders;
 const { batchSize, shards, warmUpSteps, steps } = orders;
 const engine = await openEngine(orders.engine, orders);
@@ -84,6 +91,8 @@ function train(step: number): void {
 }
 
 for (let step = 0; step < warmUpSteps; step += 1) train(step);
+tell({ kind: "ready" });
+if (process.connected) await once(process, "message");
 for (const part of ["gradient", "sum", "optimizer"] as const) spent[part] = 0;
 const startedCpu = process.cpuUsage();
 const startedMs = performance.now();
@@ -102,5 +111,5 @@ const figures: BareFigures = {
   cpuMs: perStep((cpu.user + cpu.system) / 1000),
   xlaSeconds: program.xlaSeconds,
 };
-process.send?.(figures);
+tell({ kind: "figures", figures });
 process.disconnect?.();
