@@ -138,6 +138,8 @@ export class World extends Stage {
   readonly sharesMemory: boolean;
   /** Compute threads add up by themselves where they can. */
   readonly usesBoards: boolean;
+  /** How much longer a shard takes than some milliseconds: how many updates a run has depends on it. */
+  pace = 1;
   /** No message takes long, and none is lost. */
   isCalm = false;
   /** So many train, the others stand by; undefined: all train. */
@@ -723,7 +725,8 @@ export class SimWorker {
     if (index === 0 && ordered.group !== undefined) this.#reduce = this.#openReduce(ordered.group);
     const piece = pieces[index];
     if (piece === undefined) return ordered.group && this.#finish(order, ordered);
-    const ms = piece.size * steps * (1 + this.world.random() * 4) * this.slowness;
+    const pace = this.world.pace * this.slowness;
+    const ms = piece.size * steps * (1 + this.world.random() * 4) * pace;
     this.later(ms, () => {
       if (order !== this.#order) return;
       this.world.check(step, this.#parametersStep, "a gradient is of the present parameters");

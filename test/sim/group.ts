@@ -13,6 +13,8 @@ const oracle = oracleOf(steps);
 const chaosMs = 6000;
 const calmMs = 60_000;
 const workersStartedMax = 40;
+/** Of each second seed: runs of few updates, and faults in the middle of the training. */
+const slowPace = 5;
 
 /** Returns what was done; undefined when there was nobody to do it to. */
 function inject(world: World, { kind, a, b }: Planned): string | undefined {
@@ -92,6 +94,7 @@ export async function runWith(
 ): Promise<Outcome> {
   const { seed } = options;
   const world = new World(seed, steps, oracle, exchange);
+  world.pace = seed % 2 === 0 ? 1 : slowPace;
   const plan = planOf(options, { untilMs: chaosMs, everyMs: 350 });
   const faults: Record<string, number> = {};
   const wanted = 1 + (seed % 4);

@@ -70,7 +70,7 @@ export const mutations: readonly KnownMutation[] = [
   {
     scenario: "group-batches",
     name: "who starts over believes what was accepted, not what the log tells",
-    seenAt: 20,
+    seenAt: 880,
     file: `${trainer}/worker/join.ts`,
     from: "accepted.generation > job.generation",
     to: "accepted.generation > 0",

@@ -11,9 +11,9 @@ const usual: RunInput = {
 };
 
 const cases: Record<string, { readonly given: Partial<RunInput>; readonly length: number }> = {
-  "250 milliseconds long": { given: {}, length: 50 },
+  "a hundred milliseconds long": { given: {}, length: 20 },
   "no longer than it may be": { given: { updateMs: 0.001 }, length: 64 },
-  "one, where an update takes as long": { given: { updateMs: 260 }, length: 1 },
+  "one, where an update takes as long": { given: { updateMs: 110 }, length: 1 },
   "one, while nobody knows what an update takes": { given: { updateMs: undefined }, length: 1 },
   "up to the end of the job": { given: { step: 997 }, length: 3 },
   "up to a planned change, and not into it": {

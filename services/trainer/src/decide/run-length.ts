@@ -18,7 +18,7 @@ export interface RunInput {
 }
 
 /** So long the control thread leaves the compute thread alone, unless something happens. */
-const runMs = 250;
+const runMs = 100;
 
 /** 1: the control thread commits. */
 export function runLengthOf(input: RunInput): number {
