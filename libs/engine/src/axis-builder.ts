@@ -105,7 +105,7 @@ export class AxisBuilder {
     return this.#shapes.get(id)!;
   }
 
-  /** The axis numbers of a constant. @throws NoRule when they are computed */
+  /** Of a constant. @throws NoRule when the numbers are computed */
   numbersOf(id: number): number[] {
     const { dtype, bytes } = this.#constants.get(id) ?? {};
     if (bytes === undefined || dtype !== this.#types.TF_INT32) throw new NoRule();

@@ -27,7 +27,11 @@ const program = await engine.compile({
 const parameters = new Float32Array(program.layout.parameterFloats);
 const gradient = new Float32Array(program.layout.vectorFloats);
 program.initialize(parameters);
+const runs = program.shardRuns;
 const compute = (step: number) => {
+  const count = runs?.atOnce(shards) ?? 1;
+  if (runs !== undefined && count === shards)
+    return runs.sum(runs.start({ step, shard: 0, count, parameters }), gradient);
   for (let shard = 0; shard < shards; shard += 1)
     program.gradient({ step, shard, parameters }, gradient);
 };
