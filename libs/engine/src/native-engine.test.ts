@@ -2,6 +2,8 @@
 import { deepEqual, equal, match, ok, rejects, throws } from "node:assert/strict";
 import { basename } from "node:path";
 import { test } from "node:test";
+import { tf } from "@coxswain/program";
+import type { RecordedBackend } from "./binding.ts";
 import { engineEnvironment } from "./native-place.ts";
 import { availableEngines, openEngine, openRecordedEngine } from "./open-engine.ts";
 import type { CompiledProgram, Engine } from "./port.ts";
@@ -84,6 +86,27 @@ function testNative(engine: Engine): void {
       });
     });
   }
+
+  test("a step that TensorFlow refuses for several shards is recorded for one", async () => {
+    const options = { ...mnistOptions, programPath: tiny, seed: 77 };
+    const { binding } = tf.backend() as unknown as RecordedBackend;
+    const define = binding.defineFunction;
+    let defined = 0;
+    binding.defineFunction = (...given) => {
+      defined += 1;
+      if (defined === 1) throw new Error("rank 9 is not supported");
+      return define(...given);
+    };
+    const program = await engine
+      .compile(options)
+      .finally(() => Object.assign(binding, { defineFunction: define }));
+    equal(program.mode, "recorded");
+    const runs = program.shardRuns!;
+    deepEqual([runs.atOnce(2), runs.atOnce(2)], [1, 1]);
+    const parameters = parametersOf(program);
+    const eager = await engine.compile(options, "eager");
+    deepEqual(gradientOf(program, parameters, 5, 1), gradientOf(eager, parameters, 5, 1));
+  });
 
   test("data that was made for other settings or another engine is refused in words", async () => {
     const options = { ...mnistOptions, programPath: digits };

@@ -32,27 +32,42 @@ const xlaZeroShare = 1e-2;
 
 /** @param isXla XLA compiles what is recorded, or it is refused */
 export function buildRecorder(backend: RecordedBackend, isXla = false): RecordFunction {
+  const { binding } = backend;
+  /** @throws Error of TensorFlow, NotReplayable */
+  const checked = (made: GraphFunction, first: Recordable, recording: Recording) => {
+    check(
+      backend,
+      new FunctionRun(binding, made, isXla),
+      { ...first, results: recording.results },
+      isXla,
+    );
+    return made;
+  };
+  /** Undefined where an operator is in the way, or a rule does not fit what the program does. */
+  const forShards = (first: Recordable, recording: Recording, shardInputs: number) => {
+    const made = functionOfShards(binding, recording, shardInputs);
+    const inputs = first.inputs.map((tensor, index) =>
+      index < shardInputs ? tf.expandDims(tensor as never) : tensor,
+    );
+    try {
+      return made && checked(made, { ...first, inputs }, recording);
+    } catch {
+      return undefined; // One shard at a time always fits.
+    }
+  };
   return (first, second, shardInputs = 0) => {
     const recording = record(backend, first);
     record(backend, second, recording);
-    const { binding } = backend;
-    // XLA compiles for lengths that are known.
-    const ofShards =
-      shardInputs > 0 && !isXla ? functionOfShards(binding, recording, shardInputs) : undefined;
-    const made = ofShards ?? functionOf(binding, recording);
-    const inputs = first.inputs.map((tensor, index) =>
-      made.hasShardAxis && index < shardInputs ? tf.expandDims(tensor as never) : tensor,
-    );
     try {
-      const run = new FunctionRun(binding, made, isXla);
-      check(backend, run, { ...first, inputs, results: recording.results }, isXla);
+      // XLA compiles for lengths that are known.
+      const made = shardInputs > 0 && !isXla ? forShards(first, recording, shardInputs) : undefined;
+      return made ?? checked(functionOf(binding, recording), first, recording);
     } catch (error) {
       if (error instanceof NotReplayable) throw error;
       if (isXla) throw xlaRefusal(error, neededOps(recording, recording.outputs));
       const words = error instanceof Error ? error.message : String(error);
       throw new NotReplayable(`TensorFlow makes no function of it: ${words.split("\n", 1)[0]}`);
     }
-    return made;
   };
 }
 
