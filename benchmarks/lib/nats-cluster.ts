@@ -18,6 +18,7 @@ const size = 3;
 const stream = "EVENTS";
 const readyTimeoutMs = 60_000;
 const restartMs = 1000;
+const goalTimeoutMs = 120_000;
 
 export interface ClusterVerdict {
   readonly leadersKilled: number;
@@ -99,6 +100,17 @@ export async function killLeaders(
   });
   const waitsMs: number[] = [];
   let acknowledged = 0;
+  /** @throws Error after so long that no election can be the reason */
+  const reach = async (goal: number) => {
+    const untilMs = performance.now() + goalTimeoutMs;
+    while (acknowledged < goal) {
+      if (performance.now() > untilMs)
+        throw new Error(
+          `no fact was acknowledged for ${goalTimeoutMs} ms: ${acknowledged} of ${goal}`,
+        );
+      await delay(20);
+    }
+  };
   const write = async (until: () => boolean) => {
     while (!until()) {
       const sentMs = performance.now();
@@ -117,14 +129,12 @@ export async function killLeaders(
   let isOver = false;
   const writing = write(() => isOver);
   for (let kill = 0; kill < kills; kill += 1) {
-    const goal = acknowledged + 50;
-    while (acknowledged < goal) await delay(20);
+    await reach(acknowledged + 50);
     const leader = await leaderOf(nodes);
     if (leader === undefined) continue;
     leader.child.kill("SIGKILL");
     leadersKilled += 1;
-    const killedAt = acknowledged;
-    while (acknowledged < killedAt + 5) await delay(20);
+    await reach(acknowledged + 5);
     await delay(restartMs);
     leader.child = start(binary, leader.config);
   }

@@ -97,6 +97,20 @@ test("an old server is refused with its version", async (t) => {
   );
 });
 
+test("a server of the list that was not up at first is found when the others go", async (t) => {
+  const [late, first] = [await startTestBus(t), await startTestBus(t)];
+  await late.server.stop();
+  const url = `${late.url},${first.url}`;
+  // In which order servers are tried is random: one of so many tries the late one first.
+  const buses = await Promise.all(
+    Array.from({ length: 8 }, () => connectBus({ url, name: "list" })),
+  );
+  t.after(() => Promise.all(buses.map((bus) => bus.close())));
+  await late.restart();
+  await first.server.stop();
+  for (const [n, bus] of buses.entries()) await bus.append(lost("list", n), { timeoutMs: 20_000 });
+});
+
 test("no server within the time is bus-unavailable; a taken port is port-in-use", async (t) => {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -34,10 +34,11 @@ export async function connectBus(options: ConnectOptions): Promise<Bus> {
 }
 
 async function open(options: ConnectOptions, deadlineMs: number): Promise<NatsConnection> {
+  const servers = options.url.split(",");
   for (;;) {
     try {
-      return await connect({
-        servers: options.url.split(","),
+      const connection = await connect({
+        servers,
         name: options.name,
         ...(options.token === undefined ? {} : { token: options.token }),
         maxReconnectAttempts: -1,
@@ -48,6 +49,9 @@ async function open(options: ConnectOptions, deadlineMs: number): Promise<NatsCo
         timeout: 2000,
         ignoreClusterUpdates: true,
       });
+      // The client forgets servers that did not answer while it connected for the first time.
+      connection.setServers(servers);
+      return connection;
     } catch (error) {
       if (performance.now() >= deadlineMs)
         throw busError(error, `no nats-server answers at ${options.url}`);
