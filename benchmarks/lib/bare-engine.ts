@@ -3,7 +3,7 @@
  * no platform, no exchange. Forked with its orders as the first argument.
  */
 import { once } from "node:events";
-import { openEngine, takeState, tensorRanges } from "@coxswain/engine";
+import { openEngine, startShards, takeState, tensorRanges } from "@coxswain/engine";
 import { buildKernels } from "../../services/trainer/src/exchange/kernels.ts";
 import { allocate, vectorsOf } from "../../services/trainer/src/exchange/memory.ts";
 import { buildUpdate } from "../../services/trainer/src/exchange/update-kernel.ts";
@@ -60,10 +60,7 @@ function lap(part: keyof typeof spent): void {
 function sum(step: number, lo: number, size: number, depth: number): void {
   const runs = program.shardRuns;
   if (runs !== undefined && size <= runs.countMax) {
-    const count = runs.atOnce(size);
-    const kept = Array.from({ length: size / count }, (_, i) =>
-      runs.start({ step, shard: lo + i * count, count, parameters }),
-    ).flat();
+    const kept = startShards(runs, { step, shard: lo, count: size, parameters });
     lap("gradient");
     runs.sum(kept, pool[depth]!);
     return lap("sum");

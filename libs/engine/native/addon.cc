@@ -533,7 +533,6 @@ Run& findRun(napi_env env, int64_t run) {
 // A tensor of a run, shard by shard.
 struct Parts {
   TF_Tensor* tensor;
-  size_t bytes;   // of one shard
   size_t stride;  // floats from one shard to the next: 0 where all have the same
 
   const float* at(size_t shard) const { return static_cast<const float*>(TF_TensorData(tensor)) + shard * stride; }
@@ -544,9 +543,9 @@ Parts partsOf(const Run& run, size_t index, size_t bytes) {
   TF_Tensor* tensor = run.tensors[index].get();
   size_t all = TF_TensorByteSize(tensor);
   if (TF_TensorType(tensor) != TF_FLOAT) fail("a result is not of floats");
-  if (all == bytes) return {tensor, bytes, 0};
+  if (all == bytes) return {tensor, 0};
   if (all != bytes * run.shards) fail("the tensor has " + std::to_string(all) + " bytes, the view " + std::to_string(bytes));
-  return {tensor, bytes, bytes / sizeof(float)};
+  return {tensor, bytes / sizeof(float)};
 }
 
 // The last two lengths; everything before is 1, but for the axis of the shards.

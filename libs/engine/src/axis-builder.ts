@@ -1,13 +1,12 @@
 /** Builds the operators of several shards from those of one: what the rules of `axis-rules.ts` need. */
 import type { Attribute, Binding } from "./binding.ts";
 import type { ConstantValue } from "./graph-def.ts";
-import type { RecordedOp, Recording } from "./record.ts";
+import type { RecordedGraph, RecordedOp, Recording } from "./record.ts";
 
 export type Steps = Pick<Recording, "inputs" | "randoms" | "ops" | "constants" | "shapes" | "made">;
-type Mapped = Pick<Recording, "inputs" | "randoms" | "ops" | "constants">;
 export type Types = Pick<Binding, "TF_FLOAT" | "TF_INT32" | "TF_ATTR_INT" | "TF_ATTR_TYPE">;
 
-export interface WithShardAxis extends Mapped {
+export interface WithShardAxis extends RecordedGraph {
   /** The tensor that stands for this one of the recording. */
   idOf(id: number): number;
 }
@@ -112,10 +111,10 @@ export class AxisBuilder {
     return [...new Int32Array(bytes.slice().buffer)];
   }
 
-  numbers(values: readonly number[], isScalar = false): number {
+  /** A constant. */
+  numbers(values: readonly number[], shape: readonly number[] = [values.length]): number {
     const id = this.#newId(this.#types.TF_INT32);
     const bytes = new Uint8Array(Int32Array.from(values).buffer);
-    const shape = isScalar ? [] : [values.length];
     this.#constants.set(id, { dtype: this.#types.TF_INT32, shape, bytes });
     return id;
   }
@@ -151,13 +150,28 @@ export class AxisBuilder {
     return this.make("Reshape", [id, this.numbers(shape)], { more });
   }
 
+  /** Apart again: the result of a call whose shards lay one behind the other. */
+  unfolded(id: number, { outputShape }: Call): number {
+    return this.reshape(id, [anyShards, ...outputShape]);
+  }
+
+  /** @throws NoRule unless all of these have the axis */
+  requireBatched(ids: readonly number[]): void {
+    if (!ids.every((id) => this.isBatched(id))) throw new NoRule();
+  }
+
+  /** @throws NoRule unless none of these has the axis */
+  requireShared(ids: readonly number[]): void {
+    if (ids.some((id) => this.isBatched(id))) throw new NoRule();
+  }
+
   /** How many shards there are: a number, made of a tensor of integers. */
   count(id: number): number {
     const size = this.make("Size", [this.idOf(id)], {
       like: this.numbers([]),
       more: [this.typeAttribute("out_type")],
     });
-    return this.make("FloorDiv", [size, this.numbers([sizeOf(this.shapeOf(id))], true)]);
+    return this.make("FloorDiv", [size, this.numbers([sizeOf(this.shapeOf(id))], [])]);
   }
 
   typeAttribute(name: string, value = this.#types.TF_INT32): Attribute {

@@ -14,9 +14,9 @@ const registerValues = 16;
 const curve: Rule = (axis, call) => {
   const size = sizeOf(call.outputShape);
   const over = size % registerValues;
-  if (!call.op.inputs.every((id) => axis.isBatched(id))) throw new NoRule();
+  axis.requireBatched(call.op.inputs);
   if (over === 0) return axis.again(call);
-  const widths = axis.reshape(axis.numbers([0, 0, 0, registerValues - over]), [2, 2]);
+  const widths = axis.numbers([0, 0, 0, registerValues - over], [2, 2]);
   const more = [axis.typeAttribute("Tpaddings")];
   const padded = call.op.inputs.map((id) =>
     axis.make("Pad", [axis.reshape(axis.idOf(id), [anyShards, size]), widths], { more }),
@@ -26,7 +26,7 @@ const curve: Rule = (axis, call) => {
   const kept = axis.make("Slice", [made, axis.numbers([0, 0]), axis.numbers([-1, size])], {
     more: index,
   });
-  return [axis.reshape(kept, [anyShards, ...call.outputShape])];
+  return [axis.unfolded(kept, call)];
 };
 
 /** Value by value on several tensors, which are broadcast. */
@@ -40,7 +40,7 @@ const broadcast: Rule = (axis, call) => {
 
 /** Value by value on tensors of one shape. */
 const alike: Rule = (axis, call) => {
-  if (!call.op.inputs.every((id) => axis.isBatched(id))) throw new NoRule();
+  axis.requireBatched(call.op.inputs);
   return axis.again(call);
 };
 
@@ -55,15 +55,19 @@ const axes: Rule = (axis, call) => {
   return axis.again(call, [axis.idOf(values), numbers]);
 };
 
-const extreme: Rule = (axis, call) => {
-  const [values, dimension] = call.op.inputs as [number, number];
-  const [moved] = shifted(axis.numbersOf(dimension), call.shapes[0]!.length);
-  return axis.again(call, [axis.idOf(values), axis.numbers([moved!], true)]);
-};
+/** The last input says along which axis. */
+const alongAxis =
+  (rankOf: (call: Call) => number): Rule =>
+  (axis, call) => {
+    const [given, dimension] = [call.op.inputs.slice(0, -1), call.op.inputs.at(-1)!];
+    const moved = axis.numbers(shifted(axis.numbersOf(dimension), rankOf(call)), []);
+    return axis.again(call, [...given.map((id) => axis.idOf(id)), moved]);
+  };
 
-const reshape: Rule = (axis, { op, outputShape }) => [
-  axis.reshape(axis.idOf(op.inputs[0]!), [anyShards, ...outputShape]),
-];
+const inputRank = ({ shapes }: Call) => shapes[0]!.length;
+const outputRank = ({ outputShape }: Call) => outputShape.length;
+
+const reshape: Rule = (axis, call) => [axis.unfolded(axis.idOf(call.op.inputs[0]!), call)];
 
 const transpose: Rule = (axis, call) => {
   const [values, order] = call.op.inputs as [number, number];
@@ -77,22 +81,14 @@ const attributeOf = ({ op }: Call, wanted: string) =>
 const stacked =
   (rankOf: (call: Call) => number): Rule =>
   (axis, call) => {
-    if (!call.op.inputs.every((id) => axis.isBatched(id))) throw new NoRule();
+    axis.requireBatched(call.op.inputs);
     const [moved] = shifted([Number(attributeOf(call, "axis") ?? 0)], rankOf(call));
     return axis.again(call, undefined, [axis.int("axis", moved!)]);
   };
 
 const concatenation: Rule = (axis, call) => {
-  const [values, last] = [call.op.inputs.slice(0, -1), call.op.inputs.at(-1)!];
-  if (!values.every((id) => axis.isBatched(id))) throw new NoRule();
-  const [moved] = shifted(axis.numbersOf(last), call.outputShape.length);
-  return axis.again(call, [...values.map((id) => axis.idOf(id)), axis.numbers([moved!], true)]);
-};
-
-const split: Rule = (axis, call) => {
-  const [values, lengths, dimension] = call.op.inputs as [number, number, number];
-  const [moved] = shifted(axis.numbersOf(dimension), call.shapes[0]!.length);
-  return axis.again(call, [axis.idOf(values), lengths, axis.numbers([moved!], true)]);
+  axis.requireBatched(call.op.inputs.slice(0, -1));
+  return alongAxis(outputRank)(axis, call);
 };
 
 /** Numbers for each axis: those of the new one come first. */
@@ -106,10 +102,10 @@ const perAxis =
 
 const padding: Rule = (axis, call) => {
   const [values, widths, ...rest] = call.op.inputs as [number, number, ...number[]];
-  if (rest.some((id) => axis.isBatched(id))) throw new NoRule();
-  const moved = axis.numbers([0, 0, ...axis.numbersOf(widths)]);
-  const shaped = axis.reshape(moved, [-1, 2]);
-  return axis.again(call, [axis.idOf(values), shaped, ...rest]);
+  axis.requireShared(rest);
+  const numbers = [0, 0, ...axis.numbersOf(widths)];
+  const moved = axis.numbers(numbers, [numbers.length / 2, 2]);
+  return axis.again(call, [axis.idOf(values), moved, ...rest]);
 };
 
 /** Rows of a table that all shards share. */
@@ -126,20 +122,21 @@ const gather: Rule = (axis, call) => {
 const oneHot: Rule = (axis, call) => {
   const [indices, ...rest] = call.op.inputs as [number, ...number[]];
   const isLast = Number(attributeOf(call, "axis") ?? -1) === -1;
-  if (!isLast || rest.some((id) => axis.isBatched(id))) throw new NoRule();
+  if (!isLast) throw new NoRule();
+  axis.requireShared(rest);
   return axis.again(call, [axis.idOf(indices), ...rest]);
 };
 
 /** Sums of rows by segments: those of each shard apart. */
 const segments: Rule = (axis, call) => {
   const [rows, ids, count] = call.op.inputs as [number, number, number];
-  if (!axis.isBatched(rows) || !axis.isBatched(ids)) throw new NoRule();
+  axis.requireBatched([rows, ids]);
   const idsRank = call.shapes[1]!.length;
   const row = call.shapes[0]!.slice(idsRank);
   const [length] = axis.numbersOf(count) as [number];
-  const perShard = axis.numbers([length], true);
+  const perShard = axis.numbers([length], []);
   const shards = axis.count(ids);
-  const [zero, one] = [axis.numbers([0], true), axis.numbers([1], true)];
+  const [zero, one] = [axis.numbers([0], []), axis.numbers([1], [])];
   const shard = axis.make("Range", [zero, shards, one], { typeName: "Tidx" });
   const first = axis.make("Mul", [shard, perShard]);
   const firstOfEach = axis.reshape(first, [-1, ...Array.from({ length: idsRank }, () => 1)]);
@@ -147,7 +144,7 @@ const segments: Rule = (axis, call) => {
   const all = axis.make("Mul", [shards, perShard]);
   const folded = [axis.reshape(axis.idOf(rows), [-1, ...row]), axis.reshape(moved, [-1])];
   const made = axis.again(call, [...folded, all])[0]!;
-  return [axis.reshape(made, [anyShards, ...call.outputShape])];
+  return [axis.unfolded(made, call)];
 };
 
 const product: Rule = (axis, call) => {
@@ -163,16 +160,16 @@ const product: Rule = (axis, call) => {
   const rows = axis.reshape(axis.idOf(left), [-1, leftShape.at(-1)!]);
   const weight = rightShape.length === 2 ? right : axis.reshape(right, rightShape.slice(-2));
   const made = axis.again(call, [rows, weight])[0]!;
-  return [axis.reshape(made, [anyShards, ...call.outputShape])];
+  return [axis.unfolded(made, call)];
 };
 
 /** On images, whose number is the first length: those of all shards in one. */
 const images: Rule = (axis, call) => {
   const [values, ...rest] = call.op.inputs as [number, ...number[]];
-  if (rest.some((id) => axis.isBatched(id))) throw new NoRule();
+  axis.requireShared(rest);
   const folded = axis.reshape(axis.idOf(values), [-1, ...call.shapes[0]!.slice(1)]);
   const made = axis.again(call, [folded, ...rest])[0]!;
-  return [axis.reshape(made, [anyShards, ...call.outputShape])];
+  return [axis.unfolded(made, call)];
 };
 
 const named = (names: string, rule: Rule): [string, Rule][] =>
@@ -189,19 +186,18 @@ export const rules: Readonly<Record<string, Rule>> = Object.fromEntries([
   ...named("SquaredDifference Sub", broadcast),
   ...named("LeakyReluGrad Relu6Grad ReluGrad Select", alike),
   ...named("All Any Max Mean Min Prod ReverseV2 Sum", axes),
-  ...named("ArgMax ArgMin", extreme),
+  ...named("ArgMax ArgMin SplitV", alongAxis(inputRank)),
   ...named("AvgPool Conv2D DepthwiseConv2dNative MaxPool", images),
   ...named("Pad PadV2", padding),
   ["BatchMatMulV2", product],
   ["ConcatV2", concatenation],
   ["GatherV2", gather],
   ["OneHot", oneHot],
-  ["Pack", stacked(({ outputShape }) => outputShape.length)],
+  ["Pack", stacked(outputRank)],
   ["Reshape", reshape],
   ["Slice", perAxis([[0], [-1]])],
-  ["SplitV", split],
   ["Tile", perAxis([[1]])],
   ["Transpose", transpose],
   ["UnsortedSegmentSum", segments],
-  ["Unpack", stacked(({ shapes }) => shapes[0]!.length)],
+  ["Unpack", stacked(inputRank)],
 ]);

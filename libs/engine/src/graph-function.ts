@@ -8,7 +8,7 @@ import type { Attribute, Binding } from "./binding.ts";
 import { drawAt, fillUniformOf } from "./deterministic.ts";
 import { type ConstantValue, encodeGraph, type GraphNode } from "./graph-def.ts";
 import { factorsOf } from "./products.ts";
-import { NotReplayable, type Recording } from "./record.ts";
+import { NotReplayable, type RecordedGraph, type Recording } from "./record.ts";
 import { addShardAxis } from "./shard-axis.ts";
 import { functionConfig, gpuDevice, seesGpu } from "./tensorflow-config.ts";
 
@@ -66,7 +66,7 @@ const drawn = ({ draw, shape }: Recording["randoms"][number]) => ({ draw, shape 
 
 function build(
   binding: Binding,
-  recording: Pick<Recording, "inputs" | "randoms" | "ops" | "constants">,
+  recording: RecordedGraph,
   results: readonly (readonly number[])[],
 ): GraphFunction {
   const graph = new GraphBuilder(binding);

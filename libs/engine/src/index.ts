@@ -29,5 +29,6 @@ export type {
   ShardsInput,
 } from "./port.ts";
 export { predict } from "./predict.ts";
+export { startShards } from "./start-shards.ts";
 export { wasmIdentity } from "./wasm-identity.ts";
 export { installWebgpu, removeWebgpu } from "./webgpu-install.ts";

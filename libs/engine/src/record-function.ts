@@ -46,11 +46,12 @@ export function buildRecorder(backend: RecordedBackend, isXla = false): RecordFu
   /** Undefined where an operator is in the way, or a rule does not fit what the program does. */
   const forShards = (first: Recordable, recording: Recording, shardInputs: number) => {
     const made = functionOfShards(binding, recording, shardInputs);
+    if (made === undefined) return undefined;
     const inputs = first.inputs.map((tensor, index) =>
       index < shardInputs ? tf.expandDims(tensor as never) : tensor,
     );
     try {
-      return made && checked(made, { ...first, inputs }, recording);
+      return checked(made, { ...first, inputs }, recording);
     } catch {
       return undefined; // One shard at a time always fits.
     }

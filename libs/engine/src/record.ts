@@ -43,6 +43,9 @@ export interface Recording {
   readonly lines: readonly string[];
 }
 
+/** What a graph is made of. */
+export type RecordedGraph = Pick<Recording, "inputs" | "randoms" | "ops" | "constants">;
+
 /** Why a computation cannot be replayed; it runs operator by operator then. */
 export class NotReplayable extends Error {}
 

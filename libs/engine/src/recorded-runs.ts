@@ -60,6 +60,7 @@ export class RecordedRuns implements ShardRuns {
   start(input: ShardsInput, at: ReadAt = (_, read) => read()): number[] {
     const { step, shard, count, parameters } = input;
     try {
+      if (count === 1) return [at(shard, () => this.#alone(input))];
       const batch = this.#gather(input, at);
       if (this.#known.get(count) === "asked for") this.#known.set(count, this.#look(input, batch));
       const ids = this.#parts.parameters.of(parameters, step);
@@ -78,6 +79,14 @@ export class RecordedRuns implements ShardRuns {
 
   drop(runs: readonly number[]): void {
     this.#parts.binding.dropRuns(runs);
+  }
+
+  /** What is read is used before the next is: nothing is copied. */
+  #alone(input: ShardsInput): number {
+    const { plan, parameters } = this.#parts;
+    const batch = plan.shaped(plan.batch(input), plan.samples);
+    const ofOne = batch.map(({ values, shape }) => ({ values, shape: [1, ...shape] }));
+    return this.#one(input, ofOne, parameters.of(input.parameters, input.step));
   }
 
   /** The shards' inputs and labels, one behind the other; until the next call. */
@@ -106,11 +115,18 @@ export class RecordedRuns implements ShardRuns {
         const length = values.length / count;
         return { values: values.subarray(i * length, (i + 1) * length), shape: [1, ...shape] };
       });
-      const place = { step, shard: shard + i, count: 1 };
-      const run = this.#together(place, part, parameters);
-      this.#shardBytes ??= this.#parts.binding.bytesOfRun(run);
-      return run;
+      return this.#one({ step, shard: shard + i }, part, parameters);
     });
+  }
+
+  #one(
+    place: Pick<ShardsInput, "step" | "shard">,
+    batch: readonly Shaped[],
+    parameters: readonly number[],
+  ): number {
+    const run = this.#together({ ...place, count: 1 }, batch, parameters);
+    this.#shardBytes ??= this.#parts.binding.bytesOfRun(run);
+    return run;
   }
 
   #together(

@@ -1,5 +1,6 @@
 /** A process that measures one engine; its orders are the first argument. */
 import { openEngine } from "../open-engine.ts";
+import { startShards } from "../start-shards.ts";
 import type { EngineSpeed, MeasureOrders } from "./measure-engine.ts";
 
 const {
@@ -29,9 +30,8 @@ const gradient = new Float32Array(program.layout.vectorFloats);
 program.initialize(parameters);
 const runs = program.shardRuns;
 const compute = (step: number) => {
-  const count = runs?.atOnce(shards) ?? 1;
-  if (runs !== undefined && count === shards)
-    return runs.sum(runs.start({ step, shard: 0, count, parameters }), gradient);
+  if (runs !== undefined)
+    return runs.sum(startShards(runs, { step, shard: 0, count: shards, parameters }), gradient);
   for (let shard = 0; shard < shards; shard += 1)
     program.gradient({ step, shard, parameters }, gradient);
 };
